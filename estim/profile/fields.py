@@ -90,9 +90,8 @@ class Exact(Expectation):
         if isinstance(value, Decimal) and not value.is_finite():
             return False
         # The range comes first: it keeps the exponent small before any arithmetic is done.
-        return (
-            self.minimum <= value <= self.maximum
-            and Decimal(value) == round(Decimal(value), self.places)
+        return self.minimum <= value <= self.maximum and Decimal(value) == round(
+            Decimal(value), self.places
         )
 
     def check(self, value: object) -> Decimal:

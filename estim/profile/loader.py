@@ -191,7 +191,9 @@ def _explain(origin: _Origin, error: ValidationError) -> ProfileError:
 def _plain_path(loc: tuple[str | int, ...]) -> lines.Path:
     """Drop the union tag that pydantic puts after 'pulse'."""
     return tuple(
-        part for index, part in enumerate(loc) if not (index and loc[index - 1] == "pulse" and part in _PULSES)
+        part
+        for index, part in enumerate(loc)
+        if not (index and loc[index - 1] == "pulse" and part in _PULSES)
     )
 
 

@@ -137,9 +137,7 @@ class CustomPulse(_Table):
         return self.phases
 
 
-Pulse = Annotated[
-    SymmetricPulse | AsymmetricPulse | CustomPulse, Field(discriminator="waveform")
-]
+Pulse = Annotated[SymmetricPulse | AsymmetricPulse | CustomPulse, Field(discriminator="waveform")]
 
 
 class Burst(_Table):
@@ -454,9 +452,7 @@ class Profile(_Table):
     policy: Policy
     guidance: Guidance
     basis: ParameterBasis
-    evidence: Annotated[
-        tuple[Evidence, ...], Field(strict=False, min_length=1, max_length=40)
-    ]
+    evidence: Annotated[tuple[Evidence, ...], Field(strict=False, min_length=1, max_length=40)]
 
     @property
     def is_motor(self) -> bool:
@@ -510,7 +506,9 @@ class Profile(_Table):
 
     def _check_ramps(self) -> None:
         minimum_s = Decimal(limits.cycle_ramp_up_ms.minimum) / MS_PER_S
-        owners: list[tuple[tuple[str | int, ...], Stimulus | None]] = [(("stimulus",), self.stimulus)]
+        owners: list[tuple[tuple[str | int, ...], Stimulus | None]] = [
+            (("stimulus",), self.stimulus)
+        ]
         owners += [
             (("channels", index, "stimulus"), channel.stimulus)
             for index, channel in enumerate(self.channels)
