@@ -5,8 +5,8 @@ Rules:
    captured ones alike, in chunks, in memory bounded by one second of samples.
 2. RMS and average absolute current are those of the worst sliding second; a record shorter than a
    second counts as followed by silence.
-3. A phase is a run of samples of one sign; a pulse is a run of phases with no longer silence between
-   them than `gap_us`. Integer samples are summed exactly, so a balanced pulse reads exactly 0.
+3. A phase is a run of samples of one sign; a pulse is a run of phases with no longer silence
+   between them than `gap_us`. Integers are summed exactly, so a balanced pulse reads exactly 0.
 """
 
 from __future__ import annotations
@@ -93,14 +93,17 @@ class Meter:
         if len(exact):
             self._peak = max(self._peak, abs(exact.min().item()), abs(exact.max().item()))
         waiting = np.concatenate([self._pending, exact])
-        keep = self._incomplete(waiting)
-        self._count_pulses(waiting[:keep], self._sample_count - len(waiting))
+        current = np.flatnonzero(waiting)
+        keep = self._incomplete(current, len(waiting))
+        whole = current[: np.searchsorted(current, keep)]
+        self._count_pulses(waiting, whole, self._sample_count - len(waiting))
         self._pending = waiting[keep:]
 
     def measurement(self) -> Measurement:
         """Return what was measured so far; a pulse still in progress counts as ended."""
-        self._count_pulses(self._pending, self._sample_count - len(self._pending))
-        self._pending = self._pending[:0]
+        pending = self._pending
+        self._count_pulses(pending, np.flatnonzero(pending), self._sample_count - len(pending))
+        self._pending = pending[:0]
         sample_us = US_PER_S / self._sample_rate_hz
         spans = self._pulse_count - 1
         return Measurement(
@@ -122,21 +125,20 @@ class Meter:
             ),
         )
 
-    def _incomplete(self, samples: Samples) -> int:
+    def _incomplete(self, current: Samples, sample_count: int) -> int:
         """Return where the last pulse begins if it may go on in the next chunk, else the end."""
-        if len(samples) == 0:
-            return 0
-        tail = np.flatnonzero(samples[-self._gap_samples :])
-        # A pulse that lasts longer than a second is none: count it as it stands, stay bounded.
-        if len(tail) == 0 or len(samples) > 2 * self._sample_rate_hz:
-            return len(samples)
-        current = np.flatnonzero(samples)
+        # A pulse that lasts longer than two seconds is none: count it as it stands, stay bounded.
+        if (
+            not len(current)
+            or current[-1] + self._gap_samples < sample_count
+            or sample_count > 2 * self._sample_rate_hz
+        ):
+            return sample_count
         breaks = np.flatnonzero(np.diff(current) > self._gap_samples)
         return int(current[breaks[-1] + 1] if len(breaks) else current[0])
 
-    def _count_pulses(self, samples: Samples, first_index: int) -> None:
-        """Count whole pulses and keep the worst of each figure."""
-        current = np.flatnonzero(samples)
+    def _count_pulses(self, samples: Samples, current: Samples, first_index: int) -> None:
+        """Count the whole pulses at the indices `current` and keep the worst of each figure."""
         if not len(current):
             return
         delivered = samples[current]
@@ -167,22 +169,23 @@ class _WorstSecond:
     """Keep the largest sums of squares and of magnitudes over any second so far."""
 
     def __init__(self, sample_rate_hz: int) -> None:
-        self._window = sample_rate_hz
         self._tail = np.zeros(sample_rate_hz, np.int64)
+        self._square_now: Any = 0
+        self._absolute_now: Any = 0
         self.square_sum = 0.0
         self.absolute_sum = 0.0
 
     def add(self, samples: Samples) -> None:
         """Take the next samples; the silence before the first counts as zeros."""
         joined = np.concatenate([self._tail, samples])
-        self.square_sum = max(self.square_sum, self._worst(joined * joined))
-        self.absolute_sum = max(self.absolute_sum, self._worst(np.abs(joined)))
-        self._tail = joined[-self._window :]
-
-    def _worst(self, figures: Samples) -> float:
-        """Return the largest sum of any window; windows end with each sample after the tail."""
-        sums = np.cumsum(figures)
-        return float((sums[self._window :] - sums[: -self._window]).max(initial=0))
+        leaving = joined[: len(samples)]
+        squares = self._square_now + np.cumsum(samples * samples - leaving * leaving)
+        magnitudes = self._absolute_now + np.cumsum(np.abs(samples) - np.abs(leaving))
+        if len(samples):
+            self.square_sum = max(self.square_sum, float(squares.max()))
+            self.absolute_sum = max(self.absolute_sum, float(magnitudes.max()))
+            self._square_now, self._absolute_now = squares[-1], magnitudes[-1]
+        self._tail = joined[len(samples) :]
 
 
 def _largest(sums: Samples) -> float:

@@ -111,7 +111,7 @@ class _Feed:
         self._edges, self._currents_ua = self._edges[count:], self._currents_ua[count:]
 
     def _take_block(self) -> None:
-        """Append the edges of the next block: each phase's start with its current, the end with 0."""
+        """Append the next block: each phase's start with its current, each pulse's end with 0."""
         train = next(self._blocks, None)
         if train is None:
             self._is_exhausted = True
