@@ -3,7 +3,8 @@
 Rules:
 1. Nothing is coded by hand for one message: layouts come from `fields.wire_fields`.
 2. Decoding is total: any bytes give a message or a `MessageError`, never another exception.
-3. Only one encoding of a message exists: padding is NUL, unknown flags and enum values are errors, and no bytes are left over.
+3. Only one encoding of a message exists: padding is NUL, unknown flags and enum values are errors,
+   and no bytes are left over.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Cut a byte stream into frames: COBS, with 0x00 between frames.
 
-Bodies have at most 250 bytes, so a COBS block never reaches 254 and the long-block case cannot occur.
+Bodies have at most 250 bytes, so a COBS block never reaches 254 and the long-block case cannot
+occur.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Deframer:
         self._is_overlong = False
 
     def feed(self, received: bytes) -> list[bytes | None]:
-        """Take bytes; return the frames they complete, in order, None for each that was too long."""
+        """Take bytes; return the frames they complete in order, None for each one too long."""
         frames: list[bytes | None] = []
         *complete, tail = received.split(b"\0")
         for piece in complete:
