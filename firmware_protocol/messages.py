@@ -295,7 +295,10 @@ class ChannelStatus:
 @_declare(0x01, TO_DEVICE, _DE_ENERGISED)
 @dataclass(frozen=True, slots=True)
 class Hello(Message):
-    """Propose the header's epoch; limits go back to the compiled ones, the programme is unloaded."""
+    """Propose the epoch in the header.
+
+    Adopting it restores the compiled limits and unloads the programme.
+    """
 
     protocol_version: int = scalar(U8, "", "version the host speaks")
     schema_hash: int = scalar(U32, "", "hash of the host's message declarations")
@@ -514,7 +517,7 @@ class Refused(Message):
     reason: RefusalReason = enumeration(RefusalReason, "why")
     limit: int = scalar(U8, "", "wire id of the limit (limits.py); 0 for none")
     channel: int = scalar(U8, "", "index from 0; 255 for none")
-    asked: int = scalar(I32, "", "what was asked, in the limit's unit")
+    asked: int = scalar(I32, "", "what was asked, in the limit's unit; at most 2147483647 is told")
     allowed: int = scalar(I32, "", "what is allowed, in the limit's unit")
 
 

@@ -245,16 +245,15 @@ def from_canonical_bytes(canonical: bytes) -> PulseProgram:
         ProgramError: the bytes are not those of a well-formed programme.
     """
     loading: list[Message] = []
-    rest = canonical
     try:
-        begin, rest = codec.decode_payload_prefix(BeginProgram, rest)
+        begin, at = codec.decode_payload_prefix(BeginProgram, canonical)
         loading.append(begin)
-        while rest:
-            phases, rest = codec.decode_payload_prefix(ProgramPhases, rest)
+        while at < len(canonical):
+            phases, at = codec.decode_payload_prefix(ProgramPhases, canonical, at)
             loading.append(phases)
             missing = phases.keyframe_count
             while missing > 0:
-                frames, rest = codec.decode_payload_prefix(ProgramKeyframes, rest)
+                frames, at = codec.decode_payload_prefix(ProgramKeyframes, canonical, at)
                 if not frames.keyframes:
                     raise ProgramError("a keyframe message is empty")
                 loading.append(frames)
@@ -286,6 +285,10 @@ def check_form(program: PulseProgram) -> None:
                     raise ProgramError(
                         f"pulses of channels {first + 1} and {second + 1} can overlap"
                     )
+    try:
+        program.canonical_bytes()
+    except MessageError as error:
+        raise ProgramError(f"does not fit the wire: {error}") from error
 
 
 def _channel_problem(channel: ChannelProgram) -> str:
