@@ -20,7 +20,7 @@ def canonical_description() -> str:
 
 
 def wire_type(wire: Wire) -> str:
-    """Name a field's type as it is on the wire: `u16`, `text16`, `u8 Contact`, `TargetRow[0..4]`."""
+    """Name a field's wire type, such as `u16`, `text16`, `u8 Contact` or `TargetRow[0..4]`."""
     if wire.text_size:
         return f"text{wire.text_size}"
     if wire.row is not None:
