@@ -159,7 +159,7 @@ class Journal:
         after: Sequence[Entry] = (),
         recovered: bool = False,
     ) -> str:
-        """Append last entries and the seal in one write, durable on return; return the final head."""
+        """Append last entries and the seal in one write; durable on return of the final head."""
         self._check_usable()
         lines = self._chain(after)
         seal = encode_seal(

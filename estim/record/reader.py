@@ -93,7 +93,7 @@ class RecordFile:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Tell how a record ends: its last event, the torn lines after it, and whether it has a seal."""
+    """Tell how a record ends: its last event, the torn lines after it, and if it has a seal."""
 
     last: Event | None
     torn: tuple[Line, ...]
