@@ -26,11 +26,16 @@ def record_path(folder: Path, session_id: str) -> Path:
     Raises:
         UsageError: this cannot be a session id.
     """
-    if not _SESSION_ID.fullmatch(session_id):
+    if not is_session_id(session_id):
         raise UsageError(
             f"session id {session_id!r}: expected 1 to 64 of lower-case letters, digits and -"
         )
     return folder / f"{session_id}{SUFFIX}"
+
+
+def is_session_id(name: str) -> bool:
+    """Tell whether this can be a session id."""
+    return _SESSION_ID.fullmatch(name) is not None
 
 
 def check_pseudonym(what: str, name: str) -> str:
