@@ -54,6 +54,7 @@ class VirtualEngine:
         self._replies: list[Reply] = []
         self._beat = 0
         self._beat_due_us = 0
+        self._has_delivered = False
         self._next_id = 1
         self._loop = EngineLoop(self, self.clock, SNAPSHOT_US)
 
@@ -88,6 +89,9 @@ class VirtualEngine:
             due.append(self._beat_due_us)
         if until_us is not None:
             due.append(until_us)
+        if self._has_delivered:
+            due.append(self.clock.now_us())
+        self._has_delivered = False
         now_us = max(self.clock.now_us(), min(due))
         self.clock.advance_to(now_us)
         if is_energised and now_us >= self._beat_due_us:
@@ -132,6 +136,7 @@ class VirtualEngine:
         now_us = self.clock.now_us()
         if self._device is None:
             return
+        self._has_delivered = True
         self._device.receive(b"".join((*output.urgent, *output.ordered, output.drive or b"")), now_us)
         if output.drive is not None:
             self._loop.post(ev.DriveWritten(now_us))
