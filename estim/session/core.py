@@ -828,6 +828,7 @@ class SessionCore:
             self.marker_ua = list(self.targets_ua)
         self.targets_ua = [0] * len(self.targets_ua)
         self._finish_from = None
+        self.delivery.is_ramping_down = False
 
     def _drop_wishes(self, why: str) -> None:
         """Refuse every rise or start that still waits."""
@@ -843,6 +844,7 @@ class SessionCore:
         self._drop_wishes(reason)
         self.end_reason = reason
         self._finish_from = (now_us, list(self.targets_ua))
+        self.delivery.is_ramping_down = True
         self._append("ramp_down", {"from_ua": self.targets_ua[:], "reason": reason})
 
     def _lower_for_finish(self, now_us: int) -> None:
