@@ -27,7 +27,7 @@ from estim.record import files
 from estim.record.lines import HEADER, Event, key_id
 from estim.record.names import SUFFIX, is_session_id
 from estim.record.reader import stream
-from estim.record.verify import What, verify
+from estim.record.verify import SealState, What, verify
 
 FILE_NAME = "catalogue.sqlite3"
 # Raise it with every change of the columns.
@@ -161,8 +161,12 @@ def _entry(session_id: str, path: Path, key: bytes | None) -> CatalogueEntry:
     except RecordError:
         return CatalogueEntry(**facts)
     whats = {finding.what for finding in verification.findings}
-    is_damaged = not whats <= {What.TRUNCATED, What.TORN}
-    facts["state"] = "damaged" if is_damaged else str(verification.state)
+    if not whats:
+        facts["state"] = str(verification.state)
+    elif whats <= {What.TRUNCATED, What.TORN}:
+        facts["state"] = str(SealState.UNSEALED)
+    else:
+        facts["state"] = "damaged"
     return CatalogueEntry(**facts)
 
 
