@@ -142,10 +142,13 @@ def _present(folder: Path) -> dict[str, tuple[Path, int, int]]:
     """Return each record's path, size and time of change by its session id."""
     present = {}
     try:
-        for path in folder.glob(f"*{SUFFIX}"):
-            if is_session_id(path.stem):
-                status = path.lstat()
-                present[path.stem] = (path, status.st_size, status.st_mtime_ns)
+        for name in os.listdir(folder):
+            session_id = name.removesuffix(SUFFIX)
+            if name.endswith(SUFFIX) and is_session_id(session_id):
+                status = os.lstat(folder / name)
+                present[session_id] = (folder / name, status.st_size, status.st_mtime_ns)
+    except FileNotFoundError:
+        return {}
     except OSError as error:
         raise RecordError(f"{folder}: cannot be read: {error.strerror}") from None
     return present
