@@ -94,7 +94,7 @@ def test_the_newest_comes_first(tmp_path: Path) -> None:
 
 def test_a_device_named_later_is_the_device(tmp_path: Path) -> None:
     journal = start(tmp_path)
-    append(journal, "device_identified", 1, serial="SN999")
+    append(journal, "identified", 1, serial_number="SN999")
     journal.close()
     assert list_records(tmp_path)[0].device_serial == "SN999"
 
@@ -102,7 +102,7 @@ def test_a_device_named_later_is_the_device(tmp_path: Path) -> None:
 def test_a_record_may_say_anything_and_is_listed(tmp_path: Path) -> None:
     fields = header(profile=7, assets=[3, {"kind": "stimulator", "serial": {}}], operator=None)
     journal = Journal.create(tmp_path, fields, VirtualClock(), SESSION_ID)
-    append(journal, "session_ended", 1, reason="\ud800", delivered_s=10**30)
+    append(journal, "closed", 1, reason="\ud800", delivered_ms=10**30)
     journal.close()
     [entry] = list_records(tmp_path)
     assert (entry.profile_id, entry.device_serial, entry.operator) == (None, None, None)
