@@ -79,7 +79,7 @@ STATES = """\
 | SAFE | zero | after boot; on `Stop`; when a Drive wants SAFE; when the lease ends in ARMED |
 | ARMED | zero | from SAFE by a Drive that wants ARMED; from RUNNING by the same (a pause) |
 | RUNNING | possible | from ARMED by a Drive that wants RUNNING with every target 0 |
-| FAULT | zero, latched | by a fault (chapter 7); left by `AcknowledgeFault` once its cause is gone |
+| FAULT | zero, latched | by a fault (chapter 7); left by `AcknowledgeFault`, its cause gone |
 
 A device boots SAFE and without an epoch. Until it adopts one it acts on `Hello` and `Stop` alone
 and sends nothing by itself. Up goes one step per Drive, down any number. A message that is not
