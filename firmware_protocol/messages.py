@@ -11,7 +11,7 @@ Rules:
    milliseconds.
 """
 
-# ruff: noqa: RUF009 (`enumeration` and `rows` return a dataclass field, as `field` itself does)
+
 
 from __future__ import annotations
 

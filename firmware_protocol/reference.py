@@ -234,8 +234,8 @@ def _worked_example() -> str:
     return (
         "A `Drive` for two channels, the first at 12 mA:\n\n"
         + table(("bytes", "field", "says"), rows)
-        + f"\nThose {len(body)} bytes in COBS, with the closing zero, are {len(frame)} bytes on the "
-        + "line:\n\n```\n"
+        + f"\nThose {len(body)} bytes in COBS, with a closing zero, are {len(frame)} bytes on "
+        + "the line:\n\n```\n"
         + "\n".join(frame[at : at + 16].hex(" ") for at in range(0, len(frame), 16))
         + "\n```"
     )
