@@ -11,8 +11,6 @@ Rules:
    milliseconds.
 """
 
-
-
 from __future__ import annotations
 
 from collections.abc import Callable
