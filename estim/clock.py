@@ -2,7 +2,8 @@
 
 Rules:
 1. Control uses the monotonic clock, in whole microseconds. Wall time only stamps records.
-2. Boot time keeps running while the machine sleeps; the monotonic clock does not. Their difference tells a suspend.
+2. Boot time keeps running while the machine sleeps; the monotonic clock does not. Their
+   difference tells a suspend.
 3. Everything else takes `now_us` as an argument.
 """
 

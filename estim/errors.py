@@ -10,7 +10,8 @@ EstimError                exit code
 ├── UncertainDelivery     5   the link broke while output may have been on: recorded as delivered
 └── RecordError           1   a record that cannot be written, read or verified
 
-`firmware_protocol.errors.ProtocolError` is a second root: it belongs to the contract, not to the host.
+`firmware_protocol.errors.ProtocolError` is a second root: it belongs to the contract, not to the
+host.
 Each class knows the exit code of the command line, so that no caller keeps a table of its own.
 """
 

@@ -17,7 +17,7 @@ _PLAIN_DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
 
 
 def format_ma(current_ua: int) -> str:
-    """Show microamperes as milliamperes with one decimal, rounded up so that it never understates."""
+    """Show microamperes as milliamperes with one decimal, rounded up: it never understates."""
     tenths = -(-abs(current_ua) // 100)
     sign = "-" if current_ua < 0 else ""
     return f"{sign}{tenths // 10}.{tenths % 10}"

@@ -1,0 +1,88 @@
+# Everything below sets itself up: it needs python3 (3.11 or newer), make and the network.
+#
+#   make run      the terminal UI on the simulator; without a terminal, a demo session and its summary
+#   make test     every test                    make check    formatting, types, imports, generated files
+#   make bench    benchmarks, JSON lines        make smoke    install the wheel elsewhere and use it
+#   make coverage tests with branch coverage    make lock     pin again (UPGRADE=1: to the newest)
+#   make clean    remove what these made        PYTHON=...    another interpreter
+
+PYTHON ?= python3
+override VENV := .venv
+override VENV_PYTHON := $(VENV)/bin/python
+
+PIP_INSTALL := $(VENV_PYTHON) -m pip install --quiet --no-input --disable-pip-version-check \
+	--require-hashes
+
+# The interpreter is part of the stamp's name, so that another PYTHON builds another environment.
+PYTHON_TAG := $(shell $(PYTHON) -c 'import sys; print(sys.implementation.cache_tag)' 2>/dev/null)
+RUN_STAMP := $(VENV)/.run-$(PYTHON_TAG)
+DEV_STAMP := $(VENV)/.dev-$(PYTHON_TAG)
+
+.PHONY: run test check bench coverage smoke lock clean
+
+run: $(RUN_STAMP)
+	@$(VENV_PYTHON) -m estim
+
+test: $(DEV_STAMP)
+	@$(VENV_PYTHON) -m pytest -n 2
+
+check: $(DEV_STAMP)
+	@$(VENV)/bin/ruff format --check
+	@$(VENV)/bin/ruff check
+	@$(VENV_PYTHON) -m mypy
+	@$(VENV)/bin/lint-imports
+	@$(VENV_PYTHON) -m firmware_protocol.generate --check
+
+bench: $(DEV_STAMP)
+	@$(VENV_PYTHON) -m tests.benchmarks
+
+coverage: $(DEV_STAMP)
+	@$(VENV_PYTHON) -m pytest -n 2 --cov --cov-report=term
+
+# As a newcomer installs it: a fresh environment, away from the checkout.
+smoke:
+	@PYTHON="$(PYTHON)" .ci/smoke
+
+# Pinned with hashes for every platform, one version for all Pythons; no registry address in the files.
+LOCK = $(VENV)/bin/uv pip compile --quiet --no-config $(if $(UPGRADE),--upgrade) \
+	--universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+
+lock: $(RUN_STAMP)
+	@echo 'estim: pinning dependencies'
+	@$(PIP_INSTALL) --requirement requirements/lock.txt
+	@$(LOCK) pyproject.toml --output-file requirements/run.txt
+	@$(LOCK) pyproject.toml --group dev --constraints requirements/run.txt \
+		--output-file requirements/dev.txt
+	@$(LOCK) --group lock --output-file requirements/lock.txt
+
+clean:
+	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache \
+		.pytest_cache .import_linter_cache
+	find estim firmware_protocol tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Rebuilt from nothing when the lock or the interpreter changes, so that nothing unpinned survives.
+$(RUN_STAMP): requirements/run.txt
+	@$(CHECK_PYTHON)
+	@echo "estim: setting up $(VENV) with $$($(PYTHON) --version) (once)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PIP_INSTALL) --requirement requirements/run.txt
+	@$(LINK_CHECKOUT)
+	@touch $@
+
+$(DEV_STAMP): $(RUN_STAMP) requirements/dev.txt
+	@echo 'estim: adding the tools for tests and checks (once)'
+	@$(PIP_INSTALL) --requirement requirements/dev.txt
+	@touch $@
+
+# The environment finds this checkout wherever a command runs, and nothing has to be built for it.
+# The path is relative to site-packages: a moved or copied checkout never runs another one's code.
+LINK_CHECKOUT = site=$$($(VENV_PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+	&& echo ../../../.. > "$$site/estim-checkout.pth"
+
+CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	echo 'estim: Python 3.11 or newer is needed, and "$(PYTHON)" is not one.' >&2; \
+	echo 'estim: install it, or name one: make $(MAKECMDGOALS) PYTHON=python3.12' >&2; exit 1; }; \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	echo 'estim: "$(PYTHON)" comes without venv and ensurepip.' >&2; \
+	echo 'estim: install them (Debian, Ubuntu: apt-get install python3-venv)' >&2; exit 1; }

@@ -1,0 +1,1 @@
+"""Drivers: what the session wants, in a device's own language."""

@@ -1,0 +1,145 @@
+"""The role of a stimulator, without I/O: bytes in, events out; approvals in, bytes out.
+
+Rules:
+1. A driver takes output only as an `Approved`, and drops one that has expired.
+2. `stop` needs no approval, goes ahead of everything, drops a Drive that waits, and repeats until zero is confirmed.
+3. Only the newest Drive waits to be written: there is no queue of them.
+4. A driver never reads a clock and never blocks.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from firmware_protocol.messages import Capabilities, Event, Identity, Status
+
+from estim.errors import EstimError
+from estim.safety.verdict import Approved, ApprovedLoad
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """The device said who it is and what it can do, and took our epoch."""
+
+    identity: Identity
+    capabilities: Capabilities
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectFailed:
+    """There is nobody, or somebody who may not be driven."""
+
+    error: EstimError
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The device holds the programme and the limits."""
+
+    program_digest: int
+    limits_digest: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailed:
+    """The device does not hold the programme."""
+
+    error: EstimError
+
+
+@dataclass(frozen=True, slots=True)
+class StatusSeen:
+    """A report of this epoch came in."""
+
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class DriveRefused:
+    """The device refused a Drive, or something else it was sent."""
+
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceTold:
+    """The device told an event."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class RoundTrip:
+    """A Drive was answered."""
+
+    duration_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class LineDamaged:
+    """Bytes came that are no message."""
+
+    explanation: str
+
+
+DriverEvent = (
+    Identified
+    | ConnectFailed
+    | Loaded
+    | LoadFailed
+    | StatusSeen
+    | DriveRefused
+    | DeviceTold
+    | RoundTrip
+    | LineDamaged
+)
+
+
+@dataclass(slots=True)
+class Output:
+    """Bytes to write, in this order: all of `urgent`, all of `ordered`, then the newest Drive."""
+
+    urgent: list[bytes]
+    ordered: list[bytes]
+    drive: bytes | None
+
+
+class Stimulator(ABC):
+    """Speak one kind of device."""
+
+    @abstractmethod
+    def connect(self, now_us: int) -> None:
+        """Begin to identify the device."""
+
+    @abstractmethod
+    def receive(self, received: bytes, now_us: int) -> None:
+        """Take bytes from the line."""
+
+    @abstractmethod
+    def poll(self, now_us: int) -> list[DriverEvent]:
+        """Return what happened, time-outs included."""
+
+    @abstractmethod
+    def next_deadline_us(self) -> int | None:
+        """Return when `poll` is due at the latest."""
+
+    @abstractmethod
+    def load(self, approved: ApprovedLoad, now_us: int) -> None:
+        """Begin to load programme and limits."""
+
+    @abstractmethod
+    def drive(self, approved: Approved, now_us: int) -> None:
+        """Say the whole wanted state."""
+
+    @abstractmethod
+    def stop(self, now_us: int) -> None:
+        """Go to zero, ahead of everything."""
+
+    @abstractmethod
+    def acknowledge(self, latch_count: int, channel_mask: int, now_us: int) -> None:
+        """Clear the device's fault (mask 0), or lead-off latches."""
+
+    @abstractmethod
+    def take_output(self) -> Output:
+        """Return what is to be written now, and forget it."""

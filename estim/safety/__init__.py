@@ -1,0 +1,1 @@
+"""The safety kernel: pure, integer, standard library only."""

@@ -1,0 +1,1 @@
+"""What a session is: states, requests, snapshots and the pure core."""

@@ -1,0 +1,439 @@
+"""What interface and engine say to each other: one JSON object per line.
+
+Rules:
+1. Requests go to the engine, replies and snapshots come back; each is one frozen dataclass.
+2. Decoding is strict: unknown kinds, missing or extra keys and wrong types raise `UsageError`.
+3. Currents are uA, times ms or us, as the suffix says. Nothing here is rounded for display.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+from estim.errors import UsageError
+from estim.safety.bounds import Bounds
+from estim.session.states import HostState
+
+LINE_MAX = 256 * 1024
+
+
+class Blame(Enum):
+    """Whom a failure points at."""
+
+    DEVICE = "device"
+    RIG = "rig"
+    HOST = "host"
+    OPERATOR = "operator"
+    UNKNOWN = "unknown"
+
+
+class Severity(Enum):
+    """How a notice is shown."""
+
+    INFORMATION = "information"
+    WARNING = "warning"
+    ALARM = "alarm"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """What the core needs of a profile, besides programme and bounds.
+
+    Attributes:
+        profile_id: for the record and the display.
+        duration_s: seconds after every target was reached; 0 for no end.
+        step_ua: rise of one key press.
+        ramp_down_ms: length of the ramp to zero at the end.
+        lead_off_stops_all: whether one electrode off ends output on all channels.
+    """
+
+    profile_id: str
+    duration_s: int
+    step_ua: int
+    ramp_down_ms: int = 2000
+    lead_off_stops_all: bool = False
+
+
+# Requests: interface to engine.
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRecord:
+    """Begin the record; nothing is armed without one. `header` is what `estim.record` documents."""
+
+    request_id: int
+    folder: str
+    key_folder: str
+    session_id: str
+    header: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Open a device URL and identify what is there."""
+
+    request_id: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """Close the port; refused while energised."""
+
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Load a programme (canonical bytes, hex) with its bounds."""
+
+    request_id: int
+    program_hex: str
+    bounds: Bounds
+    settings: SessionSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """Arm at zero."""
+
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Begin RUNNING at zero, from ARMED."""
+
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Go to zero and stay armed."""
+
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Begin RUNNING at zero, then ask for the targets of before the pause."""
+
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Raise:
+    """Raise channels (indexes from 0) by one step."""
+
+    request_id: int
+    channels: tuple[int, ...]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lower:
+    """Lower channels by `amount_ua`, to zero at most."""
+
+    request_id: int
+    channels: tuple[int, ...]
+    amount_ua: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetTargets:
+    """Set every channel's target at once, on the bench."""
+
+    request_id: int
+    targets_ua: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Ramp down, stop, and clear the programme."""
+
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Go to zero now. Overtakes everything."""
+
+    request_id: int
+    reason: str = "stop key"
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """Acknowledge the latched fault."""
+
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rearm:
+    """Clear the lead-off latch of channels."""
+
+    request_id: int
+    channels: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Annotate:
+    """Append something to the record; confirmed once durable."""
+
+    request_id: int
+    kind: str
+    content: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CloseVisit:
+    """Seal the record and end the engine."""
+
+    request_id: int
+    reason: str = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The display showed beat `beat`."""
+
+    beat: int
+
+
+Request = Union[
+    OpenRecord, Connect, Disconnect, Prepare, Arm, Start, Pause, Resume, Raise, Lower, SetTargets,
+    Finish, Stop, Acknowledge, Rearm, Annotate, CloseVisit, Heartbeat,
+]  # fmt: skip
+
+
+# Replies: engine to interface.
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a request; `reasons` is empty where it was done."""
+
+    request_id: int
+    is_done: bool
+    reasons: tuple[str, ...] = ()
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that people should know, once."""
+
+    at_us: int
+    severity: Severity
+    text: str
+    remedy: str = ""
+    blame: Blame | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSnapshot:
+    """One channel, now.
+
+    Attributes:
+        target_ua: what was commanded last.
+        setpoint_ua: what the device has ramped to.
+        measured_ua: peak that the device measured; -1 where it reports none.
+        shown_ua: the larger of commanded and reported; what a display may show.
+        ceiling_ua: highest target that passes.
+        ceiling_reason: which limit binds there, whose, in words.
+        load_ohm: 0 for unknown.
+        contact: 'unknown', 'good' or 'off'.
+        cycle_phase: 'idle', 'waiting', 'ramp_up', 'plateau', 'ramp_down' or 'off'.
+        is_lead_off: latched.
+        pulse_count: pulses delivered in this session, pauses included.
+        marker_ua: target of before the last pause or lead-off.
+    """
+
+    target_ua: int
+    setpoint_ua: int
+    measured_ua: int
+    shown_ua: int
+    ceiling_ua: int
+    ceiling_reason: str
+    load_ohm: int
+    contact: str
+    cycle_phase: str
+    is_lead_off: bool
+    is_compliance_reached: bool
+    is_shorted: bool
+    pulse_count: int
+    marker_ua: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSnapshot:
+    """Who the device is, and what it can do by itself."""
+
+    url: str
+    model: str
+    serial_number: str
+    firmware_version: str
+    channel_count: int
+    amplitude_max_ua: int
+    amplitude_step_ua: int
+    reports_current: bool
+    has_patient_stop: bool
+    residual_ms: int
+    capabilities: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A latched fault, in words."""
+
+    code: str
+    text: str
+    remedy: str
+    blame: Blame
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything an interface shows.
+
+    Attributes:
+        status_age_ms: since the newest Status; -1 for none.
+        is_known: False when the report is older than 500 ms: show UNKNOWN.
+        delivered_ms: time with output, pauses excluded.
+        rise_ms, plateau_ms: parts of it before and since every target was reached.
+        draw_less: the engine asks the interface to draw less.
+        is_link_slow: an echo took over 150 ms.
+    """
+
+    at_us: int
+    state: HostState
+    is_busy: bool
+    device: DeviceSnapshot | None
+    profile_id: str
+    has_program: bool
+    channels: tuple[ChannelSnapshot, ...]
+    status_age_ms: int
+    is_known: bool
+    fault: Fault | None
+    patient_stop: str
+    battery_percent: int
+    delivered_ms: int
+    rise_ms: int
+    plateau_ms: int
+    duration_ms: int
+    record_path: str
+    record_events: int
+    draw_less: bool
+    is_link_slow: bool
+    inhibition: str
+
+
+Reply = Union[Outcome, Notice, Snapshot]
+
+_KINDS: dict[str, type] = {
+    kind.__name__: kind for kind in (*get_args(Request), *get_args(Reply))
+}
+_T = TypeVar("_T")
+
+
+def to_line(message: Request | Reply) -> bytes:
+    """Return one line of JSON, newline included."""
+    fields = _plain(message)
+    fields["kind"] = type(message).__name__
+    return json.dumps(fields, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def from_line(line: bytes) -> Request | Reply:
+    """Decode one line.
+
+    Raises:
+        UsageError: it is not exactly one known message.
+    """
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"not a line of JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise UsageError("a message is a JSON object")
+    kind = _KINDS.get(fields.pop("kind", ""))
+    if kind is None:
+        raise UsageError("a message names a known kind")
+    return typing.cast("Request | Reply", _build(kind, fields, kind.__name__))
+
+
+def to_fields(message: Any) -> dict[str, Any]:
+    """Return a dataclass as plain JSON values."""
+    return typing.cast("dict[str, Any]", _plain(message))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
+    if isinstance(value, tuple | list):
+        return [_plain(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return value
+
+
+def _build(kind: type[_T], fields: dict[str, Any], place: str) -> _T:
+    hints = _hints(kind)
+    declared = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(fields) - set(declared))
+    if unknown:
+        raise UsageError(f"{place}: unknown key {unknown[0]!r}")
+    built = {}
+    for name, field in declared.items():
+        if name in fields:
+            built[name] = _typed(hints[name], fields[name], f"{place}.{name}")
+        elif field.default is dataclasses.MISSING:
+            raise UsageError(f"{place}: {name} is missing")
+    return kind(**built)
+
+
+_HINTS: dict[type, dict[str, Any]] = {}
+
+
+def _hints(kind: type) -> dict[str, Any]:
+    found = _HINTS.get(kind)
+    if found is None:
+        found = _HINTS[kind] = typing.get_type_hints(kind)
+    return found
+
+
+def _typed(hint: Any, value: Any, place: str) -> Any:
+    origin = get_origin(hint)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise UsageError(f"{place}: a list expected")
+        return tuple(_typed(get_args(hint)[0], part, place) for part in value)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise UsageError(f"{place}: an object expected")
+        return value
+    if origin in (Union, types.UnionType):
+        chosen = [part for part in get_args(hint) if part is not type(None)]
+        return None if value is None else _typed(chosen[0], value, place)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        try:
+            return hint(value)
+        except ValueError:
+            raise UsageError(f"{place}: unknown value {value!r}") from None
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, dict):
+            raise UsageError(f"{place}: an object expected")
+        return _build(hint, value, place)
+    if type(value) is not hint:
+        raise UsageError(f"{place}: {hint.__name__} expected, got {value!r}")
+    return value

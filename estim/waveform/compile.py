@@ -1,0 +1,273 @@
+"""Compile a profile to the pulse programme that a device plays.
+
+Rules:
+1. Integers only, and every pulse balanced exactly: what is not balanced is refused, with the phase
+   duration that would balance it.
+2. A period is floored to whole microseconds, a modulated phase duration and share likewise; the
+   programme, never the wish, is what is shown and checked.
+3. Channels that tick together are spread evenly over the shortest period; channels whose on-phases
+   never meet start at once. Anything else is refused, unless the profile allows overlap.
+4. Each refusal is one `ProfileError` that names the key and the physics.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
+from math import gcd
+
+from estim.errors import ProfileError
+from estim.profile.models import Profile
+from estim.profile.stimulus import (
+    CustomPulse,
+    Modulation,
+    ModulationPoint,
+    OnOffCycle,
+    PulsePhase,
+    period_us,
+    whole_ms,
+)
+from estim.text import sanitize
+from estim.units import PC_PER_UC, US_PER_S
+from firmware_protocol import limits
+from firmware_protocol.errors import ProgramError
+from firmware_protocol.program import (
+    FULL_PERMILLE,
+    ChannelProgram,
+    Cycle,
+    Keyframe,
+    Phase,
+    PulseProgram,
+    check_form,
+)
+
+
+def compile_profile(profile: Profile, name: str = "") -> PulseProgram:
+    """Return the programme of a profile; `name` stands for its file in messages.
+
+    Raises:
+        ProfileError: a pulse is not balanced, does not fit its period or burst, or channels would
+            overlap.
+    """
+    origin = sanitize(name or profile.id)
+    channels = [
+        _Compiler(profile, index, origin).channel_program()
+        for index in range(len(profile.channels))
+    ]
+    if not profile.allow_overlap:
+        channels = _spread(channels, origin)
+    program = PulseProgram(tuple(channels), profile.allow_overlap)
+    try:
+        check_form(program)
+    except ProgramError as error:
+        raise ProfileError(
+            f"{origin}: channels: {error}; expected one stimulus for all, or cycles of equal "
+            "length whose on-phases never meet"
+        ) from None
+    return program
+
+
+class _Compiler:
+    """Compile one channel, and name its keys in refusals."""
+
+    def __init__(self, profile: Profile, index: int, origin: str) -> None:
+        self._channel = profile.channels[index]
+        self._stimulus = profile.channel_stimulus(self._channel)
+        own = self._channel.stimulus is not None
+        self._where = f"{origin}: channels[{index + 1}].stimulus" if own else f"{origin}: stimulus"
+        modulated = self._stimulus.modulation is not None
+        self._timing_key = "modulation.points" if modulated else "pulse_rate_hz"
+
+    def channel_program(self) -> ChannelProgram:
+        """Return the channel's programme, not yet shifted against other channels."""
+        stimulus = self._stimulus
+        sequence = stimulus.pulse.sequence()
+        self._check_balance(sequence)
+        active_us = [phase.duration_us for phase in sequence if phase.amplitude_permille]
+        unit_us = gcd(*active_us)
+        phases = tuple(
+            Phase(
+                phase.duration_us // unit_us if phase.amplitude_permille else phase.duration_us,
+                phase.amplitude_permille,
+            )
+            for phase in sequence
+        )
+        keyframes, keyframe_cycle_ms = self._keyframes(phases, unit_us)
+        burst = stimulus.burst
+        program = ChannelProgram(
+            phases=phases,
+            unit_us=keyframes[0].unit_us if keyframes else unit_us,
+            pulse_period_us=(
+                keyframes[0].pulse_period_us if keyframes else stimulus.pulse_period_us
+            ),
+            pulses_per_burst=burst.pulses_per_burst if burst else 0,
+            burst_period_us=burst.burst_period_us if burst else 0,
+            cycle=_cycle(stimulus.cycle, self._channel.cycle_offset_s),
+            keyframes=keyframes,
+            keyframe_cycle_ms=keyframe_cycle_ms,
+        )
+        for setting in program.settings:
+            self._check_pulse(program, setting.unit_us)
+            self._check_period(program, setting)
+        return program
+
+    def _refuse(self, key: str, problem: str) -> ProfileError:
+        return ProfileError(f"{self._where}.{key}: {problem}")
+
+    def _check_balance(self, sequence: tuple[PulsePhase, ...]) -> None:
+        """Refuse a pulse whose phases do not cancel exactly, and say what would make them."""
+        custom = isinstance(self._stimulus.pulse, CustomPulse)
+        if not sequence[0].amplitude_permille or not sequence[-1].amplitude_permille:
+            raise self._refuse("pulse.phases", "a gap; expected a current first and last")
+        largest = max(abs(phase.amplitude_permille) for phase in sequence)
+        if largest != FULL_PERMILLE:
+            raise self._refuse(
+                "pulse.phases", f"at most {largest} permille; expected 1000 in the largest phase"
+            )
+        net = sum(phase.duration_us * phase.amplitude_permille for phase in sequence)
+        if net == 0:
+            return
+        ceiling_ua = self._channel.amplitude_ceiling_ua
+        net_uc = Fraction(net * ceiling_ua, FULL_PERMILLE * PC_PER_UC)
+        last = sequence[-1]
+        rest = net - last.duration_us * last.amplitude_permille
+        remedy = _remedy(Fraction(-rest, last.amplitude_permille), last.duration_us, custom)
+        raise self._refuse(
+            "pulse.phases" if custom else "pulse.second_phase_duration_us",
+            f"net charge {_signed(net_uc)} uC per pulse at "
+            f"{self._channel.amplitude_ceiling_ma} mA: {remedy}",
+        )
+
+    def _check_pulse(self, program: ChannelProgram, unit_us: int) -> None:
+        """Refuse phases and pulses outside their limits."""
+        key = "modulation.points" if program.keyframes else "pulse"
+        limit = limits.phase_duration_us
+        for phase in program.phases:
+            duration_us = program.phase_us(phase, unit_us)
+            if not phase.is_gap and not limit.minimum <= duration_us <= limit.maximum:
+                raise self._refuse(
+                    key,
+                    f"a phase of {duration_us} us; expected {limit.minimum} to {limit.maximum} us",
+                )
+        pulse_us, longest_us = program.pulse_us(unit_us), limits.pulse_duration_us.maximum
+        if pulse_us > longest_us:
+            raise self._refuse(
+                key, f"a pulse of {pulse_us} us; expected at most {longest_us} us with its gaps"
+            )
+
+    def _check_period(self, program: ChannelProgram, setting: Keyframe) -> None:
+        """Refuse pulses that do not fit their period, and bursts that do not fit theirs."""
+        pulse_us = program.pulse_us(setting.unit_us)
+        if pulse_us > setting.pulse_period_us:
+            raise self._refuse(
+                self._timing_key,
+                f"a pulse of {pulse_us} us in a period of {setting.pulse_period_us} us; "
+                f"expected at most {US_PER_S // pulse_us} Hz",
+            )
+        burst_us = program.pulses_per_burst * setting.pulse_period_us
+        if burst_us > program.burst_period_us:
+            raise self._refuse(
+                "burst",
+                f"{program.pulses_per_burst} pulses {setting.pulse_period_us} us apart in "
+                f"{program.burst_period_us} us; expected fewer pulses or a lower burst_rate_hz",
+            )
+
+    def _keyframes(
+        self, phases: tuple[Phase, ...], unit_us: int
+    ) -> tuple[tuple[Keyframe, ...], int]:
+        """Return the holds that stand for a modulation, and the length of its cycle."""
+        modulation = self._stimulus.modulation
+        if modulation is None:
+            return (), 0
+        units = phases[0].duration
+        if modulation.change == "hold" or modulation.hold_s is None:
+            times_s = [point.at_s for point in modulation.points]
+        else:
+            count = int(modulation.cycle_s / modulation.hold_s)
+            times_s = [index * modulation.hold_s for index in range(count)]
+        keyframes = []
+        for at_s in times_s:
+            amplitude, duration_us, rate_hz = self._setting_at(modulation, at_s, units * unit_us)
+            keyframes.append(
+                Keyframe(
+                    at_ms=whole_ms(at_s),
+                    amplitude_permille=int(amplitude),
+                    unit_us=max(1, int(duration_us / units)),
+                    pulse_period_us=period_us(rate_hz),
+                )
+            )
+        return tuple(keyframes), whole_ms(modulation.cycle_s)
+
+    def _setting_at(
+        self, modulation: Modulation, at_s: Decimal, base_duration_us: int
+    ) -> tuple[Fraction, Fraction, Fraction]:
+        """Return amplitude share, first phase's duration and pulse rate at a time of the cycle."""
+        points = modulation.points
+        index = max(i for i, point in enumerate(points) if point.at_s <= at_s)
+        before, after = points[index], points[(index + 1) % len(points)]
+        until_s = points[index + 1].at_s if index + 1 < len(points) else modulation.cycle_s
+        share = Fraction(at_s - before.at_s) / Fraction(until_s - before.at_s)
+
+        def between(name: str, base: Decimal | int) -> Fraction:
+            start, end = (_or_base(point, name, base) for point in (before, after))
+            return start + (end - start) * share
+
+        return (
+            between("amplitude_permille", FULL_PERMILLE),
+            between("phase_duration_us", base_duration_us),
+            between("pulse_rate_hz", self._stimulus.pulse_rate_hz),
+        )
+
+
+def _or_base(point: ModulationPoint, name: str, base: Decimal | int) -> Fraction:
+    stated = getattr(point, name)
+    return Fraction(base if stated is None else stated)
+
+
+def _cycle(cycle: OnOffCycle | None, offset_s: Decimal) -> Cycle | None:
+    if cycle is None:
+        return None
+    return Cycle(
+        ramp_up_ms=whole_ms(cycle.ramp_up_s),
+        on_ms=whole_ms(cycle.on_s),
+        ramp_down_ms=whole_ms(cycle.ramp_down_s),
+        off_ms=whole_ms(cycle.off_s),
+        offset_ms=whole_ms(offset_s),
+    )
+
+
+def _spread(channels: list[ChannelProgram], origin: str) -> list[ChannelProgram]:
+    """Give channels of the same cycle offsets that keep their pulses apart (rule 3)."""
+    spread = []
+    for index, channel in enumerate(channels):
+        together = [i for i, other in enumerate(channels) if other.cycle == channel.cycle]
+        slot_us = min(setting.pulse_period_us for setting in channel.settings) // len(together)
+        longest_us = max(channel.pulse_us(setting.unit_us) for setting in channel.settings)
+        if longest_us > slot_us:
+            raise ProfileError(
+                f"{origin}: channels[{index + 1}]: a pulse of {longest_us} us where each of "
+                f"{len(together)} channels has {slot_us} us; expected a lower rate or shorter "
+                "phases"
+            )
+        spread.append(replace(channel, pulse_offset_us=together.index(index) * slot_us))
+    return spread
+
+
+def _remedy(balancing_us: Fraction, duration_us: int, custom: bool) -> str:
+    """Say how long the last phase must be, or that no length will do."""
+    phase = "last phase" if custom else "second phase"
+    limit = limits.phase_duration_us
+    if balancing_us.denominator != 1 or not limit.minimum <= balancing_us <= limit.maximum:
+        return f"no length of the {phase} balances it, change its amplitude_permille"
+    verb = "lengthen" if balancing_us > duration_us else "shorten"
+    return f"{verb} the {phase} to {balancing_us} us"
+
+
+def _signed(charge_uc: Fraction) -> str:
+    """Show microcoulombs with as many decimals as it takes not to read as zero."""
+    for places in (1, 3, 6):
+        shown = f"{float(charge_uc):+.{places}f}"
+        if float(shown):
+            return shown
+    return f"{float(charge_uc):+g}"

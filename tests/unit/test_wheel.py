@@ -1,0 +1,38 @@
+"""What an installed Estim consists of; `make smoke` then installs and runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def test_the_wheel_holds_code_profiles_and_style_sheets_and_nothing_else(tmp_path: Path) -> None:
+    build = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert build.returncode == 0, build.stderr
+    (wheel,) = tmp_path.glob("estim-*.whl")
+
+    code = {
+        file.relative_to(CHECKOUT).as_posix()
+        for package in ("estim", "firmware_protocol")
+        for suffix in ("py", "tcss")
+        for file in (CHECKOUT / package).rglob(f"*.{suffix}")
+    }
+    profiles = {f"estim/profiles/{file.name}" for file in (CHECKOUT / "profiles").glob("*.toml")}
+    assert profiles
+
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert code | profiles <= held
+    # Generated C and the like may come along from the packages; tests and tools may not.
+    assert {name.split("/")[0] for name in held} == {"estim", "firmware_protocol"}
