@@ -17,7 +17,6 @@ import os
 import re
 import stat
 import tomllib
-import types
 import typing
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -271,8 +270,8 @@ def _models_at(path: lines.Path) -> tuple[type[BaseModel], ...]:
 
 
 def _models_in(annotation: Any) -> tuple[type[BaseModel], ...]:
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
-        return (annotation,) if issubclass(annotation, BaseModel) else ()
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return (annotation,)
     return tuple(model for part in typing.get_args(annotation) for model in _models_in(part))
 
 
