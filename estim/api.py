@@ -8,8 +8,8 @@
         result = stimulator.wait_until_finished()
 
 Rules:
-1. The engine stops when it hears nothing from here for 400 ms while armed or running: a script keeps a session alive by calling
-   `pump` or any method that waits, never in the background.
+1. The engine stops when it hears nothing from here for 400 ms while armed or running: a script
+   keeps a session alive by calling `pump` or any method that waits, never in the background.
 2. Every session here is a bench session: a dummy load, and nobody connected.
 """
 
@@ -41,7 +41,8 @@ ANSWER_S = 15.0
 AT_REST = frozenset({HostState.READY, HostState.FAULT, HostState.CLOSED, HostState.DISCONNECTED})
 
 _ERRORS: dict[int, type[EstimError]] = {
-    error.exit_code: error for error in (RecordError, UsageError, PortLost, LimitRefused, DeviceFault)
+    error.exit_code: error
+    for error in (RecordError, UsageError, PortLost, LimitRefused, DeviceFault)
 }
 OnReply = Callable[[Reply], None]
 
@@ -49,7 +50,9 @@ OnReply = Callable[[Reply], None]
 class Engine(Protocol):
     """An engine, in real or in stepped time."""
 
-    clock: SystemClock | VirtualClock
+    @property
+    def clock(self) -> SystemClock | VirtualClock:
+        """Return the clock that the engine runs on."""
 
     def new_id(self) -> int:
         """Return a fresh request id."""
@@ -58,7 +61,7 @@ class Engine(Protocol):
         """Make a request."""
 
     def pump(self, timeout_s: float) -> list[Reply]:
-        """Let time pass, a little; return what the engine said; raise DeviceFault once it has gone."""
+        """Let a little time pass and return what was said; raise DeviceFault once it has gone."""
 
     def close(self) -> None:
         """Let go."""
@@ -71,7 +74,8 @@ class Result:
     Attributes:
         end_state: where the session came to rest.
         fault: the fault in words, '' for none.
-        rise_ms, plateau_ms, delivered_ms: time with output, before and since every target was reached.
+        rise_ms, plateau_ms, delivered_ms: time with output, before and since every target was
+            reached.
         pulse_counts: pulses per channel.
         record_path: where the record lies.
     """
@@ -165,7 +169,7 @@ class Stimulator:
         self.ask(msg.Stop(self.engine.new_id(), reason))
 
     def wait_until_finished(self, should_stop: Callable[[], bool] = lambda: False) -> Result:
-        """Keep the session alive until it comes to rest by itself, by fault, or because `should_stop` says so."""
+        """Keep the session alive until it comes to rest, or `should_stop` has it stopped."""
         while True:
             self.pump()
             shown = self.snapshot
@@ -262,7 +266,7 @@ class Stimulator:
         self._is_record_open = True
 
     def _acknowledge_old_lease(self) -> None:
-        """Acknowledge a lease that ran out when an earlier host died; whoever starts anew takes note of it."""
+        """Acknowledge a lease that ran out when an earlier host died: starting anew says so."""
         shown = self._wait_for(lambda shown: shown.status_age_ms >= 0)
         if shown.fault is not None:
             if shown.fault.code != "device_lease_expired":
@@ -325,7 +329,7 @@ class _SteppedEngine(VirtualEngine):
         return replies
 
 
-def open(  # noqa: A001  # reads as `estim.api.open`
+def open(  # reads as `estim.api.open`
     url: str,
     *,
     bench_ohm: int,
