@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -169,13 +169,26 @@ class Stimulator:
         self.ask(msg.Stop(self.engine.new_id(), reason))
 
     def wait_until_finished(self, should_stop: Callable[[], bool] = lambda: False) -> Result:
-        """Keep the session alive until it comes to rest, or `should_stop` has it stopped."""
+        """Keep the session alive until it comes to rest, or `should_stop` has it stopped.
+
+        An electrode that comes off ends it too: nobody is here to press it on and re-arm.
+        """
+        lead_off = ""
         while True:
             self.pump()
             shown = self.snapshot
-            if shown is not None and shown.state in AT_REST:
-                return self.result()
-            if should_stop() and shown is not None and shown.state in ENERGISED:
+            if shown is None:
+                continue
+            if shown.state in AT_REST:
+                result = self.result()
+                return replace(result, fault=result.fault or lead_off)
+            if shown.state not in ENERGISED:
+                continue
+            for number, channel in enumerate(shown.channels, start=1):
+                if channel.is_lead_off and not lead_off:
+                    lead_off = f"channel {number}: electrode off"
+                    self.engine.send(msg.Stop(self.engine.new_id(), lead_off))
+            if should_stop():
                 self.engine.send(msg.Stop(self.engine.new_id(), "interrupted"))
 
     def result(self) -> Result:

@@ -12,6 +12,7 @@ from estim.session import messages as msg
 from estim.session.delivery import Delivery
 from estim.session.messages import Blame, Severity
 from estim.session.state import (
+    DAMAGED_PERIOD_US,
     DRIVE_AFTER_STATUS_US,
     DRIVE_WITHOUT_STATUS_US,
     GOAL_US,
@@ -141,7 +142,12 @@ def _on_round_trip(session: SessionState, told: driver.RoundTrip, now_us: int) -
 
 
 def _on_line_damaged(session: SessionState, told: driver.LineDamaged, now_us: int) -> None:
-    session.append("line_damaged", {"explanation": told.explanation})
+    session.damaged_count += 1
+    if now_us >= session.damaged_due_us:
+        # At most one line a second: a noisy line must not fill the record.
+        session.damaged_due_us = now_us + DAMAGED_PERIOD_US
+        content = {"explanation": told.explanation, "count": session.damaged_count}
+        session.append("line_damaged", content)
 
 
 def _on_status(session: SessionState, told: driver.StatusSeen, now_us: int) -> None:

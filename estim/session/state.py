@@ -45,6 +45,7 @@ ZERO_US = 1_000_000
 SILENT_ENERGISED_US = kernel.STATUS_FRESH_US
 SILENT_AT_REST_US = 2_000_000
 SLOW_LINK_US = 150_000
+DAMAGED_PERIOD_US = 1_000_000
 SLOW_LINK_SHOWN_US = 2_000_000
 KEY_WINDOW_US = 1_000_000
 ORPHAN_US = 1_000_000
@@ -87,6 +88,8 @@ class SessionState:
         self.end_reason = ""
         self.has_link = False
         self.slow_link_until_us = 0
+        self.damaged_count = 0
+        self.damaged_due_us = 0
         self.effects: list[ev.Effect] = []
         self.tokens = 0
         self.durable: dict[int, Pending] = {}
