@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from estim.clock import VirtualClock
 from estim.record import station_key
+from estim.record.journal import Journal
 from tests.cli.commands import CHECKOUT, Shell
-from tests.record.samples import SESSION_ID, append, sealed_record, start, wall
+from tests.record.samples import SESSION_ID, append, header, sealed_record, start, wall
 
 SECOND_ID = "2000-01-02-def"
 
@@ -227,7 +229,21 @@ def test_an_export_is_a_table_of_events_and_replaces_nothing(
 
 
 def test_a_failed_export_leaves_no_half_behind(estim: Shell, folder: Path) -> None:
-    path = folder / f"{SESSION_ID}.jsonl"
-    path.write_bytes(NO_RECORDS["unreadable lines"])
-    estim("records", "export", path, "--csv", folder / "out.csv").assert_one_message(1)
+    journal = start(folder)
+    append(journal, "note", 1000, **{f"k{number}": 0 for number in range(1001)})
+    journal.close()
+    estim("records", "export", journal.path, "--csv", folder / "out.csv").assert_one_message(1)
     assert not (folder / "out.csv").exists()
+
+
+def test_a_list_of_hostile_records_moves_no_cursor(estim: Shell, folder: Path) -> None:
+    profile = {"id": "x\x1b[2J\x9b1m\u202e", "version": "1", "sha256": "0"}
+    start_with(folder, profile=profile)
+    answer = estim("records", "list", "--records", folder)
+    assert answer.code == 0
+    assert "x\N{REPLACEMENT CHARACTER}[2J" in answer.out
+    assert all(line.isprintable() for line in answer.out.splitlines())
+
+
+def start_with(folder: Path, **changes: object) -> None:
+    Journal.create(folder, header(**changes), VirtualClock(), SESSION_ID).close()
