@@ -1,4 +1,4 @@
-"""Profile, device, electrodes, patient and site become a programme, its bounds and a session's settings.
+"""From profile, device, electrodes, patient and site to a programme and its bounds.
 
 Rules:
 1. Every layer adds bounds; none takes one away.
@@ -21,7 +21,7 @@ from estim.safety.bounds import (
     Owner,
     intersect,
 )
-from estim.safety.verdict import Reason
+from estim.safety.verdict import Reason, Refused
 from estim.session.messages import DeviceSnapshot, SessionSettings
 from estim.units import MS_PER_S
 from estim.waveform.compile import compile_profile
@@ -99,7 +99,7 @@ def prepare(
     site = site or SitePolicy()
     program = compile_profile(profile)
     area_cm2 = electrode_area_cm2 or profile.electrode.recommended_area_cm2
-    if area_cm2 < profile.electrode.minimum_area_cm2:
+    if not area_cm2.is_finite() or area_cm2 < profile.electrode.minimum_area_cm2:
         raise LimitRefused(
             f"electrode area: {area_cm2} cm2 given, at least "
             f"{profile.electrode.minimum_area_cm2} cm2 required by the profile"
@@ -127,7 +127,7 @@ def prepare(
         capabilities,
     )
     verdict = kernel.review_load(program, bounds, capabilities, 0)
-    if isinstance(verdict, kernel.Refused):
+    if isinstance(verdict, Refused):
         raise LimitRefused(str(verdict))
     settings = SessionSettings(
         profile_id=profile.id,
@@ -153,6 +153,8 @@ def _check_duration(profile: Profile, site: SitePolicy, wanted_s: int) -> None:
     longest_s, owner = profile.session.longest_duration_s, "the profile"
     if site.longest_session_s is not None and site.longest_session_s < longest_s:
         longest_s, owner = site.longest_session_s, "the site policy"
+    if wanted_s < 1:
+        raise LimitRefused(f"duration: {wanted_s} s asked, at least 1 s expected")
     if wanted_s > longest_s:
         raise LimitRefused(f"duration: {wanted_s} s asked, {longest_s} s allowed by {owner}")
 
@@ -194,9 +196,7 @@ def _channel_bounds(
     return tuple(bounds)
 
 
-def _session_bounds(
-    profile: Profile, site: SitePolicy, program: PulseProgram
-) -> tuple[Bound, ...]:
+def _session_bounds(profile: Profile, site: SitePolicy, program: PulseProgram) -> tuple[Bound, ...]:
     slew = limits.setpoint_slew_ua_per_s.name
     bounds = [
         Bound(slew, profile.rise.setpoint_slew_ua_per_s, Owner.PROFILE),
@@ -210,7 +210,7 @@ def _session_bounds(
 
 
 def _running_ms(profile: Profile, program: PulseProgram) -> int:
-    """Return the longest RUNNING: the longest session, the slowest rise to the ceiling, and the end."""
+    """Return the longest RUNNING: the longest session, the slowest rise and the end."""
     rises_s = []
     for channel, played in zip(profile.channels, program.channels, strict=True):
         rise_s = channel.amplitude_ceiling_ua // profile.rise.setpoint_slew_ua_per_s
