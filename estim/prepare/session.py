@@ -197,23 +197,35 @@ def _channel_bounds(
 
 
 def _session_bounds(profile: Profile, site: SitePolicy, program: PulseProgram) -> tuple[Bound, ...]:
-    slew = limits.setpoint_slew_ua_per_s.name
+    slew, running = limits.setpoint_slew_ua_per_s.name, limits.running_ms.name
+    slew_ua_per_s = min(
+        profile.rise.setpoint_slew_ua_per_s,
+        site.setpoint_slew_ua_per_s or limits.setpoint_slew_ua_per_s.maximum,
+    )
+    rise_s = _rise_s(profile, program, slew_ua_per_s)
     bounds = [
         Bound(slew, profile.rise.setpoint_slew_ua_per_s, Owner.PROFILE),
         Bound(limits.rise_per_cycle_ua.name, profile.rise.rise_per_cycle_ua, Owner.PROFILE),
         Bound(limits.step_ua.name, profile.rise.step_ua, Owner.PROFILE),
-        Bound(limits.running_ms.name, _running_ms(profile, program), Owner.PROFILE),
+        Bound(running, _running_ms(profile.session.longest_duration_s, rise_s), Owner.PROFILE),
     ]
     if site.setpoint_slew_ua_per_s is not None:
         bounds.append(Bound(slew, site.setpoint_slew_ua_per_s, Owner.SITE))
+    if site.longest_session_s is not None:
+        bounds.append(Bound(running, _running_ms(site.longest_session_s, rise_s), Owner.SITE))
     return tuple(bounds)
 
 
-def _running_ms(profile: Profile, program: PulseProgram) -> int:
+def _running_ms(longest_s: int, rise_s: int) -> int:
     """Return the longest RUNNING: the longest session, the slowest rise and the end."""
+    return min((longest_s + rise_s + END_ALLOWANCE_S) * MS_PER_S, limits.running_ms.maximum)
+
+
+def _rise_s(profile: Profile, program: PulseProgram, slew_ua_per_s: int) -> int:
+    """Return how long the slowest channel may rise to its ceiling."""
     rises_s = []
     for channel, played in zip(profile.channels, program.channels, strict=True):
-        rise_s = channel.amplitude_ceiling_ua // profile.rise.setpoint_slew_ua_per_s
+        rise_s = channel.amplitude_ceiling_ua // slew_ua_per_s
         if played.cycle is not None:
             cycles = channel.amplitude_ceiling_ua // profile.rise.rise_per_cycle_ua + 2
             rise_s = max(rise_s, cycles * played.cycle.total_ms // MS_PER_S)
@@ -222,8 +234,7 @@ def _running_ms(profile: Profile, program: PulseProgram) -> int:
             pulses = channel.amplitude_ceiling_ua // profile.rise.step_ua + 2
             rise_s = max(rise_s, pulses * slowest_us // 1_000_000)
         rises_s.append(rise_s)
-    total_s = profile.session.longest_duration_s + max(rises_s) + END_ALLOWANCE_S
-    return min(total_s * MS_PER_S, limits.running_ms.maximum)
+    return max(rises_s)
 
 
 def _policy(profile: Profile, site: SitePolicy) -> PolicyFlag:
