@@ -1,4 +1,4 @@
-"""Turn profile, device, electrodes, patient and site into a programme with its bounds.
+"""From profile, device, electrodes, patient and site to a programme and its bounds.
 
 Rules:
 1. Every layer adds bounds; none takes one away.
@@ -99,7 +99,7 @@ def prepare(
     site = site or SitePolicy()
     program = compile_profile(profile)
     area_cm2 = electrode_area_cm2 or profile.electrode.recommended_area_cm2
-    if area_cm2 < profile.electrode.minimum_area_cm2:
+    if not area_cm2.is_finite() or area_cm2 < profile.electrode.minimum_area_cm2:
         raise LimitRefused(
             f"electrode area: {area_cm2} cm2 given, at least "
             f"{profile.electrode.minimum_area_cm2} cm2 required by the profile"
@@ -153,6 +153,8 @@ def _check_duration(profile: Profile, site: SitePolicy, wanted_s: int) -> None:
     longest_s, owner = profile.session.longest_duration_s, "the profile"
     if site.longest_session_s is not None and site.longest_session_s < longest_s:
         longest_s, owner = site.longest_session_s, "the site policy"
+    if wanted_s < 1:
+        raise LimitRefused(f"duration: {wanted_s} s asked, at least 1 s expected")
     if wanted_s > longest_s:
         raise LimitRefused(f"duration: {wanted_s} s asked, {longest_s} s allowed by {owner}")
 
@@ -195,23 +197,35 @@ def _channel_bounds(
 
 
 def _session_bounds(profile: Profile, site: SitePolicy, program: PulseProgram) -> tuple[Bound, ...]:
-    slew = limits.setpoint_slew_ua_per_s.name
+    slew, running = limits.setpoint_slew_ua_per_s.name, limits.running_ms.name
+    slew_ua_per_s = min(
+        profile.rise.setpoint_slew_ua_per_s,
+        site.setpoint_slew_ua_per_s or limits.setpoint_slew_ua_per_s.maximum,
+    )
+    rise_s = _rise_s(profile, program, slew_ua_per_s)
     bounds = [
         Bound(slew, profile.rise.setpoint_slew_ua_per_s, Owner.PROFILE),
         Bound(limits.rise_per_cycle_ua.name, profile.rise.rise_per_cycle_ua, Owner.PROFILE),
         Bound(limits.step_ua.name, profile.rise.step_ua, Owner.PROFILE),
-        Bound(limits.running_ms.name, _running_ms(profile, program), Owner.PROFILE),
+        Bound(running, _running_ms(profile.session.longest_duration_s, rise_s), Owner.PROFILE),
     ]
     if site.setpoint_slew_ua_per_s is not None:
         bounds.append(Bound(slew, site.setpoint_slew_ua_per_s, Owner.SITE))
+    if site.longest_session_s is not None:
+        bounds.append(Bound(running, _running_ms(site.longest_session_s, rise_s), Owner.SITE))
     return tuple(bounds)
 
 
-def _running_ms(profile: Profile, program: PulseProgram) -> int:
-    """Return the longest RUNNING: longest session, slowest rise to the ceiling, and the end."""
+def _running_ms(longest_s: int, rise_s: int) -> int:
+    """Return the longest RUNNING: the longest session, the slowest rise and the end."""
+    return min((longest_s + rise_s + END_ALLOWANCE_S) * MS_PER_S, limits.running_ms.maximum)
+
+
+def _rise_s(profile: Profile, program: PulseProgram, slew_ua_per_s: int) -> int:
+    """Return how long the slowest channel may rise to its ceiling."""
     rises_s = []
     for channel, played in zip(profile.channels, program.channels, strict=True):
-        rise_s = channel.amplitude_ceiling_ua // profile.rise.setpoint_slew_ua_per_s
+        rise_s = channel.amplitude_ceiling_ua // slew_ua_per_s
         if played.cycle is not None:
             cycles = channel.amplitude_ceiling_ua // profile.rise.rise_per_cycle_ua + 2
             rise_s = max(rise_s, cycles * played.cycle.total_ms // MS_PER_S)
@@ -220,8 +234,7 @@ def _running_ms(profile: Profile, program: PulseProgram) -> int:
             pulses = channel.amplitude_ceiling_ua // profile.rise.step_ua + 2
             rise_s = max(rise_s, pulses * slowest_us // 1_000_000)
         rises_s.append(rise_s)
-    total_s = profile.session.longest_duration_s + max(rises_s) + END_ALLOWANCE_S
-    return min(total_s * MS_PER_S, limits.running_ms.maximum)
+    return max(rises_s)
 
 
 def _policy(profile: Profile, site: SitePolicy) -> PolicyFlag:
