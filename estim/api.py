@@ -138,6 +138,7 @@ class Stimulator:
             is_bench=True,
             site=load_site(places.configuration_folder()),
             duration_s=duration_s,
+            origin=loaded.path,
         )
         program_hex = prepared.program.canonical_bytes().hex()
         request_id = self.engine.new_id()
