@@ -1,1 +1,4 @@
-"""The contract between host and device: messages, limits, programmes. Standard library only."""
+"""The contract between host and device: messages, limits, pulse programmes.
+
+Standard library only.
+"""

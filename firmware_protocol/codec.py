@@ -2,19 +2,21 @@
 
 Rules:
 1. Nothing is coded by hand for one message: layouts come from `fields.wire_fields`.
-2. Decoding is total: any bytes give a message or a `MessageError`, never another exception.
-3. Only one encoding of a message exists: padding is NUL, unknown flags and enum values are errors, and no bytes are left over.
+2. Decoding is total: any bytes give a message or a `ProtocolError`, never another exception.
+3. Only one encoding of a message exists: padding is NUL, unknown flags and enum values are errors
+   (in both directions), and no bytes are left over.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
-from enum import IntFlag
+from collections.abc import Callable, Sequence
+from enum import IntEnum, IntFlag
 from typing import Any, NamedTuple, TypeVar
 
 from firmware_protocol.errors import FrameError, MessageError
-from firmware_protocol.fields import Wire, wire_fields
+from firmware_protocol.fields import wire_fields
 from firmware_protocol.messages import MESSAGES, Message
 
 HEADER = struct.Struct("<BHQ")
@@ -34,41 +36,93 @@ class Envelope(NamedTuple):
     epoch: int
 
 
+class _Members(dict[int, IntEnum | IntFlag]):
+    """Every value that an enumerated field may have, by its number."""
+
+    def __init__(self, field_name: str, kind: type[IntEnum] | type[IntFlag]) -> None:
+        self.field_name = field_name
+        if issubclass(kind, IntFlag):
+            known = sum(set(kind))
+            super().__init__({n: kind(n) for n in range(known + 1) if n & ~known == 0})
+        else:
+            super().__init__({int(member): member for member in kind})
+
+    def __missing__(self, number: int) -> IntEnum:
+        raise MessageError(f"{self.field_name} has the unknown value {number!r}")
+
+
 class _Layout:
-    """How one declared class lies on the wire."""
+    """How one declared class lies on the wire.
+
+    Attributes:
+        build: makes an object of the class from its fields in order.
+        names: its fields that are not rows.
+        fixed: the bytes of those fields.
+        is_plain: nothing but numbers is in them.
+        row: the layout of one row, or None; `rows_name` and `rows_maximum` go with it.
+        minimum_size: bytes without any row.
+    """
 
     def __init__(self, declared: type) -> None:
-        self.declared = declared
+        self.build: Callable[..., Any] = declared
+        self.name = declared.__name__
         fields = wire_fields(declared)
-        self.row_name = ""
-        self.row_maximum = 0
-        self.row_layout: _Layout | None = None
+        self.rows_name = ""
+        self.rows_maximum = 0
+        self.row: _Layout | None = None
         if fields and fields[-1][1].row is not None:
-            self.row_name, wire = fields[-1]
-            self.row_maximum = wire.row_maximum
-            self.row_layout = layout_of(wire.row) if wire.row else None
-            fields = fields[:-1]
+            (self.rows_name, rows), fields = fields[-1], fields[:-1]
+            self.rows_maximum = rows.row_maximum
+            self.row = layout_of(rows.row) if rows.row else None
         self.names = tuple(name for name, _ in fields)
-        self.wires = tuple(wire for _, wire in fields)
         self.codes = "".join(
-            f"{wire.text_size}s" if wire.text_size else wire.scalar.code for wire in self.wires
+            f"{wire.text_size}s" if wire.text_size else wire.scalar.code for _, wire in fields
         )
-        self.fixed = struct.Struct("<" + self.codes + ("B" if self.row_layout else ""))
-        self.special = tuple(
-            (index, _decoder(name, wire))
+        self.fixed = struct.Struct("<" + self.codes)
+        self.minimum_size = self.fixed.size + (0 if self.row is None else 1)
+        self._whole: dict[int, struct.Struct] = {}
+        self._members = [
+            (index, _Members(name, wire.enum))
             for index, (name, wire) in enumerate(fields)
-            if wire.enum is not None or wire.text_size
-        )
-        self.text_indexes = tuple(i for i, wire in enumerate(self.wires) if wire.text_size)
-        self.row_structs: dict[int, struct.Struct] = {}
+            if wire.enum is not None
+        ]
+        self._texts = [
+            (index, name, wire.text_size)
+            for index, (name, wire) in enumerate(fields)
+            if wire.text_size
+        ]
+        self.is_plain = not self._members and not self._texts
 
-    def row_struct(self, count: int) -> struct.Struct:
-        """Return the layout of `count` rows, made once."""
-        found = self.row_structs.get(count)
+    def whole(self, row_count: int) -> struct.Struct:
+        """Return the bytes of all fields, the row count and `row_count` rows; made once."""
+        found = self._whole.get(row_count)
         if found is None:
-            assert self.row_layout is not None
-            found = self.row_structs[count] = struct.Struct("<" + self.row_layout.codes * count)
+            row_codes = "" if self.row is None else "B" + self.row.codes * row_count
+            found = self._whole[row_count] = struct.Struct("<" + self.codes + row_codes)
         return found
+
+    def to_wire(self, objects: Sequence[object]) -> list[Any]:
+        """Return the fields of all objects in one list, as numbers and byte strings."""
+        names = self.names
+        flat = [getattr(declared, name) for declared in objects for name in names]
+        for index, members in self._members:
+            for place in range(index, len(flat), len(names)):
+                members[flat[place]]  # an unknown number raises
+        for index, name, size in self._texts:
+            for place in range(index, len(flat), len(names)):
+                flat[place] = _encode_text(name, flat[place], size)
+        return flat
+
+    def from_wire(self, numbers: tuple[Any, ...]) -> Sequence[Any]:
+        """Return the fields of one object for its numbers and byte strings."""
+        if self.is_plain:
+            return numbers
+        fields = list(numbers)
+        for index, members in self._members:
+            fields[index] = members[fields[index]]
+        for index, name, _ in self._texts:
+            fields[index] = _decode_text(name, fields[index])
+        return fields
 
 
 _LAYOUTS: dict[type, _Layout] = {}
@@ -82,36 +136,6 @@ def layout_of(declared: type) -> _Layout:
     return found
 
 
-def _decoder(name: str, wire: Wire) -> Any:
-    """Return the function that turns a raw field into what people use."""
-    if wire.text_size:
-
-        def decode_text(raw: bytes) -> str:
-            stripped = raw.rstrip(b"\0")
-            if any(not 0x20 <= byte < 0x7F for byte in stripped):
-                raise MessageError(f"{name} is not printable ASCII")
-            return stripped.decode("ascii")
-
-        return decode_text
-    kind = wire.enum
-    assert kind is not None
-    if issubclass(kind, IntFlag):
-        known = 0
-        for member in kind:
-            known |= member
-        table: dict[int, Any] = {n: kind(n) for n in range(known + 1) if n & ~known == 0}
-    else:
-        table = {int(member): member for member in kind}
-
-    def decode_enum(raw: int) -> Any:
-        try:
-            return table[raw]
-        except KeyError:
-            raise MessageError(f"{name} has the unknown value {raw}") from None
-
-    return decode_enum
-
-
 def encode_payload(message: Message) -> bytes:
     """Return the payload of a message.
 
@@ -119,26 +143,17 @@ def encode_payload(message: Message) -> bytes:
         MessageError: a field does not fit its declared type.
     """
     layout = layout_of(type(message))
-    fields: list[Any] = [getattr(message, name) for name in layout.names]
-    for index in layout.text_indexes:
-        fields[index] = _encode_text(
-            layout.names[index], fields[index], layout.wires[index].text_size
-        )
+    fields = layout.to_wire((message,))
     try:
-        if layout.row_layout is None:
+        if layout.row is None:
             return layout.fixed.pack(*fields)
-        row_tuple = getattr(message, layout.row_name)
-        if len(row_tuple) > layout.row_maximum:
-            raise MessageError(
-                f"{type(message).__name__}: {len(row_tuple)} rows, at most {layout.row_maximum}"
-            )
-        names = layout.row_layout.names
-        flat = [getattr(row, name) for row in row_tuple for name in names]
-        return layout.fixed.pack(*fields, len(row_tuple)) + layout.row_struct(len(row_tuple)).pack(
-            *flat
-        )
+        rows = getattr(message, layout.rows_name)
+        if len(rows) > layout.rows_maximum:
+            raise MessageError(f"{layout.name}: {len(rows)} rows, at most {layout.rows_maximum}")
+        row_fields = layout.row.to_wire(rows)
+        return layout.whole(len(rows)).pack(*fields, len(rows), *row_fields)
     except struct.error as error:
-        raise MessageError(f"{type(message).__name__}: {error}") from None
+        raise MessageError(f"{layout.name}: {error}") from None
 
 
 def _encode_text(name: str, written: str, size: int) -> bytes:
@@ -147,52 +162,50 @@ def _encode_text(name: str, written: str, size: int) -> bytes:
     return written.encode("ascii")
 
 
-def decode_payload_prefix(declared: type[_T], raw: bytes) -> tuple[_T, bytes]:
-    """Decode a payload at the start of `raw`; return the message and the bytes after it.
+def _decode_text(name: str, raw: bytes) -> str:
+    stripped = raw.rstrip(b"\0")
+    if any(not 0x20 <= byte < 0x7F for byte in stripped):
+        raise MessageError(f"{name} is not printable ASCII")
+    return stripped.decode("ascii")
+
+
+def decode_payload_prefix(declared: type[_T], raw: bytes, start: int = 0) -> tuple[_T, int]:
+    """Decode the payload that begins at `start`; return the message and where the payload ends.
 
     Raises:
         MessageError: the bytes do not hold such a message.
     """
     layout = layout_of(declared)
-    size = layout.fixed.size
-    if len(raw) < size:
-        raise MessageError(f"{declared.__name__}: {size} bytes expected, got {len(raw)}")
-    fields = list(layout.fixed.unpack_from(raw))
-    for index, decode in layout.special:
-        fields[index] = decode(fields[index])
-    if layout.row_layout is None:
-        return declared(*fields), raw[size:]
-    count = fields.pop()
-    if count > layout.row_maximum:
-        raise MessageError(f"{declared.__name__}: {count} rows, at most {layout.row_maximum}")
-    row_layout = layout.row_layout
-    packed = layout.row_struct(count)
-    end = size + packed.size
+    end = start + layout.minimum_size
     if len(raw) < end:
-        raise MessageError(f"{declared.__name__}: {end} bytes expected, got {len(raw)}")
-    flat = packed.unpack_from(raw, size)
-    per_row = len(row_layout.names)
-    built = []
-    for start in range(0, len(flat), per_row):
-        row = flat[start : start + per_row]
-        if row_layout.special:
-            changed = list(row)
-            for index, decode in row_layout.special:
-                changed[index] = decode(changed[index])
-            row = tuple(changed)
-        built.append(row_layout.declared(*row))
-    return declared(*fields, tuple(built)), raw[end:]
+        raise MessageError(f"{layout.name}: {end - start} bytes expected, got {len(raw) - start}")
+    fields = layout.from_wire(layout.fixed.unpack_from(raw, start))
+    row = layout.row
+    if row is None:
+        return layout.build(*fields), end
+    row_count = raw[end - 1]
+    if row_count > layout.rows_maximum:
+        raise MessageError(f"{layout.name}: {row_count} rows, at most {layout.rows_maximum}")
+    rows_start, end = end, end + row_count * row.fixed.size
+    if len(raw) < end:
+        raise MessageError(f"{layout.name}: {end - start} bytes expected, got {len(raw) - start}")
+    row_numbers = row.fixed.iter_unpack(raw[rows_start:end])
+    if row.is_plain:
+        rows = tuple([row.build(*numbers) for numbers in row_numbers])
+    else:
+        rows = tuple([row.build(*row.from_wire(numbers)) for numbers in row_numbers])
+    return layout.build(*fields, rows), end
 
 
-def decode_payload(declared: type[_T], raw: bytes) -> _T:
-    """Decode exactly one payload.
+def decode_payload(declared: type[_T], raw: bytes, start: int = 0) -> _T:
+    """Decode the one payload that fills `raw` from `start` on.
 
     Raises:
         MessageError: the bytes are not exactly such a message.
     """
-    message, rest = decode_payload_prefix(declared, raw)
-    if rest:
-        raise MessageError(f"{declared.__name__}: {len(rest)} bytes too many")
+    message, end = decode_payload_prefix(declared, raw, start)
+    if end != len(raw):
+        raise MessageError(f"{declared.__name__}: {len(raw) - end} bytes too many")
     return message
 
 
@@ -227,4 +240,4 @@ def decode_body(body: bytes) -> Envelope:
     declared = MESSAGES.get(message_id)
     if declared is None:
         raise MessageError(f"unknown message id {message_id}")
-    return Envelope(decode_payload(declared, content[HEADER.size :]), sequence, epoch)
+    return Envelope(decode_payload(declared, content, HEADER.size), sequence, epoch)

@@ -1,9 +1,11 @@
 """One end of the line, without I/O: messages in, bytes out, and back.
 
 Rules:
-1. Sequences count per direction over all messages and are compared as in RFC 1982; a frame that is not newer than the newest is dropped.
+1. Sequences count per direction over all messages and are compared as in RFC 1982; a frame that is
+   not newer than the newest is dropped.
 2. `Stop` is outside that order: it neither needs nor moves the window.
-3. Only frames of the current epoch come out; a device also lets through every `Hello` and `Stop`, and nothing else before its first epoch.
+3. Only frames of the current epoch come out; a device also lets through every `Hello` and `Stop`,
+   and nothing else before its first epoch.
 4. Damaged frames are counted and reported, and never end the connection.
 """
 
@@ -76,7 +78,13 @@ class Connection:
         self._newest_received = newest_received
 
     def send(self, message: Message, epoch: int | None = None) -> bytes:
-        """Return the frame of a message, with the next sequence; `epoch` overrides for an Identity that refuses one."""
+        """Return the frame of a message, with the next sequence.
+
+        `epoch` replaces the connection's own in an Identity that does not take the Hello's.
+
+        Raises:
+            MessageError: a field does not fit its declared type.
+        """
         sequence = self._next_sequence
         self._next_sequence = (sequence + 1) % SEQUENCE_MODULUS
         body = codec.encode_body(message, sequence, (self.epoch or 0) if epoch is None else epoch)

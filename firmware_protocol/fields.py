@@ -1,7 +1,8 @@
 """Field types of the wire: how wide, in which unit, and what each is called in C.
 
-A message is a frozen dataclass whose fields are made with `scalar`, `enumeration`, `flags`, `text` or `rows`. Everything else (codec, C
-header, PROTOCOL.md, test vectors, schema hash) is derived from that one declaration.
+A message is a frozen dataclass whose fields are made with `scalar`, `enumeration`, `text` or
+`rows`. Everything else (codec, C header, PROTOCOL.md, test vectors, schema hash) is derived from
+that one declaration.
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ I32 = _signed(32, "i")
 class Wire:
     """What the codec and the generator need to know of one field.
 
-    Exactly one shape applies: a number (`scalar`), a number with named values (`enum`), a text of `text_size` bytes, or
-    up to `row_maximum` rows of another declared class (`row`), which is always the last field and has a u8 count before it.
+    Exactly one shape applies: a number (`scalar`), a number with named values (`enum`), a text of
+    `text_size` bytes, or up to `row_maximum` rows of another declared class (`row`), which is
+    always the last field and has a u8 count before it.
     """
 
     scalar: Scalar
@@ -76,7 +78,7 @@ def text(size: int, doc: str) -> Any:
 
 
 def rows(row: type, maximum: int, doc: str) -> Any:
-    """Declare the last field of a message: a u8 count and that many rows of another declared class."""
+    """Declare the last field of a message: a u8 count and as many rows of a declared class."""
     return dataclasses.field(metadata={_WIRE_KEY: Wire(U8, "", doc, row=row, row_maximum=maximum)})
 
 

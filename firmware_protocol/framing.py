@@ -1,6 +1,7 @@
 """Cut a byte stream into frames: COBS, with 0x00 between frames.
 
-Bodies have at most 250 bytes, so a COBS block never reaches 254 and the long-block case cannot occur.
+Bodies have at most 250 bytes, so a COBS block never reaches 254 and the long-block case cannot
+occur.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from firmware_protocol.codec import BODY_MAX
 from firmware_protocol.errors import FrameError
 
 FRAME_MAX = BODY_MAX + 1
+
+_CODES = tuple(bytes((block_size + 1,)) for block_size in range(BODY_MAX + 1))
+"""The code byte before a block, by the block's size: how far the next code byte is away."""
 
 
 def encode_frame(body: bytes) -> bytes:
@@ -19,7 +23,8 @@ def encode_frame(body: bytes) -> bytes:
     """
     if len(body) > BODY_MAX:
         raise FrameError(f"a body has at most {BODY_MAX} bytes, got {len(body)}")
-    return b"".join([bytes((len(block) + 1,)) + block for block in body.split(b"\0")]) + b"\0"
+    blocks = body.split(b"\0")
+    return b"".join([_CODES[len(block)] + block for block in blocks]) + b"\0"
 
 
 def decode_frame(frame: bytes) -> bytes:
@@ -31,15 +36,16 @@ def decode_frame(frame: bytes) -> bytes:
     size = len(frame)
     if not 1 <= size <= FRAME_MAX:
         raise FrameError(f"a frame has 1 to {FRAME_MAX} bytes, got {size}")
-    blocks = []
-    start = 0
-    while start < size:
-        end = start + frame[start]
-        if end == start or end > size:
-            raise FrameError("a COBS code points outside the frame")
-        blocks.append(frame[start + 1 : end])
-        start = end
-    return b"\0".join(blocks)
+    if 0 in frame:
+        raise FrameError("a zero stands inside the frame")
+    body = bytearray(frame)
+    code_index = 0
+    while code_index < size:
+        body[code_index] = 0
+        code_index += frame[code_index]
+    if code_index != size:
+        raise FrameError("a COBS code points outside the frame")
+    return bytes(body[1:])
 
 
 class Deframer:
@@ -50,7 +56,7 @@ class Deframer:
         self._is_overlong = False
 
     def feed(self, received: bytes) -> list[bytes | None]:
-        """Take bytes; return the frames they complete, in order, None for each that was too long."""
+        """Take bytes; return the frames they complete in order, None for each one too long."""
         frames: list[bytes | None] = []
         *complete, tail = received.split(b"\0")
         for piece in complete:

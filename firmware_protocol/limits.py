@@ -1,10 +1,12 @@
 """Every safety limit, on one page.
 
 Rules:
-1. A limit stands here once: value, unit, why, source, certainty, who enforces it. Host, device, SAFETY.md and the C header read this page.
+1. A limit stands here once: value, unit, why, source, certainty, who enforces it. Host, device,
+   SAFETY.md and the C header read this page.
 2. Hard bounds refuse; nothing clamps. A recommended bound warns.
-3. Certainty: S read in a public source, K common professional knowledge, K? to be checked against the original, E an engineering
-   proposal of this project. The paid standards themselves were not read.
+3. Certainty: S read in a public source, K common professional knowledge, K? to be checked against
+   the original, E an engineering proposal of this project. The paid standards themselves were not
+   read.
 4. A session may lower what is compiled here, never raise it.
 """
 
@@ -118,14 +120,16 @@ net_charge_pc = Limit(
 )  # fmt: skip
 pulse_energy_uj = Limit(
     7, "pulse_energy_uj", "uJ", 300_000,
-    "fibrillation and burns; computed into 500 ohm", "IEC 60601-2-10, via public summaries", _S, _HOST,
+    "fibrillation and burns; computed into 500 ohm", "IEC 60601-2-10, via public summaries",
+    _S, _HOST,
 )  # fmt: skip
 
 # What a train of pulses may be, over the worst sliding second.
 
 rms_ua = Limit(
     8, "rms_ua", "uA", 50_000,
-    "heating of tissue", "IEC 60601-2-10 up to 400 Hz; a maker's 'never exceed 50 mA r.m.s.'", _K, _BOTH,
+    "heating of tissue", "IEC 60601-2-10 up to 400 Hz; a maker's 'never exceed 50 mA r.m.s.'",
+    _K, _BOTH,
 )  # fmt: skip
 average_ua = Limit(
     9, "average_ua", "uA", 10_000,
@@ -133,15 +137,18 @@ average_ua = Limit(
 )  # fmt: skip
 current_density_ua_per_cm2 = Limit(
     10, "current_density_ua_per_cm2", "uA/cm2 RMS", 2000,
-    "burns under a small or peeling electrode", "IEC 60601-2-10 warning value, read in public documents", _S, _HOST,
+    "burns under a small or peeling electrode",
+    "IEC 60601-2-10 warning value, read in public documents", _S, _HOST,
 )  # fmt: skip
 impaired_current_density_ua_per_cm2 = Limit(
     11, "impaired_current_density_ua_per_cm2", "uA/cm2 RMS", 1000,
-    "impaired sensation does not warn of a burn", "project proposal: half of the general value", _E, _HOST,
+    "impaired sensation does not warn of a burn", "project proposal: half of the general value",
+    _E, _HOST,
 )  # fmt: skip
 power_density_uw_per_cm2 = Limit(
     12, "power_density_uw_per_cm2", "uW/cm2", 250_000,
-    "thermal burns; computed into 500 ohm", "FDA guidance of June 1999, in a public summary", _S, _HOST,
+    "thermal burns; computed into 500 ohm", "FDA guidance of June 1999, in a public summary",
+    _S, _HOST,
 )  # fmt: skip
 
 # How output may rise.
@@ -185,7 +192,8 @@ lease_ms = Limit(
 )  # fmt: skip
 zero_after_silence_ms = Limit(
     20, "zero_after_silence_ms", "ms", 350,
-    "output that outlives its host: lease, pulse in progress and scheduling together", "project proposal", _E, _DEVICE,
+    "output that outlives its host: lease, pulse in progress and scheduling together",
+    "project proposal", _E, _DEVICE,
 )  # fmt: skip
 heartbeat_ms = Limit(
     21, "heartbeat_ms", "ms", 400,
@@ -196,7 +204,8 @@ heartbeat_ms = Limit(
 
 overcurrent_permille = Limit(
     22, "overcurrent_permille", "permille of the amplitude", 1100,
-    "an output stage that delivers more than was set; 1 mA is added", "project proposal", _E, _DEVICE,
+    "an output stage that delivers more than was set; 1 mA is added", "project proposal",
+    _E, _DEVICE,
 )  # fmt: skip
 OVERCURRENT_MARGIN_UA = 1000
 OVERCURRENT_PULSES = 2
@@ -208,7 +217,8 @@ LEAD_OFF_PULSES = 3
 LEAD_OFF_US = 200_000
 contact_ua = Limit(
     24, "contact_ua", "uA", 2000,
-    "contact cannot be judged below it, and is proven before more is delivered", "project proposal", _E, _DEVICE,
+    "contact cannot be judged below it, and is proven before more is delivered", "project proposal",
+    _E, _DEVICE,
 )  # fmt: skip
 CONTACT_PULSES = 5
 CONTACT_US = 1_000_000
@@ -231,5 +241,8 @@ BY_NAME: dict[str, Limit] = {entry.name: entry for entry in LIMITS}
 
 
 def compiled_phase_charge_pc(duration_us: int) -> int:
-    """Return the highest charge of one phase of `duration_us`: 20 uC + 28 uC/ms x t (FDA 2010 draft, unchecked)."""
+    """Return the highest charge of one phase that lasts `duration_us`.
+
+    20 uC + 28 uC/ms x t, from the FDA draft of 2010 on limited output (unchecked).
+    """
     return PHASE_CHARGE_BASE_PC + PHASE_CHARGE_SLOPE_PC_PER_US * duration_us

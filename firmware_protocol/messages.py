@@ -1,14 +1,21 @@
 """Every message between host and device, declared once.
 
 Rules:
-1. Body: `message_id u8 | sequence u16 | epoch u64 | payload | crc32 u32`, little-endian, at most 250 bytes, COBS-coded, 0x00 between frames.
-2. `allowed_in` names the device states in which a device acts on a message; elsewhere it refuses it. Stop has every state.
-3. `Hello` and `Identity` keep their layout for ever, so that two ends of different schemas can say so to each other.
-4. A name ends in its unit. Currents are microamperes, charges picocoulombs, times microseconds or milliseconds.
+1. Body: `message_id u8 | sequence u16 | epoch u64 | payload | crc32 u32`, little-endian, at most
+   250 bytes, COBS-coded, 0x00 between frames.
+2. `allowed_in` names the device states in which a device acts on a message; elsewhere it refuses
+   it. Stop has every state.
+3. `Hello` and `Identity` keep their layout for ever, so that two ends of different schemas can say
+   so to each other.
+4. A name ends in its unit. Currents are microamperes, charges picocoulombs, times microseconds or
+   milliseconds.
 """
+
+# ruff: noqa: RUF009 (`enumeration` and `rows` return a dataclass field, as `field` itself does)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import ClassVar, TypeVar
@@ -176,7 +183,9 @@ FAULT_REMEDIES: dict[FaultCode, str] = {
     FaultCode.LEASE_EXPIRED: "The link was silent: check cable and computer, then acknowledge.",
     FaultCode.OVERCURRENT: "More current was measured than set: take the device out of use.",
     FaultCode.RUNNING_TIME: "The longest allowed running time is over: end the session.",
-    FaultCode.PATIENT_STOP: "The patient pressed stop: talk to the patient, release the stop, acknowledge.",
+    FaultCode.PATIENT_STOP: (
+        "The patient pressed stop: talk to the patient, release the stop, acknowledge."
+    ),
     FaultCode.LINE_NOISE: "Too many damaged frames: check cable, connectors and line speed.",
     FaultCode.SUPPLY: "The supply is too low: charge or change the battery.",
     FaultCode.SELF_TEST: "The self-test failed: take the device out of use.",
@@ -192,19 +201,21 @@ TO_HOST = "to_host"
 
 
 class Message:
-    """The base of every message; `message_id`, `direction` and `allowed_in` are set where it is declared."""
+    """The base of every message; where one is declared, these three are set."""
 
     message_id: ClassVar[int]
     direction: ClassVar[str]
     allowed_in: ClassVar[frozenset[DeviceState]]
 
 
-_M = TypeVar("_M", bound=type[Message])
+_M = TypeVar("_M", bound=Message)
 MESSAGES: dict[int, type[Message]] = {}
 
 
-def _declare(message_id: int, direction: str, allowed_in: frozenset[DeviceState] = _EVERY_STATE):  # type: ignore[no-untyped-def]
-    def register(declared: _M) -> _M:
+def _declare(
+    message_id: int, direction: str, allowed_in: frozenset[DeviceState] = _EVERY_STATE
+) -> Callable[[type[_M]], type[_M]]:
+    def register(declared: type[_M]) -> type[_M]:
         if message_id in MESSAGES:
             raise ValueError(f"message id {message_id} is declared twice")
         declared.message_id = message_id
@@ -284,7 +295,10 @@ class ChannelStatus:
 @_declare(0x01, TO_DEVICE, _DE_ENERGISED)
 @dataclass(frozen=True, slots=True)
 class Hello(Message):
-    """Propose the epoch in the header; limits fall back to the compiled ones and the programme is unloaded."""
+    """Propose the epoch in the header.
+
+    Adopting it restores the compiled limits and unloads the programme.
+    """
 
     protocol_version: int = scalar(U8, "", "version the host speaks")
     schema_hash: int = scalar(U32, "", "hash of the host's message declarations")
@@ -503,7 +517,7 @@ class Refused(Message):
     reason: RefusalReason = enumeration(RefusalReason, "why")
     limit: int = scalar(U8, "", "wire id of the limit (limits.py); 0 for none")
     channel: int = scalar(U8, "", "index from 0; 255 for none")
-    asked: int = scalar(I32, "", "what was asked, in the limit's unit")
+    asked: int = scalar(I32, "", "what was asked, in the limit's unit; at most 2147483647 is told")
     allowed: int = scalar(I32, "", "what is allowed, in the limit's unit")
 
 

@@ -3,25 +3,30 @@
 Rules:
 1. Integers only. 1 uA x 1 us = 1 pC.
 2. Every pulse is balanced: over the active phases the sum of units x permille is exactly 0.
-3. The largest |permille| of a pulse is 1000 and, where there are keyframes, one of them has 1000: full scale is reachable.
+3. The largest |permille| of a pulse is 1000 and, where there are keyframes, one of them has 1000:
+   full scale is reachable.
 4. Nesting: cycle > keyframes (their clock restarts with each on-phase) > burst > pulse.
 5. A pulse that would outlast its on-phase is not started, so an off time holds no current.
 6. Pulses of two channels never overlap in time, unless the programme says that they may.
-7. The canonical bytes are the payloads of BeginProgram, then per channel ProgramPhases and its ProgramKeyframes (16 at a time), in order;
-   the digest is their CRC-32 (identity, not security).
+7. The canonical bytes are the payloads of BeginProgram, then per channel ProgramPhases and its
+   ProgramKeyframes (16 at a time), in order; the digest is their CRC-32 (identity, not security).
 
-Time. A channel's clock is zero when RUNNING begins. With a cycle, on-phase k starts at `cycle_offset_ms + k x (ramp_up + on + ramp_down + off)`
-and lasts ramp_up + on + ramp_down; without one (`on_ms` 0) there is a single endless on-phase from 0. Within an on-phase
-the first burst starts at `pulse_offset_us`; bursts follow at `burst_period_us`, pulses within them at the pulse period that held at the onset
-before. A keyframe is looked up at each onset, by the time since the on-phase's start plus `pulse_offset_us`, modulo `keyframe_cycle_ms`.
+Time. A channel's clock is zero when RUNNING begins. With a cycle, on-phase k starts at
+`cycle_offset_ms + k x (ramp_up + on + ramp_down + off)` and lasts ramp_up + on + ramp_down; without
+one (`on_ms` 0) there is a single endless on-phase from 0. Within an on-phase the first burst starts
+at `pulse_offset_us`; bursts follow at `burst_period_us`, pulses within them at the pulse period
+that held at the onset before. A keyframe is looked up at each onset, by the time since
+the first onset of its on-phase (start plus `pulse_offset_us`), modulo `keyframe_cycle_ms`.
 
-Amplitude. At each onset: setpoint x ramp x keyframe, each floored, then snapped down to `grid_ua`; then the phases.
+Amplitude. At each onset: setpoint x ramp x keyframe, each floored, then snapped down to `grid_ua`;
+then the phases.
 """
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from itertools import pairwise
 from math import gcd, lcm
 
 from firmware_protocol import codec
@@ -195,7 +200,8 @@ def from_messages(loading: tuple[Message, ...]) -> PulseProgram:
     """Put a programme together from the messages that loaded it.
 
     Raises:
-        ProgramError: a message is missing, out of order, repeated, or the programme is not well formed.
+        ProgramError: a message is missing, out of order, repeated, or the programme is not well
+            formed.
     """
     if not loading or not isinstance(loading[0], BeginProgram):
         raise ProgramError("a programme begins with BeginProgram")
@@ -223,7 +229,8 @@ def from_messages(loading: tuple[Message, ...]) -> PulseProgram:
     for phases, frames in zip(channels, keyframes, strict=True):
         if len(frames) != phases.keyframe_count:
             raise ProgramError(
-                f"channel {phases.channel + 1}: {phases.keyframe_count} keyframes announced, {len(frames)} came"
+                f"channel {phases.channel + 1}: "
+                f"{phases.keyframe_count} keyframes announced, {len(frames)} came"
             )
         built.append(_channel_from(phases, tuple(frames)))
     program = PulseProgram(tuple(built), ProgramFlag.ALLOW_OVERLAP in begin.flags)
@@ -238,16 +245,15 @@ def from_canonical_bytes(canonical: bytes) -> PulseProgram:
         ProgramError: the bytes are not those of a well-formed programme.
     """
     loading: list[Message] = []
-    rest = canonical
     try:
-        begin, rest = codec.decode_payload_prefix(BeginProgram, rest)
+        begin, at = codec.decode_payload_prefix(BeginProgram, canonical)
         loading.append(begin)
-        while rest:
-            phases, rest = codec.decode_payload_prefix(ProgramPhases, rest)
+        while at < len(canonical):
+            phases, at = codec.decode_payload_prefix(ProgramPhases, canonical, at)
             loading.append(phases)
             missing = phases.keyframe_count
             while missing > 0:
-                frames, rest = codec.decode_payload_prefix(ProgramKeyframes, rest)
+                frames, at = codec.decode_payload_prefix(ProgramKeyframes, canonical, at)
                 if not frames.keyframes:
                     raise ProgramError("a keyframe message is empty")
                 loading.append(frames)
@@ -279,6 +285,10 @@ def check_form(program: PulseProgram) -> None:
                     raise ProgramError(
                         f"pulses of channels {first + 1} and {second + 1} can overlap"
                     )
+    try:
+        program.canonical_bytes()
+    except MessageError as error:
+        raise ProgramError(f"does not fit the wire: {error}") from error
 
 
 def _channel_problem(channel: ChannelProgram) -> str:
@@ -303,9 +313,7 @@ def _keyframe_problem(channel: ChannelProgram) -> str:
     if not channel.keyframes:
         return "a keyframe cycle without keyframes" if channel.keyframe_cycle_ms else ""
     starts = [frame.at_ms for frame in channel.keyframes]
-    if starts[0] != 0 or any(
-        later <= earlier for earlier, later in zip(starts, starts[1:], strict=False)
-    ):
+    if starts[0] != 0 or any(later <= earlier for earlier, later in pairwise(starts)):
         return "keyframes start at 0 ms and rise in time"
     if channel.keyframe_cycle_ms <= starts[-1]:
         return "the keyframe cycle ends before its last keyframe"

@@ -152,7 +152,9 @@ class NativeStimulator(Stimulator):
     def stop(self, now_us: int) -> None:
         self._stop_count = 0
         self._drive_frame = None
-        self._exchange = None
+        if self._loading is not None:
+            self._loading = None
+            self._exchange = None
         self._send_stop(now_us)
 
     def acknowledge(self, latch_count: int, channel_mask: int, now_us: int) -> None:

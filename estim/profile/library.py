@@ -1,0 +1,66 @@
+"""Find the shipped profiles, in an installed package or in a checkout, and a profile by name or by path."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+
+import estim
+from estim.errors import ProfileError
+from estim.profile.fields import Identifier
+from estim.profile.loader import LoadedProfile, load
+from estim.text import sanitize
+
+_PACKAGE = Path(estim.__file__).resolve().parent
+_FOLDERS = (_PACKAGE / "profiles", _PACKAGE.parent / "profiles")
+
+
+def library() -> list[LoadedProfile]:
+    """Return every shipped profile, by id.
+
+    Raises:
+        ProfileError: there is no library, or a profile in it is damaged.
+    """
+    return [_load_shipped(profile_id) for profile_id in shipped_ids()]
+
+
+def shipped_ids() -> list[str]:
+    """Return the ids of the shipped profiles, sorted, without reading them."""
+    return sorted(path.stem for path in _folder().glob("*.toml"))
+
+
+def find(id_or_path: str) -> LoadedProfile:
+    """Return a shipped profile by its id, or the profile in a file.
+
+    What ends in `.toml` or holds a path separator is a path; anything else is an id.
+
+    Raises:
+        ProfileError: there is no such profile, naming the nearest one, or it is damaged.
+    """
+    separators = (os.sep, os.altsep or os.sep)
+    if id_or_path.endswith(".toml") or any(mark in id_or_path for mark in separators):
+        return load(id_or_path)
+    shown = sanitize(id_or_path)[:64]
+    if not Identifier().accepts(id_or_path):
+        raise ProfileError(f"{shown!r} is not a profile id; expected {Identifier().expected}")
+    known = shipped_ids()
+    if id_or_path in known:
+        return _load_shipped(id_or_path)
+    nearest = difflib.get_close_matches(id_or_path, known, n=1, cutoff=0.4)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(known)}"
+    raise ProfileError(f"there is no profile {shown!r}; {hint}")
+
+
+def _folder() -> Path:
+    for folder in _FOLDERS:
+        if folder.is_dir():
+            return folder
+    raise ProfileError(f"the profile library is missing; expected it in {_FOLDERS[0]}")
+
+
+def _load_shipped(profile_id: str) -> LoadedProfile:
+    loaded = load(_folder() / f"{profile_id}.toml")
+    if loaded.profile.id != profile_id:
+        raise ProfileError(f"{loaded.path}: id: {loaded.profile.id!r}; expected {profile_id!r}")
+    return loaded

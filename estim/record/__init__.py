@@ -1,0 +1,1 @@
+"""Keep the tamper-evident record of a session."""
