@@ -1,0 +1,91 @@
+"""From a device URL to its driver and its line, by name: nothing is loaded that is not named.
+
+`DRIVER:ADDRESS`, where the address is anything pyserial opens; `sim:` is the built-in simulator in a process of its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Protocol
+
+from estim.drivers.base import Stimulator
+from estim.errors import UsageError
+from estim.transport.serial_port import open_serial, parse_address
+
+_DRIVERS = {
+    "native": "estim.drivers.native:NativeStimulator",
+    "sim": "estim.drivers.native:NativeStimulator",
+}
+_SIMULATOR = "estim.simulator.spawn:spawn"
+
+
+class Transport(Protocol):
+    """A line of bytes."""
+
+    def read(self) -> bytes:
+        """Return what has come in, b'' for nothing within the read time-out; raise PortLost."""
+
+    def write(self, sending: bytes) -> None:
+        """Write all bytes; raise PortLost."""
+
+    def close(self) -> None:
+        """Let go."""
+
+
+def driver_name(url: str) -> str:
+    """Return the driver that a URL names.
+
+    Raises:
+        UsageError: there is none, or it is unknown.
+    """
+    name, separator, _ = url.partition(":")
+    if not separator or name not in _DRIVERS:
+        known = ", ".join(f"{driver}:" for driver in sorted(_DRIVERS))
+        raise UsageError(f"device URL {url!r}: expected one of {known} followed by an address")
+    return name
+
+
+def make_driver(url: str, epoch: int) -> Stimulator:
+    """Return a fresh driver for one connection, with a random 64-bit epoch."""
+    made: Stimulator = _load(_DRIVERS[driver_name(url)])(epoch, url)
+    return made
+
+
+def open_transport(url: str) -> Transport:
+    """Open the line that a URL names.
+
+    Raises:
+        UsageError: the URL makes no sense.
+        PortLost: the port does not open.
+    """
+    name = driver_name(url)
+    address = url.partition(":")[2]
+    if name == "sim":
+        return _SimulatorLine(address)
+    return open_serial(address)
+
+
+class _SimulatorLine:
+    """The pseudo-terminal of a simulator that was started for this session alone."""
+
+    def __init__(self, address: str) -> None:
+        plain, options = parse_address(address)
+        if plain:
+            raise UsageError(f"sim:{address}: expected sim: or sim:?name=value")
+        self._simulator = _load(_SIMULATOR)(options)
+        self._port = open_serial(self._simulator.path)
+
+    def read(self) -> bytes:
+        return self._port.read()
+
+    def write(self, sending: bytes) -> None:
+        self._port.write(sending)
+
+    def close(self) -> None:
+        self._port.close()
+        self._simulator.stdin.close()
+
+
+def _load(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -1,0 +1,1 @@
+"""The process that owns port, clock, session and record."""

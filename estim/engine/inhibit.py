@@ -1,0 +1,63 @@
+"""Keep the computer awake while output is possible, where the system offers a way."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+_COMMAND = (
+    "systemd-inhibit",
+    "--what=idle:sleep:handle-lid-switch",
+    "--who=estim",
+    "--why=stimulation session",
+    "--mode=block",
+    "cat",
+)
+
+
+class Inhibitor:
+    """Hold a systemd inhibitor lock; say so where there is none.
+
+    The lock's holder is a `cat` that reads a pipe from this process: however this process ends, the pipe closes and the
+    lock goes with it.
+    """
+
+    def __init__(self) -> None:
+        self._holder: subprocess.Popen[bytes] | None = None
+        self._has_way = shutil.which(_COMMAND[0]) is not None
+
+    @property
+    def explanation(self) -> str:
+        """Tell in plain words what keeps the computer awake."""
+        if not self._has_way:
+            return "this system offers no way to keep it awake: switch off its sleep yourself"
+        if self._holder is None:
+            return ""
+        if self._holder.poll() is not None:
+            return "the system refused to be kept awake: switch off its sleep yourself"
+        return "idle, sleep and lid switch are held off"
+
+    def hold(self) -> None:
+        """Take the lock, without waiting for it."""
+        if not self._has_way or self._holder is not None:
+            return
+        try:
+            self._holder = subprocess.Popen(
+                _COMMAND,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError:
+            self._has_way = False
+
+    def release(self) -> None:
+        """Give the lock back."""
+        holder, self._holder = self._holder, None
+        if holder is None:
+            return
+        if holder.stdin is not None:
+            holder.stdin.close()
+        holder.terminate()
+        holder.wait()

@@ -1,0 +1,166 @@
+"""The threads between the engine's loop and its two lines: the device's and the interface's.
+
+Rules:
+1. Nothing here queues output for the device: Stop goes first, and the newest Drive replaces one that waits.
+2. The interface may stop reading without holding the engine up: the newest snapshot replaces one that waits, and words
+   beyond a bound are dropped, oldest first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from estim.clock import Clock
+from estim.drivers.base import Output
+from estim.drivers.registry import Transport
+from estim.errors import PortLost, UsageError
+from estim.session.messages import LINE_MAX, Reply, Request, Snapshot, from_line, to_line
+
+WORDS_MAX = 1000
+
+
+class PortListener(Protocol):
+    """What a port tells, from its threads."""
+
+    def received(self, received: bytes) -> None:
+        """Bytes came in."""
+
+    def drive_written(self, at_us: int) -> None:
+        """A Drive was handed to the line."""
+
+    def port_gone(self, explanation: str) -> None:
+        """The port is gone; nothing more will come."""
+
+
+class ThreadedPort:
+    """A device's line with a thread to read and a thread to write."""
+
+    def __init__(self, transport: Transport, listener: PortListener, clock: Clock) -> None:
+        self._transport = transport
+        self._listener = listener
+        self._clock = clock
+        self._condition = threading.Condition()
+        self._urgent: list[bytes] = []
+        self._ordered: list[bytes] = []
+        self._drive: bytes | None = None
+        self._is_open = True
+        self._threads = [
+            threading.Thread(target=run, name=name, daemon=True)
+            for run, name in ((self._read, "port-reader"), (self._write, "port-writer"))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def send(self, output: Output) -> None:
+        """Hand over output; a Stop drops the Drive that waits."""
+        with self._condition:
+            if output.urgent:
+                self._urgent += output.urgent
+                self._drive = None
+            self._ordered += output.ordered
+            if output.drive is not None:
+                self._drive = output.drive
+            self._condition.notify()
+
+    def close(self) -> None:
+        """Write what waits, then let go; threads end by themselves."""
+        with self._condition:
+            self._is_open = False
+            self._condition.notify()
+        self._threads[1].join(0.5)
+        self._transport.close()
+
+    def _read(self) -> None:
+        try:
+            while self._is_open:
+                received = self._transport.read()
+                if received:
+                    self._listener.received(received)
+        except PortLost as error:
+            self._gone(str(error))
+
+    def _write(self) -> None:
+        try:
+            while True:
+                with self._condition:
+                    while not (self._urgent or self._ordered or self._drive) and self._is_open:
+                        self._condition.wait()
+                    sending = b"".join(self._urgent) + b"".join(self._ordered)
+                    drive, self._drive = self._drive, None
+                    self._urgent, self._ordered = [], []
+                if not sending and drive is None:
+                    return
+                self._transport.write(sending + (drive or b""))
+                if drive is not None:
+                    self._listener.drive_written(self._clock.now_us())
+        except PortLost as error:
+            self._gone(str(error))
+
+    def _gone(self, explanation: str) -> None:
+        if self._is_open:
+            self._listener.port_gone(explanation)
+
+
+class ReplyWriter:
+    """Write replies to the interface on a thread, whether it reads or not."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._condition = threading.Condition()
+        self._words: deque[Reply] = deque(maxlen=WORDS_MAX)
+        self._snapshot: Snapshot | None = None
+        self._is_open = True
+        self._thread = threading.Thread(target=self._run, name="reply-writer", daemon=True)
+        self._thread.start()
+
+    def say(self, reply: Reply) -> None:
+        """Hand over a reply."""
+        with self._condition:
+            if isinstance(reply, Snapshot):
+                self._snapshot = reply
+            else:
+                self._words.append(reply)
+            self._condition.notify()
+
+    def close(self, timeout_s: float) -> None:
+        """Write what waits, within reason."""
+        with self._condition:
+            self._is_open = False
+            self._condition.notify()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                with self._condition:
+                    while not self._words and self._snapshot is None:
+                        if not self._is_open:
+                            return
+                        self._condition.wait()
+                    waiting: list[Reply] = list(self._words)
+                    self._words.clear()
+                    if self._snapshot is not None:
+                        waiting.append(self._snapshot)
+                        self._snapshot = None
+                self._connection.sendall(b"".join(to_line(reply) for reply in waiting))
+
+
+def read_requests(
+    connection: socket.socket,
+    on_request: Callable[[Request], None],
+    on_mistake: Callable[[str], None],
+    on_end: Callable[[], None],
+) -> None:
+    """Read lines until the interface's end closes; run in a thread."""
+    with contextlib.suppress(OSError), connection.makefile("rb") as lines:
+        while line := lines.readline(LINE_MAX):
+            try:
+                on_request(from_line(line))  # type: ignore[arg-type]  # a reply is caught by the core
+            except UsageError as error:
+                on_mistake(str(error))
+    on_end()

@@ -1,0 +1,138 @@
+"""The engine's main: port, clock, session and record in one small process.
+
+Started as `python -m estim.engine FD`, FD being its end of a socket pair. It ends when its interface asks, or is gone.
+"""
+
+from __future__ import annotations
+
+import gc
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import Callable
+
+from estim.clock import SystemClock
+from estim.drivers.base import Stimulator
+from estim.drivers.registry import make_driver, open_transport
+from estim.engine.inbox import Inbox
+from estim.engine.lines import ReplyWriter, ThreadedPort, read_requests
+from estim.engine.loop import EngineLoop, Port, is_urgent
+from estim.errors import EstimError
+from estim.record.journal import Journal
+from estim.record.writer import EventWriter, RecordWriter
+from estim.session import events as ev
+from estim.session.messages import Blame, Heartbeat, Notice, Reply, Request, Severity
+from estim.session.states import ENERGISED
+
+WAIT_MAX_S = 0.1
+
+
+class EngineProcess:
+    """Join the loop to threads, signals and the socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._clock = SystemClock()
+        self._inbox = Inbox()
+        self._replies = ReplyWriter(connection)
+        self._loop = EngineLoop(self, self._clock)
+        threading.Thread(
+            target=read_requests,
+            args=(connection, self._take_request, self._take_mistake, self._take_end),
+            name="request-reader",
+            daemon=True,
+        ).start()
+
+    def run(self) -> None:
+        """Turn until the visit ends."""
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        gc.collect()
+        gc.freeze()
+        try:
+            while not self._loop.has_ended:
+                waiting_us = self._loop.next_deadline_us() - self._clock.now_us()
+                job = self._inbox.get(min(max(waiting_us / 1e6, 0.0), WAIT_MAX_S))
+                self._loop.wake()
+                while job is not None:
+                    job()
+                    job = self._inbox.get(0.0)
+                self._loop.turn()
+                if (self._loop.core.state in ENERGISED) is gc.isenabled():
+                    gc.disable() if gc.isenabled() else gc.enable()
+        finally:
+            self._loop.end()
+            self._replies.close(0.5)
+
+    # World.
+
+    def open_port(self, url: str, now_us: int) -> tuple[Port, Stimulator] | None:
+        """Open in a thread: an address on a network may take its time."""
+        epoch = secrets.randbits(64)
+
+        def work() -> None:
+            try:
+                driver = make_driver(url, epoch)
+                port = ThreadedPort(open_transport(url), self, self._clock)
+            except EstimError as error:
+                failure = ev.PortFailed(error)
+                self._post(lambda: self._loop.post(failure))
+                return
+            self._post(lambda: self._loop.port_opened(port, driver))
+
+        threading.Thread(target=work, name="port-opener", daemon=True).start()
+        return None
+
+    def make_writer(
+        self,
+        journal: Journal,
+        on_durable: Callable[[int], None],
+        on_failure: Callable[[str], None],
+    ) -> EventWriter:
+        return RecordWriter(
+            journal,
+            lambda token: self._post(lambda: on_durable(token)),
+            lambda text: self._post(lambda: on_failure(text)),
+        )
+
+    def say(self, reply: Reply) -> None:
+        self._replies.say(reply)
+
+    # Threads.
+
+    def received(self, received: bytes) -> None:
+        """Take bytes from the port's reader."""
+        self._post(lambda: self._loop.receive(received))
+
+    def drive_written(self, at_us: int) -> None:
+        """Take a time from the port's writer."""
+        self._post(lambda: self._loop.post(ev.DriveWritten(at_us)))
+
+    def port_gone(self, explanation: str) -> None:
+        """Take the end of the port from its threads."""
+        self._post(lambda: self._loop.post(ev.PortGone(explanation)))
+
+    def _take_request(self, request: Request) -> None:
+        event = ev.RequestMade(request)
+        urgent = is_urgent(request) or isinstance(request, Heartbeat)
+        self._post(lambda: self._loop.post(event), urgent)
+
+    def _take_mistake(self, text: str) -> None:
+        self.say(Notice(self._clock.now_us(), Severity.WARNING, text, "", Blame.HOST))
+
+    def _take_end(self) -> None:
+        self._post(lambda: self._loop.post(ev.InterfaceGone()), True)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        name = signal.Signals(number).name
+        self._post(lambda: self._loop.post(ev.Interrupted(name)), True)
+
+    def _post(self, job: Callable[[], None], urgent: bool = False) -> None:
+        self._inbox.put(job, urgent)
+
+
+def main(descriptor: int) -> int:
+    """Run the engine on an inherited socket; return its exit code."""
+    with socket.socket(fileno=descriptor) as connection:
+        EngineProcess(connection).run()
+    return 0

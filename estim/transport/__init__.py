@@ -1,0 +1,1 @@
+"""Byte lines to devices; the only place that knows pyserial."""
