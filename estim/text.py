@@ -1,9 +1,9 @@
 """Make text from outside safe to show: the one function between a file and a terminal.
 
 Rules:
-1. Text from a file, a device or the network passes here when it is taken in, and again when it is shown.
-2. What comes out is one line of visible characters: no C0 or C1 control, no escape, no bidirectional or other format control, no
-   line or paragraph separator, no lone surrogate.
+1. Text from a file, a device or the network passes here when it is taken in, and again when shown.
+2. What comes out is one line of visible characters: no C0 or C1 control, no escape, no
+   bidirectional or other format control, no line or paragraph separator, no lone surrogate.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def sanitize(text: str) -> str:
 
 
 def first_unsafe(text: str) -> int | None:
-    """Return the index of the first character that `sanitize` would replace, None if there is none."""
+    """Return the index of the first character that `sanitize` would replace, if any."""
     for index, (before, after) in enumerate(zip(text, sanitize(text), strict=True)):
         if before != after:
             return index

@@ -1,10 +1,12 @@
 """What a single key of a profile may hold: an exact number, a text, an identifier.
 
-Each class is put into `Annotated[...]`. It checks one value and says in words what it expected; the loader adds file, line and key.
+Each class is put into `Annotated[...]`. It checks one value and says in words what it expected; the
+loader adds file, line and key.
 
 Rules:
-1. No binary floating point. TOML decimals arrive as `Decimal` and are kept exact; `pulse_rate_hz = 0.1` is one tenth.
-2. A number outside its range, with too many decimals, not finite, or of another type is refused, never rounded.
+1. No binary floating point. TOML decimals arrive as `Decimal` and stay exact: 0.1 is one tenth.
+2. A number outside its range, with too many decimals, not finite, or of another type is refused,
+   never rounded.
 """
 
 from __future__ import annotations
@@ -90,9 +92,8 @@ class Exact(Expectation):
         if isinstance(value, Decimal) and not value.is_finite():
             return False
         # The range comes first: it keeps the exponent small before any arithmetic is done.
-        return (
-            self.minimum <= value <= self.maximum
-            and Decimal(value) == round(Decimal(value), self.places)
+        return self.minimum <= value <= self.maximum and Decimal(value) == round(
+            Decimal(value), self.places
         )
 
     def check(self, value: object) -> Decimal:

@@ -1,4 +1,4 @@
-"""Find the shipped profiles, in an installed package or in a checkout, and a profile by name or by path."""
+"""Find the shipped profiles, installed or in a checkout, and a profile by its id or its path."""
 
 from __future__ import annotations
 

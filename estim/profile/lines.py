@@ -1,7 +1,7 @@
 """Find the line on which a key stands in TOML text.
 
-A scan of headers and keys, not a parser: it serves error messages about text that `tomllib` has already read, and says 'unknown' rather
-than guess. Keys inside inline tables are found on the line where the value begins.
+A scan of headers and keys, not a parser: it serves error messages, and says 'unknown' rather than
+guess. Keys inside inline tables are found on the line where the outermost value begins.
 """
 
 from __future__ import annotations
@@ -12,25 +12,28 @@ from collections.abc import Iterator
 Path = tuple[str | int, ...]
 
 _HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.\-\"' ]+?)\s*\]\]?\s*(#.*)?$")
-_KEY = re.compile(r"\s*((?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*'))*)\s*=")
+_KEY = re.compile(
+    r"\s*((?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*'))*)\s*="
+)
 _NAME = re.compile(r"[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*'")
 _TOKEN = re.compile(r"\"\"\"|'''|\"(?:\\.|[^\"\\])*\"|'[^']*'|#.*|[\[\]{}]")
 
 
 def line_of(text: str, path: Path) -> int | None:
-    """Return the line, from 1, of the longest known beginning of `path`; None if not even that is known."""
+    """Return the line, from 1, of the longest known beginning of `path`, None if none is known."""
     first_lines: dict[Path, int] = {}
     for number, known in key_lines(text):
         first_lines.setdefault(known, number)
     for length in range(len(path), 0, -1):
-        number = first_lines.get(path[:length], 0)
-        if number:
-            return number
+        known = path[:length]
+        line = first_lines.get(known) or first_lines.get((*known, 0))
+        if line:
+            return line
     return None
 
 
 def path_at(text: str, line: int) -> Path:
-    """Return the path of the last key or header that begins at or before a line; empty if there is none."""
+    """Return the path of the last key or header at or before a line, empty if there is none."""
     path: Path = ()
     for number, known in key_lines(text):
         if number > line:
@@ -40,7 +43,7 @@ def path_at(text: str, line: int) -> Path:
 
 
 def key_lines(text: str) -> Iterator[tuple[int, Path]]:
-    """Yield the line, from 1, and path of every header and every key outside inline tables, in order."""
+    """Yield line, from 1, and path of every header and key outside inline tables, in order."""
     table_counts: dict[Path, int] = {}
     table: Path = ()
     nesting = 0
@@ -61,7 +64,7 @@ def key_lines(text: str) -> Iterator[tuple[int, Path]]:
 
 
 def _enter(names: str, is_array: bool, table_counts: dict[Path, int]) -> Path:
-    """Return the path of a header, each array of tables followed by the index of its newest table."""
+    """Return the path of a header; an array of tables is followed by the index of its newest."""
     path: Path = ()
     parts = _names(names)
     for depth, name in enumerate(parts, start=1):

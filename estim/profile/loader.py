@@ -1,9 +1,11 @@
 """Read a treatment profile from TOML, or say in one sentence what is wrong with it.
 
 Rules:
-1. A profile is a regular file of at most 64 KiB, UTF-8, nested at most 8 deep. Nothing else is opened: no folder, device or pipe.
+1. A profile is a regular file of at most 64 KiB, UTF-8, nested at most 8 deep. A folder, device or
+   pipe is refused without waiting for it.
 2. Text with control, bidirectional or other invisible characters is refused.
-3. Each failure is one `ProfileError`: file, line where it is known, key, what was found, what was expected. Channels count from 1.
+3. Each failure is one `ProfileError`: file, line where it is known, key, what was found, what was
+   expected. In keys, members of a list count from 1, as channels do everywhere.
 4. The hash is that of the bytes as they lie in the file.
 """
 
@@ -19,7 +21,6 @@ import types
 import typing
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -28,12 +29,17 @@ from pydantic_core import ErrorDetails
 from estim.errors import ProfileError
 from estim.profile import lines
 from estim.profile.fields import Expectation
-from estim.profile.models import KeyProblem, Profile
+from estim.profile.models import Profile
+from estim.profile.stimulus import KeyProblem
 from estim.text import first_unsafe, sanitize
 
 SIZE_MAX = 64 * 1024
 DEPTH_MAX = 8
 _SHOWN_MAX = 60
+# Not every system has each of them; together they open without waiting and without side effects.
+_OPEN_FLAGS = os.O_RDONLY | sum(
+    getattr(os, flag, 0) for flag in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY")
+)
 _AT_LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
@@ -98,21 +104,23 @@ class _Origin:
 
 
 def _read(name: str) -> bytes:
-    """Return at most `SIZE_MAX` + 1 bytes of a regular file, never waiting for a pipe or a device."""
+    """Return at most `SIZE_MAX` + 1 bytes of a regular file; never wait for a pipe or a device."""
     origin = _Origin(name, "")
     try:
-        descriptor = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | os.O_CLOEXEC)
+        descriptor = os.open(name, _OPEN_FLAGS)
     except ValueError:
         raise origin.error((), "not a file name") from None
     except OSError as error:
         raise origin.error((), f"cannot be opened: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise origin.error((), "not a regular file")
-        try:
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read(SIZE_MAX + 1)
-        except OSError as error:
-            raise origin.error((), f"cannot be read: {error.strerror}") from None
+    except OSError as error:
+        raise origin.error((), f"cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
 
 
 def _parse(origin: _Origin) -> dict[str, Any]:
@@ -135,7 +143,7 @@ def _parse(origin: _Origin) -> dict[str, Any]:
 
 
 def _decimal(text: str) -> Decimal:
-    """Read a TOML float exactly; one beyond all exponents is infinite, and refused as such where it stands."""
+    """Read a TOML float exactly; one beyond all exponents is infinite, which no key accepts."""
     try:
         return Decimal(text)
     except InvalidOperation:
@@ -172,7 +180,10 @@ def _check_text(origin: _Origin, path: lines.Path, text: str) -> None:
 
 
 def _explain(origin: _Origin, error: ValidationError) -> ProfileError:
-    """Turn the most telling of pydantic's errors into one sentence; an unknown key tells more than the one it leaves missing."""
+    """Turn the most telling of pydantic's errors into one sentence.
+
+    An unknown key tells more than the missing one that it was meant to be.
+    """
     details = error.errors(include_url=False)
     detail = next((d for d in details if d["type"] == "extra_forbidden"), details[0])
     path = _plain_path(detail["loc"])
@@ -191,7 +202,9 @@ def _explain(origin: _Origin, error: ValidationError) -> ProfileError:
 def _plain_path(loc: tuple[str | int, ...]) -> lines.Path:
     """Drop the union tag that pydantic puts after 'pulse'."""
     return tuple(
-        part for index, part in enumerate(loc) if not (index and loc[index - 1] == "pulse" and part in _PULSES)
+        part
+        for index, part in enumerate(loc)
+        if not (index and loc[index - 1] == "pulse" and part in _PULSES)
     )
 
 

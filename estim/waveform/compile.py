@@ -1,11 +1,12 @@
 """Compile a profile to the pulse programme that a device plays.
 
 Rules:
-1. Integers only, and every pulse balanced exactly: what is not balanced is refused, with the phase duration that would balance it.
-2. A period is floored to whole microseconds and a phase duration of a modulation to whole units; the programme, never the wish, is what
-   is shown and checked.
-3. Channels that tick together are spread evenly over the shortest period; channels whose on-phases never meet start at once. Anything
-   else is refused unless the profile allows overlap.
+1. Integers only, and every pulse balanced exactly: what is not balanced is refused, with the phase
+   duration that would balance it.
+2. A period is floored to whole microseconds, a modulated phase duration and share likewise; the
+   programme, never the wish, is what is shown and checked.
+3. Channels that tick together are spread evenly over the shortest period; channels whose on-phases
+   never meet start at once. Anything else is refused, unless the profile allows overlap.
 4. Each refusal is one `ProfileError` that names the key and the physics.
 """
 
@@ -17,18 +18,18 @@ from fractions import Fraction
 from math import gcd
 
 from estim.errors import ProfileError
-from estim.profile.models import (
-    Channel,
+from estim.profile.models import Profile
+from estim.profile.stimulus import (
+    CustomPulse,
     Modulation,
     ModulationPoint,
     OnOffCycle,
-    Profile,
     PulsePhase,
-    Stimulus,
     period_us,
     whole_ms,
 )
-from estim.units import PC_PER_UC
+from estim.text import sanitize
+from estim.units import PC_PER_UC, US_PER_S
 from firmware_protocol import limits
 from firmware_protocol.errors import ProgramError
 from firmware_protocol.program import (
@@ -42,25 +43,27 @@ from firmware_protocol.program import (
 )
 
 
-def compile_profile(profile: Profile) -> PulseProgram:
-    """Return the programme of a profile.
+def compile_profile(profile: Profile, name: str = "") -> PulseProgram:
+    """Return the programme of a profile; `name` stands for its file in messages.
 
     Raises:
-        ProfileError: a pulse is not balanced, does not fit its period or burst, or channels would overlap.
+        ProfileError: a pulse is not balanced, does not fit its period or burst, or channels would
+            overlap.
     """
+    origin = sanitize(name or profile.id)
     channels = [
-        _Compiler(profile, index, channel).channel_program()
-        for index, channel in enumerate(profile.channels)
+        _Compiler(profile, index, origin).channel_program()
+        for index in range(len(profile.channels))
     ]
     if not profile.allow_overlap:
-        channels = _spread(profile, channels)
+        channels = _spread(channels, origin)
     program = PulseProgram(tuple(channels), profile.allow_overlap)
     try:
         check_form(program)
     except ProgramError as error:
         raise ProfileError(
-            f"{profile.id}: channels: {error}; expected one stimulus for all, or cycles of equal length "
-            "whose on-phases never meet"
+X
+            "length whose on-phases never meet"
         ) from None
     return program
 
@@ -68,12 +71,13 @@ def compile_profile(profile: Profile) -> PulseProgram:
 class _Compiler:
     """Compile one channel, and name its keys in refusals."""
 
-    def __init__(self, profile: Profile, index: int, channel: Channel) -> None:
-        self._profile = profile
-        self._channel = channel
-        self._stimulus: Stimulus = profile.channel_stimulus(channel)
-        own = channel.stimulus is not None
-        self._key = f"channels[{index + 1}].stimulus" if own else "stimulus"
+    def __init__(self, profile: Profile, index: int, origin: str) -> None:
+        self._channel = profile.channels[index]
+        self._stimulus = profile.channel_stimulus(self._channel)
+        own = self._channel.stimulus is not None
+        self._where = f"{origin}: channels[{index + 1}].stimulus" if own else f"{origin}: stimulus"
+        modulated = self._stimulus.modulation is not None
+        self._timing_key = "modulation.points" if modulated else "pulse_rate_hz"
 
     def channel_program(self) -> ChannelProgram:
         """Return the channel's programme, not yet shifted against other channels."""
@@ -90,82 +94,84 @@ class _Compiler:
             for phase in sequence
         )
         keyframes, keyframe_cycle_ms = self._keyframes(phases, unit_us)
-        first = keyframes[0] if keyframes else Keyframe(0, 0, unit_us, stimulus.pulse_period_us)
         burst = stimulus.burst
         program = ChannelProgram(
             phases=phases,
-            unit_us=first.unit_us,
-            pulse_period_us=first.pulse_period_us,
+            unit_us=keyframes[0].unit_us if keyframes else unit_us,
+            pulse_period_us=(
+                keyframes[0].pulse_period_us if keyframes else stimulus.pulse_period_us
+            ),
             pulses_per_burst=burst.pulses_per_burst if burst else 0,
             burst_period_us=burst.burst_period_us if burst else 0,
             cycle=_cycle(stimulus.cycle, self._channel.cycle_offset_s),
             keyframes=keyframes,
             keyframe_cycle_ms=keyframe_cycle_ms,
         )
-        self._check_timing(program)
+        for setting in program.settings:
+            self._check_pulse(program, setting.unit_us)
+            self._check_period(program, setting)
         return program
 
     def _refuse(self, key: str, problem: str) -> ProfileError:
-        return ProfileError(f"{self._profile.id}: {self._key}.{key}: {problem}")
+        return ProfileError(f"{self._where}.{key}: {problem}")
 
     def _check_balance(self, sequence: tuple[PulsePhase, ...]) -> None:
         """Refuse a pulse whose phases do not cancel exactly, and say what would make them."""
+        custom = isinstance(self._stimulus.pulse, CustomPulse)
         if not sequence[0].amplitude_permille or not sequence[-1].amplitude_permille:
-            raise self._refuse("pulse.phases", "a pulse begins and ends with a current, not a gap")
-        if max(abs(phase.amplitude_permille) for phase in sequence) != FULL_PERMILLE:
-            raise self._refuse("pulse.phases", "the largest phase must have 1000 permille")
-        net_us_permille = sum(phase.duration_us * phase.amplitude_permille for phase in sequence)
-        if net_us_permille == 0:
+            raise self._refuse("pulse.phases", "a gap; expected a current first and last")
+        largest = max(abs(phase.amplitude_permille) for phase in sequence)
+        if largest != FULL_PERMILLE:
+            raise self._refuse(
+                "pulse.phases", f"at most {largest} permille; expected 1000 in the largest phase"
+            )
+        net = sum(phase.duration_us * phase.amplitude_permille for phase in sequence)
+        if net == 0:
             return
-        net_uc = (
-            Fraction(net_us_permille, FULL_PERMILLE)
-            * self._channel.amplitude_ceiling_ua
-            / PC_PER_UC
-        )
+        ceiling_ua = self._channel.amplitude_ceiling_ua
+        net_uc = Fraction(net * ceiling_ua, FULL_PERMILLE * PC_PER_UC)
         last = sequence[-1]
-        rest = net_us_permille - last.duration_us * last.amplitude_permille
-        balancing_us = Fraction(-rest, last.amplitude_permille)
-        key = "pulse.phases" if len(sequence) > 3 else "pulse.second_phase_duration_us"
+        rest = net - last.duration_us * last.amplitude_permille
+        remedy = _remedy(Fraction(-rest, last.amplitude_permille), last.duration_us, custom)
         raise self._refuse(
-            key,
-            f"net charge {_signed(net_uc)} uC per pulse at {self._channel.amplitude_ceiling_ma} mA: "
-            f"{_remedy(balancing_us, last)}",
+            "pulse.phases" if custom else "pulse.second_phase_duration_us",
+            f"net charge {_signed(net_uc)} uC per pulse at "
+            f"{self._channel.amplitude_ceiling_ma} mA: {remedy}",
         )
 
-    def _check_timing(self, program: ChannelProgram) -> None:
-        """Refuse phases, pulses and bursts that do not fit their limits and periods, at every setting."""
-        for setting in program.settings:
-            for phase in program.phases:
-                duration_us = program.phase_us(phase, setting.unit_us)
-                if not phase.is_gap and not (
-                    limits.phase_duration_us.minimum
-                    <= duration_us
-                    <= limits.phase_duration_us.maximum
-                ):
-                    raise self._refuse(
-                        "modulation.points" if program.keyframes else "pulse",
-                        f"a phase of {duration_us} us; expected {limits.phase_duration_us.minimum} to "
-                        f"{limits.phase_duration_us.maximum} us",
-                    )
-            pulse_us = program.pulse_us(setting.unit_us)
-            if pulse_us > limits.pulse_duration_us.maximum:
+    def _check_pulse(self, program: ChannelProgram, unit_us: int) -> None:
+        """Refuse phases and pulses outside their limits."""
+        key = "modulation.points" if program.keyframes else "pulse"
+        limit = limits.phase_duration_us
+        for phase in program.phases:
+            duration_us = program.phase_us(phase, unit_us)
+            if not phase.is_gap and not limit.minimum <= duration_us <= limit.maximum:
                 raise self._refuse(
-                    "pulse",
-                    f"a pulse of {pulse_us} us; expected at most {limits.pulse_duration_us.maximum} us",
+                    key,
+                    f"a phase of {duration_us} us; expected {limit.minimum} to {limit.maximum} us",
                 )
-            if pulse_us > setting.pulse_period_us:
-                raise self._refuse(
-                    "modulation.points" if program.keyframes else "pulse_rate_hz",
-                    f"a pulse of {pulse_us} us does not fit a period of {setting.pulse_period_us} us; "
-                    f"expected at most {1_000_000 // pulse_us} Hz",
-                )
-            burst_us = program.pulses_per_burst * setting.pulse_period_us
-            if burst_us > program.burst_period_us:
-                raise self._refuse(
-                    "burst",
-                    f"{program.pulses_per_burst} pulses {setting.pulse_period_us} us apart last {burst_us} us, "
-                    f"longer than the burst period of {program.burst_period_us} us",
-                )
+        pulse_us, longest_us = program.pulse_us(unit_us), limits.pulse_duration_us.maximum
+        if pulse_us > longest_us:
+            raise self._refuse(
+                key, f"a pulse of {pulse_us} us; expected at most {longest_us} us with its gaps"
+            )
+
+    def _check_period(self, program: ChannelProgram, setting: Keyframe) -> None:
+        """Refuse pulses that do not fit their period, and bursts that do not fit theirs."""
+        pulse_us = program.pulse_us(setting.unit_us)
+        if pulse_us > setting.pulse_period_us:
+            raise self._refuse(
+                self._timing_key,
+                f"a pulse of {pulse_us} us in a period of {setting.pulse_period_us} us; "
+                f"expected at most {US_PER_S // pulse_us} Hz",
+            )
+        burst_us = program.pulses_per_burst * setting.pulse_period_us
+        if burst_us > program.burst_period_us:
+            raise self._refuse(
+                "burst",
+                f"{program.pulses_per_burst} pulses {setting.pulse_period_us} us apart in "
+                f"{program.burst_period_us} us; expected fewer pulses or a lower burst_rate_hz",
+            )
 
     def _keyframes(
         self, phases: tuple[Phase, ...], unit_us: int
@@ -196,7 +202,7 @@ class _Compiler:
     def _setting_at(
         self, modulation: Modulation, at_s: Decimal, base_duration_us: int
     ) -> tuple[Fraction, Fraction, Fraction]:
-        """Return amplitude share, first phase's duration and pulse rate at a time of the modulation's cycle."""
+        """Return amplitude share, first phase's duration and pulse rate at a time of the cycle."""
         points = modulation.points
         index = max(i for i, point in enumerate(points) if point.at_s <= at_s)
         before, after = points[index], points[(index + 1) % len(points)]
@@ -231,7 +237,7 @@ def _cycle(cycle: OnOffCycle | None, offset_s: Decimal) -> Cycle | None:
     )
 
 
-def _spread(profile: Profile, channels: list[ChannelProgram]) -> list[ChannelProgram]:
+def _spread(channels: list[ChannelProgram], origin: str) -> list[ChannelProgram]:
     """Give channels of the same cycle offsets that keep their pulses apart (rule 3)."""
     spread = []
     for index, channel in enumerate(channels):
@@ -240,20 +246,21 @@ def _spread(profile: Profile, channels: list[ChannelProgram]) -> list[ChannelPro
         longest_us = max(channel.pulse_us(setting.unit_us) for setting in channel.settings)
         if longest_us > slot_us:
             raise ProfileError(
-                f"{profile.id}: channels[{index + 1}]: a pulse of {longest_us} us does not fit the {slot_us} us "
-                f"that each of {len(together)} channels has; expected a lower pulse rate or shorter phases"
+                f"{origin}: channels[{index + 1}]: a pulse of {longest_us} us where each of "
+                f"{len(together)} channels has {slot_us} us; expected a lower rate or shorter phases"
             )
         spread.append(replace(channel, pulse_offset_us=together.index(index) * slot_us))
     return spread
 
 
-def _remedy(balancing_us: Fraction, last: PulsePhase) -> str:
+def _remedy(balancing_us: Fraction, duration_us: int, custom: bool) -> str:
     """Say how long the last phase must be, or that no length will do."""
-    low, high = limits.phase_duration_us.minimum, limits.phase_duration_us.maximum
-    if balancing_us.denominator != 1 or not low <= balancing_us <= high:
-        return "no last phase of this amplitude balances it; change its amplitude_permille"
-    verb = "lengthen" if balancing_us > last.duration_us else "shorten"
-    return f"{verb} the last phase to {balancing_us} us"
+    phase = "last phase" if custom else "second phase"
+    limit = limits.phase_duration_us
+    if balancing_us.denominator != 1 or not limit.minimum <= balancing_us <= limit.maximum:
+        return f"no length of the {phase} balances it, change its amplitude_permille"
+    verb = "lengthen" if balancing_us > duration_us else "shorten"
+    return f"{verb} the {phase} to {balancing_us} us"
 
 
 def _signed(charge_uc: Fraction) -> str:

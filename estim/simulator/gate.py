@@ -1,0 +1,315 @@
+"""The last gate: every limit that the device enforces on what it is asked to do.
+
+Rules:
+1. It refuses, it never clamps; a refusal names the limit, what was asked and what is allowed.
+2. Compiled limits stand even where a session limit would allow more.
+3. A target is judged by the currents that would really flow, in the worst setting and the worst sliding second.
+4. All arithmetic is in integers, and none of it is shared with the host.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from math import isqrt
+
+from estim.simulator.interpreter import PulseShape, is_paired, pulse_shapes
+from firmware_protocol import codec, limits
+from firmware_protocol.errors import ProgramError
+from firmware_protocol.limits import Limit
+from firmware_protocol.messages import (
+    Capabilities,
+    CapabilityFlag,
+    ChannelLimits,
+    Message,
+    PolicyFlag,
+    RefusalReason,
+    SetLimits,
+    TargetRow,
+)
+from firmware_protocol.program import ChannelProgram, PulseProgram, from_messages
+
+US_PER_S = 1_000_000
+NO_CHANNEL = 255
+_REVIEWED_TARGETS_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why something is not done, as a Refused message tells it."""
+
+    reason: RefusalReason
+    limit: int = 0
+    channel: int = NO_CHANNEL
+    asked: int = 0
+    allowed: int = 0
+
+
+def compiled_limits(capabilities: Capabilities) -> SetLimits:
+    """Return the limits in force before a session lowers any."""
+    amplitude_ua = min(limits.amplitude_ua.maximum, capabilities.amplitude_max_ua)
+    row = ChannelLimits(
+        amplitude_ua=amplitude_ua,
+        phase_charge_pc=limits.phase_charge_pc.maximum,
+        rms_ua=limits.rms_ua.maximum,
+        average_ua=limits.average_ua.maximum,
+    )
+    return SetLimits(
+        setpoint_slew_ua_per_s=limits.setpoint_slew_ua_per_s.maximum,
+        rise_per_cycle_ua=limits.rise_per_cycle_ua.maximum,
+        step_ua=limits.step_ua.maximum,
+        running_ms=limits.running_ms.maximum,
+        policy=PolicyFlag.NONE,
+        channels=(row,) * capabilities.channel_count,
+    )
+
+
+class Gate:
+    """Hold the limits and the programme in force, and judge what is asked against them."""
+
+    def __init__(self, capabilities: Capabilities) -> None:
+        self._capabilities = capabilities
+        self._compiled = compiled_limits(capabilities)
+        self.program: PulseProgram | None = None
+        self.program_digest = 0
+        self.shapes: tuple[tuple[PulseShape, ...], ...] = ()
+        self._reviewed: dict[tuple[int, int], Refusal | None] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Go back to the compiled limits and unload the programme."""
+        self._put_in_force(self._compiled)
+        self.unload()
+
+    def unload(self) -> None:
+        """Forget the programme."""
+        self.program = None
+        self.program_digest = 0
+        self.shapes = ()
+        self._reviewed.clear()
+
+    def take_limits(self, asked: SetLimits) -> Refusal | None:
+        """Put session limits in force, or say which value is out of bounds."""
+        compiled = self._compiled
+        if len(asked.channels) != len(compiled.channels):
+            return Refusal(
+                RefusalReason.CHANNELS, asked=len(asked.channels), allowed=len(compiled.channels)
+            )
+        for limit in (
+            limits.setpoint_slew_ua_per_s,
+            limits.rise_per_cycle_ua,
+            limits.step_ua,
+            limits.running_ms,
+        ):
+            refusal = _outside(limit, getattr(asked, limit.name), limit.maximum, limit.minimum)
+            if refusal is not None:
+                return refusal
+        for index, (row, most) in enumerate(zip(asked.channels, compiled.channels, strict=True)):
+            for limit in (
+                limits.amplitude_ua,
+                limits.phase_charge_pc,
+                limits.rms_ua,
+                limits.average_ua,
+            ):
+                highest = getattr(most, limit.name)
+                refusal = _outside(limit, getattr(row, limit.name), highest, 0, index)
+                if refusal is not None:
+                    return refusal
+        self._put_in_force(asked)
+        return None
+
+    def take_program(self, loading: tuple[Message, ...], digest: int) -> Refusal | None:
+        """Load a programme from the messages that brought it, or say why not."""
+        try:
+            program = from_messages(loading)
+        except ProgramError:
+            return Refusal(RefusalReason.PROGRAM)
+        if program.digest != digest:
+            return Refusal(RefusalReason.PROGRAM_DIGEST)
+        if len(program.channels) > self._capabilities.channel_count:
+            return Refusal(
+                RefusalReason.CAPABILITY,
+                asked=len(program.channels),
+                allowed=self._capabilities.channel_count,
+            )
+        step_ua = self._capabilities.amplitude_step_ua
+        shapes = tuple(pulse_shapes(channel, step_ua) for channel in program.channels)
+        for review in (self._review_capability, _review_durations):
+            for index, channel in enumerate(program.channels):
+                refusal = review(index, channel, shapes[index])
+                if refusal is not None:
+                    return refusal
+        self.program, self.program_digest, self.shapes = program, digest, shapes
+        self._reviewed.clear()
+        return None
+
+    def review_target(self, index: int, target_ua: int) -> Refusal | None:
+        """Judge one channel's target: amplitude, charge per phase, RMS and average."""
+        key = (index, target_ua)
+        if key not in self._reviewed:
+            if len(self._reviewed) >= _REVIEWED_TARGETS_MAX:
+                self._reviewed.clear()
+            self._reviewed[key] = self.review_amplitude(index, target_ua) or self._review_derived(
+                index, target_ua
+            )
+        return self._reviewed[key]
+
+    def review_digests(self, program_digest: int, limits_digest: int) -> Refusal | None:
+        """Tell whether the host believes what is true."""
+        if self.program is None:
+            return Refusal(RefusalReason.NO_PROGRAM)
+        if program_digest != self.program_digest:
+            return Refusal(RefusalReason.PROGRAM_DIGEST)
+        if limits_digest != self.limits_digest:
+            return Refusal(RefusalReason.LIMITS_DIGEST)
+        return None
+
+    def review_count(self, targets: tuple[TargetRow, ...]) -> Refusal | None:
+        """Tell whether there is one target for each channel of the programme."""
+        channel_count = 0 if self.program is None else len(self.program.channels)
+        if len(targets) == channel_count:
+            return None
+        return Refusal(RefusalReason.CHANNELS, asked=len(targets), allowed=channel_count)
+
+    def _put_in_force(self, session: SetLimits) -> None:
+        self.session = session
+        self.limits_digest = zlib.crc32(codec.encode_payload(session))
+        self._reviewed.clear()
+
+    def _review_capability(
+        self, index: int, channel: ChannelProgram, shapes: tuple[PulseShape, ...]
+    ) -> Refusal | None:
+        can = self._capabilities
+        needed = CapabilityFlag.NONE
+        if channel.pulses_per_burst:
+            needed |= CapabilityFlag.HOLDS_BURST
+        if channel.cycle is not None:
+            needed |= CapabilityFlag.HOLDS_CYCLE
+        if channel.keyframes:
+            needed |= CapabilityFlag.HOLDS_KEYFRAMES
+        if not is_paired(channel):
+            needed |= CapabilityFlag.UNEQUAL_PHASES
+        durations = [duration_us for shape in shapes for duration_us in _active_us(shape)]
+        shortest_period_us = min(shape.period_us for shape in shapes)
+        for asked, allowed, is_possible in (
+            (len(channel.phases), can.phases_max, len(channel.phases) <= can.phases_max),
+            (
+                len(channel.keyframes),
+                can.keyframes_max,
+                len(channel.keyframes) <= can.keyframes_max,
+            ),
+            (int(needed), int(can.flags), needed in can.flags),
+            (min(durations), can.phase_min_us, min(durations) >= can.phase_min_us),
+            (max(durations), can.phase_max_us, max(durations) <= can.phase_max_us),
+            (
+                shortest_period_us,
+                can.pulse_period_min_us,
+                shortest_period_us >= can.pulse_period_min_us,
+            ),
+        ):
+            if not is_possible:
+                return Refusal(
+                    RefusalReason.CAPABILITY, channel=index, asked=asked, allowed=allowed
+                )
+        return None
+
+    def review_amplitude(self, index: int, target_ua: int) -> Refusal | None:
+        highest_ua = self.session.channels[index].amplitude_ua
+        return _outside(limits.amplitude_ua, target_ua, highest_ua, 0, index)
+
+    def _review_derived(self, index: int, target_ua: int) -> Refusal | None:
+        session = self.session.channels[index]
+        shapes = self.shapes[index]
+        pulses = []
+        for shape in shapes:
+            amplitude_ua = shape.amplitude_ua(target_ua)
+            active = [
+                (abs(current_ua), duration_us)
+                for current_ua, (duration_us, _) in zip(
+                    shape.currents_ua(amplitude_ua), shape.phases, strict=True
+                )
+                if current_ua
+            ]
+            for current_ua, duration_us in active:
+                highest_pc = min(
+                    session.phase_charge_pc, limits.compiled_phase_charge_pc(duration_us)
+                )
+                refusal = _outside(
+                    limits.phase_charge_pc, current_ua * duration_us, highest_pc, 0, index
+                )
+                if refusal is not None:
+                    return refusal
+            pulses.append(
+                (
+                    shape.period_us,
+                    sum(current_ua * current_ua * us for current_ua, us in active),
+                    sum(current_ua * us for current_ua, us in active),
+                )
+            )
+        squares = self._worst_second(index, [(period, square) for period, square, _ in pulses])
+        if squares > session.rms_ua * session.rms_ua * US_PER_S:
+            asked_ua = isqrt((squares - 1) // US_PER_S) + 1
+            return _refused(limits.rms_ua, asked_ua, session.rms_ua, index)
+        charge = self._worst_second(index, [(period, charge) for period, _, charge in pulses])
+        if charge > session.average_ua * US_PER_S:
+            return _refused(limits.average_ua, -(-charge // US_PER_S), session.average_ua, index)
+        return None
+
+    def _worst_second(self, index: int, settings: list[tuple[int, int]]) -> int:
+        """Return the most of a pulse's quantity that any sliding second holds, over (period, quantity) of all settings."""
+        assert self.program is not None
+        channel = self.program.channels[index]
+        largest = max(quantity for _, quantity in settings)
+        if len(settings) == 1:
+            return _pulses_in_second(channel, settings[0][0]) * largest
+        # A second that spans two keyframes may hold one pulse more.
+        if channel.pulses_per_burst:
+            shortest_us = min(period_us for period_us, _ in settings)
+            return (_pulses_in_second(channel, shortest_us) + 1) * largest
+        return largest + max(
+            _pulses_in_second(channel, period_us) * quantity for period_us, quantity in settings
+        )
+
+
+def _pulses_in_second(channel: ChannelProgram, period_us: int) -> int:
+    """Return the most onsets in any second of one setting."""
+    burst = channel.pulses_per_burst
+    if not burst:
+        return (US_PER_S + period_us - 1) // period_us
+    rest_us = US_PER_S % channel.burst_period_us
+    return US_PER_S // channel.burst_period_us * burst + min(
+        burst, (rest_us + period_us - 1) // period_us
+    )
+
+
+def _review_durations(
+    index: int, _channel: ChannelProgram, shapes: tuple[PulseShape, ...]
+) -> Refusal | None:
+    phase, pulse = limits.phase_duration_us, limits.pulse_duration_us
+    for shape in shapes:
+        for duration_us in _active_us(shape):
+            refusal = _outside(phase, duration_us, phase.maximum, phase.minimum, index)
+            if refusal is not None:
+                return refusal
+        refusal = _outside(pulse, shape.pulse_us, pulse.maximum, 0, index)
+        if refusal is not None:
+            return refusal
+    return None
+
+
+def _active_us(shape: PulseShape) -> list[int]:
+    return [duration_us for duration_us, share in shape.phases if share]
+
+
+def _outside(
+    limit: Limit, asked: int, highest: int, lowest: int, channel: int = NO_CHANNEL
+) -> Refusal | None:
+    if asked > highest:
+        return _refused(limit, asked, highest, channel)
+    if asked < lowest:
+        return _refused(limit, asked, lowest, channel)
+    return None
+
+
+def _refused(limit: Limit, asked: int, allowed: int, channel: int) -> Refusal:
+    return Refusal(RefusalReason.LIMIT, limit.wire_id, channel, asked, allowed)
