@@ -10,21 +10,24 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from estim.clock import SystemClock
 from estim.engine.client import EngineClient
 from estim.errors import EstimError, LimitRefused
 from estim.session import messages
-from estim.session.messages import Notice, Outcome, Reply, Request, Snapshot
+from estim.session.messages import DeviceSnapshot, Outcome, Reply, Request, Snapshot
 from estim.session.states import ENERGISED, HostState
 
 if TYPE_CHECKING:
-    from estim.prepare import Prepared
+    from estim.prepare.session import Prepared
     from estim.profile.loader import LoadedProfile
+
+T = TypeVar("T")
 
 KNOWN_US = 500_000
 REQUEST_S = 10.0
@@ -45,6 +48,16 @@ class SessionPlan:
     url: str
     bench_ohm: int
     is_demo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What one stimulation delivered; pulses and highest current shown per channel."""
+
+    delivered_ms: int
+    plateau_ms: int
+    pulse_counts: tuple[int, ...]
+    highest_ua: tuple[int, ...]
 
 
 class SessionController:
@@ -69,7 +82,8 @@ class SessionController:
         self.prepared: Prepared | None = None
         self.session_id = ""
         self.record_path: Path | None = None
-        self.highest_ua: dict[int, int] = {}
+        self._finished: list[Delivered] = []
+        self._current: Delivered | None = None
         self.step_ua = 0
         self.is_ended = False
         self._records = records
@@ -79,6 +93,7 @@ class SessionController:
         self._heard_us = 0
         self._is_leaving = False
         self._waiting: dict[int, asyncio.Future[Outcome]] = {}
+        self._own_ids: set[int] = set()
         self._loop = asyncio.get_running_loop()
         self._client = EngineClient.spawn(self._take, self._end)
 
@@ -99,6 +114,11 @@ class SessionController:
             return False
         return self.snapshot.state in ENERGISED or self.snapshot.state is HostState.STOPPING
 
+    @property
+    def deliveries(self) -> tuple[Delivered, ...]:
+        """Return what was delivered so far, one entry for each stimulation."""
+        return (*self._finished, *([self._current] if self._current else []))
+
     # What a person asks for.
 
     async def open(self) -> None:
@@ -107,21 +127,20 @@ class SessionController:
         Raises:
             EstimError: what failed, in words.
         """
-        from estim import prepare
+        from estim.prepare import places
 
         plan = self.plan
-        self.session_id = prepare.new_session_id()
-        folder = self._records or prepare.record_folder()
-        header = prepare.record_header(
-            plan.loaded, session_id=self.session_id, bench_ohm=plan.bench_ohm
+        self.session_id = places.new_session_id(self._clock.wall())
+        folder = self._records or places.records_folder()
+        header = places.record_header(
+            self.session_id, plan.loaded, bench_ohm=plan.bench_ohm, clock="real"
         )
         await self._must(
             lambda number: messages.OpenRecord(
-                number, str(folder), str(prepare.configuration_folder()), self.session_id, header
+                number, str(folder), str(places.configuration_folder()), self.session_id, header
             )
         )
-        await self._must(lambda number: messages.Connect(number, plan.url))
-        await self.prepare_again()
+        await self.reconnect()
 
     async def prepare_again(self) -> None:
         """Compile the profile for the device that is there, and load it.
@@ -129,15 +148,13 @@ class SessionController:
         Raises:
             EstimError: a limit refuses it, or the device is gone.
         """
-        from estim import prepare
+        from estim.prepare import places, session, site
 
-        snapshot = await self._snapshot_with_device()
-        assert snapshot.device is not None
-        capabilities = prepare.capabilities_from_snapshot(snapshot.device)
-        prepared = await asyncio.to_thread(
-            prepare.prepare, self.plan.loaded.profile, capabilities, is_bench=True
+        capabilities = session.capabilities_from_snapshot(await self._device())
+        policy = site.load_site(places.configuration_folder())
+        self.prepared = prepared = await asyncio.to_thread(
+            session.prepare, self.plan.loaded.profile, capabilities, is_bench=True, site=policy
         )
-        self.prepared = prepared
         self.step_ua = prepared.settings.step_ua
         program_hex = prepared.program.canonical_bytes().hex()
         await self._must(
@@ -159,7 +176,7 @@ class SessionController:
         await self._must(messages.Start)
 
     async def reconnect(self) -> None:
-        """Find the same device again after the link was lost.
+        """Find the device, or the same one again after the link was lost; load the programme.
 
         Raises:
             EstimError: it is not there, or it is another one.
@@ -221,11 +238,34 @@ class SessionController:
             self.snapshot = reply
             if reply.record_path:
                 self.record_path = Path(reply.record_path)
-            for index, channel in enumerate(reply.channels):
-                self.highest_ua[index] = max(self.highest_ua.get(index, 0), channel.shown_ua)
+            self._count(reply)
         elif isinstance(reply, Outcome):
-            self._loop.call_soon_threadsafe(self._settle, reply)
+            self._in_loop(self._settle, reply)
         self._on_reply(reply)
+
+    def _count(self, snapshot: Snapshot) -> None:
+        """Keep what was delivered, one entry for each programme loaded."""
+        current = self._current
+        if current is not None and snapshot.delivered_ms < current.delivered_ms:
+            self._finished.append(current)
+            current = None
+        if snapshot.delivered_ms == 0:
+            self._current = None
+            return
+        before = current.highest_ua if current else (0,) * len(snapshot.channels)
+        self._current = Delivered(
+            snapshot.delivered_ms,
+            snapshot.plateau_ms,
+            tuple(channel.pulse_count for channel in snapshot.channels),
+            tuple(
+                max(highest, channel.shown_ua)
+                for highest, channel in zip(before, snapshot.channels, strict=True)
+            ),
+        )
+
+    def is_waited_for(self, request_id: int) -> bool:
+        """Tell whether a call of this object reports the outcome of a request by itself."""
+        return request_id in self._own_ids
 
     def _settle(self, outcome: Outcome) -> None:
         waiting = self._waiting.pop(outcome.request_id, None)
@@ -236,9 +276,14 @@ class SessionController:
         self.is_ended = True
         if self.snapshot is not None:
             self.snapshot = replace(self.snapshot, is_known=False)
-        self._loop.call_soon_threadsafe(self._give_up, reason)
+        self._in_loop(self._give_up, reason)
         if not self._is_leaving:
             self._on_end(reason)
+
+    def _in_loop(self, call: Callable[[T], None], argument: T) -> None:
+        """Call in the interface's loop, unless that has closed already."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call, argument)
 
     def _give_up(self, reason: str) -> None:
         for request_id in list(self._waiting):
@@ -246,6 +291,7 @@ class SessionController:
 
     async def _must(self, build: Callable[[int], Request]) -> None:
         number = self._client.new_id()
+        self._own_ids.add(number)
         waiting = self._waiting[number] = self._loop.create_future()
         self._client.send(build(number))
         try:
@@ -257,10 +303,10 @@ class SessionController:
         if not outcome.is_done:
             raise LimitRefused("; ".join(outcome.reasons))
 
-    async def _snapshot_with_device(self) -> Snapshot:
+    async def _device(self) -> DeviceSnapshot:
         """Wait for a snapshot that says what the device can do."""
         for _ in range(100):
             if self.snapshot is not None and self.snapshot.device is not None:
-                return self.snapshot
+                return self.snapshot.device
             await asyncio.sleep(0.02)
         raise LimitRefused("the engine did not say what the device can do")

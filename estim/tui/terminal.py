@@ -21,12 +21,15 @@ import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 
 from estim.tui.words import BEAT_SIGNS
+
+if TYPE_CHECKING:
+    from estim.tui.app import EstimApp
 
 EXIT_INTERRUPTED = 130
 WATCH_S = 0.1
@@ -71,13 +74,12 @@ class BeatDriver(LinuxDriver):
 
     def __init__(self, app: App[Any], **options: Any) -> None:
         super().__init__(app, **options)
-        on_beat: Callable[[int], None] = getattr(app, "beat_flushed")
-        # Textual declares the type of its own default; it only ever writes, flushes and asks for the number.
-        self._file = BeatReportingFile(sys.__stderr__, on_beat)  # type: ignore[assignment, arg-type]
+        assert sys.__stderr__ is not None
+        # Textual declares the type of its own default; it only writes, flushes and asks for the number.
+        self._file = BeatReportingFile(sys.__stderr__, cast("EstimApp", app).beat_flushed)  # type: ignore[assignment]
 
     def _sigtstp_application(self, *_: Any) -> None:
-        stop_now: Callable[[str], None] = getattr(self._app, "stop_from_signal")
-        stop_now("suspended")
+        cast("EstimApp", self._app).before_suspension()
         super()._sigtstp_application()
 
 

@@ -7,7 +7,7 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -48,6 +48,11 @@ class Trace:
     low_ua: float
     high_ua: float
     caption: str
+
+    def scaled_to(self, reach_ua: int) -> Trace:
+        """Return the same line on a scale up to `reach_ua`, or to itself where it goes further."""
+        high_ua = max(self.high_ua, float(reach_ua))
+        return replace(self, low_ua=-high_ua, high_ua=high_ua)
 
 
 def draw(trace: Trace, columns: int, rows: int) -> list[str]:
@@ -163,7 +168,7 @@ class Plot(Widget):
             return [Strip.blank(width, self.rich_style)] * height
         axis = self.get_component_rich_style("plot--axis")
         ink = self.get_component_rich_style("plot--trace")
-        lines = [self._text_strip(f"{trace.caption}{self._note}".rjust(0), width, axis)]
+        lines = [self._text_strip(trace.caption + self._note, width, axis)]
         labels = _scale_labels(trace, rows)
         for row, dots in enumerate(draw(trace, columns, rows)):
             lines.append(Strip([Segment(labels[row], axis), Segment(dots, ink)], width))
