@@ -2,13 +2,8 @@
 
 Rules:
 1. Control uses the monotonic clock, in whole microseconds. Wall time only stamps records.
-<<<<<<< HEAD
 2. Boot time keeps running while the machine sleeps; the monotonic clock does not. Their
    difference tells a suspend.
-=======
-2. Boot time keeps running while the machine sleeps; the monotonic clock does not. Their difference
-   tells a suspend.
->>>>>>> protocol
 3. Everything else takes `now_us` as an argument.
 """
 

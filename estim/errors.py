@@ -11,13 +11,8 @@ EstimError                exit code
 └── RecordError           1   a record that cannot be written, read or verified
 
 `firmware_protocol.errors.ProtocolError` is a second root: it belongs to the contract, not to the
-<<<<<<< HEAD
 host.
 Each class knows the exit code of the command line, so that no caller keeps a table of its own.
-=======
-host. Each class knows the exit code of the command line, so that no caller keeps a table of its
-own.
->>>>>>> protocol
 """
 
 from __future__ import annotations

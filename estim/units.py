@@ -17,11 +17,7 @@ _PLAIN_DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
 
 
 def format_ma(current_ua: int) -> str:
-<<<<<<< HEAD
     """Show microamperes as milliamperes with one decimal, rounded up: it never understates."""
-=======
-    """Show microamperes as milliamperes with one decimal, rounded up: never understated."""
->>>>>>> protocol
     tenths = -(-abs(current_ua) // 100)
     sign = "-" if current_ua < 0 else ""
     return f"{sign}{tenths // 10}.{tenths % 10}"

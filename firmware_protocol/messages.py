@@ -11,8 +11,6 @@ Rules:
    milliseconds.
 """
 
-# ruff: noqa: RUF009 (`enumeration` and `rows` return a dataclass field, as `field` itself does)
-
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -22,8 +22,10 @@ from estim.record.writer import EventWriter, SynchronousWriter
 from estim.session import events as ev
 from estim.session.messages import Heartbeat, Reply, Request
 from estim.session.states import ENERGISED
+from estim.transport.serial_port import parse_address
 
 HEARTBEAT_US = 100_000
+SEED_MODULUS = 1 << 32
 SNAPSHOT_US = 500_000
 
 
@@ -51,9 +53,11 @@ class VirtualEngine:
         self._random = random.Random(seed)
         self._seed = seed
         self._device: SteppedDevice | None = None
+        self._trace: Any = None
         self._replies: list[Reply] = []
         self._beat = 0
         self._beat_due_us = 0
+        self._has_delivered = False
         self._next_id = 1
         self._loop = EngineLoop(self, self.clock, SNAPSHOT_US)
 
@@ -88,6 +92,9 @@ class VirtualEngine:
             due.append(self._beat_due_us)
         if until_us is not None:
             due.append(until_us)
+        if self._has_delivered:
+            due.append(self.clock.now_us())
+        self._has_delivered = False
         now_us = max(self.clock.now_us(), min(due))
         self.clock.advance_to(now_us)
         if is_energised and now_us >= self._beat_due_us:
@@ -105,6 +112,8 @@ class VirtualEngine:
     def close(self) -> None:
         """Let go of everything."""
         self._loop.end()
+        if self._trace is not None:
+            self._trace.close()
 
     # World.
 
@@ -112,8 +121,10 @@ class VirtualEngine:
         if not url.startswith("sim:"):
             raise UsageError(f"the virtual clock drives sim: alone, not {url}")
         driver = make_driver(url, self._random.getrandbits(64))
-        spawn: Any = importlib.import_module("estim.simulator.spawn")
-        self._device = spawn.make_device(url.partition("?")[2], seed=self._seed, boot_us=now_us)
+        _, query = parse_address(url.removeprefix("sim:"))
+        query.setdefault("seed", str(self._seed % SEED_MODULUS))
+        options: Any = importlib.import_module("estim.simulator.options")
+        self._device, self._trace = options.SimulatorOptions.from_query(query).build(now_us)
         return _SteppedPort(self), driver
 
     def make_writer(
@@ -132,6 +143,7 @@ class VirtualEngine:
         now_us = self.clock.now_us()
         if self._device is None:
             return
+        self._has_delivered = True
         self._device.receive(b"".join((*output.urgent, *output.ordered, output.drive or b"")), now_us)
         if output.drive is not None:
             self._loop.post(ev.DriveWritten(now_us))

@@ -8,8 +8,8 @@ Rules:
    caught by `verify`, which always reads the file, never by the list.
 
 What it takes from a record: the header (`kind`, `profile.id`, `operator`, `pseudonym`, the serial
-of the asset of kind `stimulator`), a later `device_identified` event (`serial`), and the last
-`session_ended` event (`reason`, `delivered_s`).
+of the asset of kind `stimulator`), a later event `identified` (`serial_number`), and the last event
+`closed` (`reason`, `delivered_ms`).
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ from estim.record import files
 from estim.record.lines import HEADER, Event, key_id
 from estim.record.names import SUFFIX, is_session_id
 from estim.record.reader import stream
-from estim.record.verify import What, verify
+from estim.record.verify import SealState, What, verify
+from estim.units import MS_PER_S
 
 FILE_NAME = "catalogue.sqlite3"
 # Raise it with every change of the columns.
 VERSION = 1
 
-SESSION_ENDED = "session_ended"
-DEVICE_IDENTIFIED = "device_identified"
+CLOSED = "closed"
+IDENTIFIED = "identified"
 
 _MAX_TEXT_CHARS = 256
 # A year; more is no session, and SQLite holds no integer of any length.
-_MAX_DELIVERED_S = 366 * 24 * 3600
+_MAX_DELIVERED_MS = 366 * 24 * 3600 * MS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +143,13 @@ def _present(folder: Path) -> dict[str, tuple[Path, int, int]]:
     """Return each record's path, size and time of change by its session id."""
     present = {}
     try:
-        for path in folder.glob(f"*{SUFFIX}"):
-            if is_session_id(path.stem):
-                status = path.lstat()
-                present[path.stem] = (path, status.st_size, status.st_mtime_ns)
+        for name in os.listdir(folder):
+            session_id = name.removesuffix(SUFFIX)
+            if name.endswith(SUFFIX) and is_session_id(session_id):
+                status = os.lstat(folder / name)
+                present[session_id] = (folder / name, status.st_size, status.st_mtime_ns)
+    except FileNotFoundError:
+        return {}
     except OSError as error:
         raise RecordError(f"{folder}: cannot be read: {error.strerror}") from None
     return present
@@ -161,8 +165,12 @@ def _entry(session_id: str, path: Path, key: bytes | None) -> CatalogueEntry:
     except RecordError:
         return CatalogueEntry(**facts)
     whats = {finding.what for finding in verification.findings}
-    is_damaged = not whats <= {What.TRUNCATED, What.TORN}
-    facts["state"] = "damaged" if is_damaged else str(verification.state)
+    if not whats:
+        facts["state"] = str(verification.state)
+    elif whats <= {What.TRUNCATED, What.TORN}:
+        facts["state"] = str(SealState.UNSEALED)
+    else:
+        facts["state"] = "damaged"
     return CatalogueEntry(**facts)
 
 
@@ -179,15 +187,13 @@ def _facts(event: Event) -> dict[str, Any]:
             "pseudonym": _text(content.get("pseudonym")),
             "device_serial": _stimulator_serial(content.get("assets")),
         }
-    if event.kind == DEVICE_IDENTIFIED:
-        return {"device_serial": _text(content.get("serial"))}
-    if event.kind == SESSION_ENDED:
-        delivered_s = content.get("delivered_s")
-        is_plausible = type(delivered_s) is int and 0 <= delivered_s <= _MAX_DELIVERED_S
+    if event.kind == IDENTIFIED:
+        return {"device_serial": _text(content.get("serial_number"))}
+    if event.kind == CLOSED:
         return {
             "ended_wall": stamp,
             "end_reason": _text(content.get("reason")),
-            "delivered_s": delivered_s if is_plausible else None,
+            "delivered_s": _whole_seconds(content.get("delivered_ms")),
         }
     return {}
 
@@ -196,6 +202,12 @@ def _stimulator_serial(assets: object) -> str | None:
     for asset in assets if isinstance(assets, list) else []:
         if isinstance(asset, dict) and asset.get("kind") == "stimulator":
             return _text(asset.get("serial"))
+    return None
+
+
+def _whole_seconds(duration_ms: object) -> int | None:
+    if type(duration_ms) is int and 0 <= duration_ms <= _MAX_DELIVERED_MS:
+        return duration_ms // MS_PER_S
     return None
 
 

@@ -18,6 +18,8 @@ from estim.record.reader import stream
 MAX_COLUMNS = 1000
 
 _EVENT_COLUMNS = ("seq", "mono_us", "wall", "kind")
+# A content has a `kind` of its own at times.
+_PREFIX = "content."
 _READING_COLUMNS = ("target_ua", "setpoint_ua", "peak_ua", "load_ohm")
 TELEMETRY_COLUMNS = (
     "seq",
@@ -36,7 +38,7 @@ TELEMETRY_COLUMNS = (
 
 
 def export_events(path: Path, target: TextIO) -> int:
-    """Write one row per event, its content flattened to dotted columns; return the number of rows.
+    """Write one row per event, its content flattened to `content.` columns; return their number.
 
     The record is read twice, so that it may be of any length.
 
@@ -45,7 +47,7 @@ def export_events(path: Path, target: TextIO) -> int:
     """
     names: set[str] = set()
     for event in stream(path):
-        names.update(name for name, _ in _flattened(event.content))
+        names.update(name for name, _ in _flattened(event.content, _PREFIX))
         if len(names) > MAX_COLUMNS:
             raise RecordError(f"{path}: more than {MAX_COLUMNS} different keys; not exported")
     columns = sorted(names)
@@ -53,7 +55,7 @@ def export_events(path: Path, target: TextIO) -> int:
     rows.writerow([*_EVENT_COLUMNS, *(_cell(name) for name in columns)])
     count = 0
     for event in stream(path):
-        cells = dict(_flattened(event.content))
+        cells = dict(_flattened(event.content, _PREFIX))
         wall = event.wall.isoformat(timespec="microseconds")
         rows.writerow(
             [event.seq, event.mono_us, wall, event.kind, *(_cell(cells.get(n)) for n in columns)]
@@ -94,7 +96,7 @@ def _mappings(items: object) -> Iterable[dict[str, Any]]:
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
-def _flattened(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+def _flattened(content: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
     for name, item in content.items():
         if isinstance(item, list):
             item = {str(index): part for index, part in enumerate(item)}

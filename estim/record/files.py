@@ -68,9 +68,9 @@ def open_regular(path: Path, *, for_appending: bool = False) -> int:
     mode = os.O_RDWR | os.O_APPEND if for_appending else os.O_RDONLY
     # Without O_NONBLOCK a named pipe would hold us up for ever.
     flags = mode | _NO_FOLLOW | _CLOSE_ON_EXEC | _NON_BLOCKING | _BINARY
-    if path.is_symlink():
-        raise RecordError(f"{path}: expected a plain file, found a symbolic link")
     try:
+        if path.is_symlink():
+            raise RecordError(f"{path}: expected a plain file, found a symbolic link")
         descriptor = os.open(path, flags)
     except (OSError, ValueError) as error:
         raise RecordError(f"{path}: cannot be opened: {_reason(error)}") from None

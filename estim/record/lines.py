@@ -198,7 +198,8 @@ def parse_line(octets: bytes, digest: str) -> Event:
     wall = fields["wall"]
     shapes_hold = (
         fields["schema"] == SCHEMA
-        and all(type(fields[name]) is int and fields[name] >= 0 for name in ("seq", "mono_us"))
+        and all(type(fields[name]) is int for name in ("schema", "seq", "mono_us"))
+        and min(fields["seq"], fields["mono_us"]) >= 0
         and all(isinstance(fields[name], str) for name in ("kind", "prev", "wall"))
         and isinstance(fields["content"], dict)
         and _KIND.fullmatch(fields["kind"])

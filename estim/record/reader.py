@@ -212,7 +212,7 @@ def _events_of(descriptor: int, path: Path) -> Iterator[tuple[Line, Event | None
 
 def _torn_before(line: Line, window: Sequence[Line]) -> int:
     """Return how many lines directly before this one it explains as torn by a crash."""
-    if line.octets is None or b'"kind":"recovered"' not in line.octets:
+    if line.octets is None or not line.is_whole or b'"kind":"recovered"' not in line.octets:
         return 0
     try:
         claims = line.parse().content.get("torn")

@@ -99,9 +99,13 @@ def verify(path: Path, key: bytes | None, noted_head: str | None = None) -> Veri
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """Hold a line as the walk sees it: with its event, or with the reason why it has none."""
+    """Hold a line as the walk sees it: with its event, or with the reason why it has none.
+
+    `torn_count` lines before it were cut short by a crash and are explained by this one.
+    """
 
     line: Line
+    torn_count: int
     event: Event | None
     reason: str
 
@@ -109,11 +113,11 @@ class _Link:
         return self.event is not None and self.event.prev == digest and self.event.seq == seq
 
     @classmethod
-    def of(cls, line: Line) -> _Link:
+    def of(cls, line: Line, torn_count: int) -> _Link:
         try:
-            return cls(line, line.parse(), "")
+            return cls(line, torn_count, line.parse(), "")
         except ValueError as error:
-            return cls(line, None, str(error))
+            return cls(line, torn_count, None, str(error))
 
 
 @dataclass(slots=True)
@@ -144,15 +148,18 @@ class _Walk:
     def take(self, lines: Iterator[Line]) -> None:
         """Go along all lines, or as far as MAX_FINDINGS."""
         held: _Link | None = None
+        torn_count = 0
         for line in lines:
             if line.is_torn:
+                torn_count += 1
                 self.notes.append(
                     f"line {line.number} holds {line.size} bytes that a crash cut short; kept"
                 )
             elif not line.is_whole:
                 self._find(line.number, What.TORN, f"the last {line.size} bytes are no whole line")
             else:
-                link = _Link.of(line)
+                link = _Link.of(line, torn_count)
+                torn_count = 0
                 if held is not None:
                     self._step(held, link)
                 held = link
@@ -262,9 +269,9 @@ class _Walk:
         self._line_count += 1
         self._has_noted_head = self._has_noted_head or self._head == self.noted_head
         if link.event is not None:
-            self._meet(link.event)
+            self._meet(link.event, link.torn_count)
 
-    def _meet(self, event: Event) -> None:
+    def _meet(self, event: Event, torn_count: int) -> None:
         """Check that this kind of line may stand here."""
         number, kind = self._line_number, event.kind
         if self._line_count == 1 and kind != HEADER:
@@ -275,6 +282,8 @@ class _Walk:
             self._find(number, What.FOREIGN, "an addendum before the seal")
         elif self._seal_count and kind not in (SEAL, ADDENDUM, RECOVERED):
             self._find(number, What.FOREIGN, f"an event of kind {kind} after the seal")
+        elif kind == RECOVERED and not _explains(event, torn_count):
+            self._find(number, What.MISSING, "the torn bytes that it names are not before it")
         if kind == HEADER:
             self.session_id = str(event.content.get("session_id"))
         elif kind == SEAL:
@@ -290,3 +299,8 @@ class _Walk:
 
     def _find(self, line_number: int, what: What, detail: str) -> None:
         self._findings.append(Finding(line_number, what, detail))
+
+
+def _explains(event: Event, torn_count: int) -> bool:
+    claims = event.content.get("torn")
+    return isinstance(claims, list) and len(claims) == torn_count

@@ -123,6 +123,7 @@ class SessionCore:
         self._has_status_since_drive = False
         self._program_digest = 0
         self._limits_digest = 0
+        self._loaded_until_us: int | None = None
         self._orphaned_us: int | None = None
         self._reviewing_id = 0
 
@@ -482,12 +483,22 @@ class SessionCore:
         self._connect_id = 0
 
     def _on_loaded(self, told: driver.Loaded, now_us: int) -> None:
-        if self._preparing is None:
+        if self._preparing is not None:
+            self._program_digest = told.program_digest
+            self._limits_digest = told.limits_digest
+            self._loaded_until_us = now_us + GOAL_US
+
+    def _see_loaded(self, status: Status, now_us: int) -> None:
+        """Take the programme once the device itself reports it."""
+        if self._preparing is None or self._loaded_until_us is None:
+            return
+        if not self._has_digests(status):
+            if now_us >= self._loaded_until_us:
+                self._fail_load(DeviceFault("the device does not report the programme it accepted"))
             return
         request_id, self.program, self.bounds, self.settings = self._preparing
         self._preparing = None
-        self._program_digest = told.program_digest
-        self._limits_digest = told.limits_digest
+        self._loaded_until_us = None
         count = len(self.program.channels)
         self.targets_ua = [0] * count
         self.marker_ua = [0] * count
@@ -501,8 +512,8 @@ class SessionCore:
             "prepared",
             {
                 "profile": self.settings.profile_id,
-                "program_digest": told.program_digest,
-                "limits_digest": told.limits_digest,
+                "program_digest": self._program_digest,
+                "limits_digest": self._limits_digest,
                 "program": self.program.canonical_bytes().hex(),
                 "bounds": msg.to_fields(self.bounds),
                 "ceilings_ua": [ceiling_ua for ceiling_ua, _ in self.ceilings],
@@ -510,6 +521,12 @@ class SessionCore:
             },
         )
         self._done(request_id)
+
+    def _has_digests(self, status: Status) -> bool:
+        return (
+            status.program_digest == self._program_digest
+            and status.limits_digest == self._limits_digest
+        )
 
     def _on_load_failed(self, told: driver.LoadFailed, now_us: int) -> None:
         self._fail_load(told.error)
@@ -519,6 +536,7 @@ class SessionCore:
             return
         request_id = self._preparing[0]
         self._preparing = None
+        self._loaded_until_us = None
         self._append("prepare_refused", {"reasons": list(reasons or (str(error),))})
         self._refuse(request_id, error, reasons)
 
@@ -559,6 +577,7 @@ class SessionCore:
         self.delivery.take(status, self.targets_ua, now_us)
         self._see_lead_off(status, before, now_us)
         self._see_fault(status, now_us)
+        self._see_loaded(status, now_us)
         self._see_goal(status, now_us)
         if self.state is HostState.STOPPING:
             self._see_zero(status)
@@ -634,7 +653,7 @@ class SessionCore:
             self._end(self.end_reason)
 
     def _see_disobedience(self, status: Status, now_us: int) -> None:
-        if status.program_digest != self._program_digest or status.limits_digest != self._limits_digest:
+        if not self._has_digests(status):
             self._fail(
                 now_us, "programme_lost", "the device no longer holds the programme",
                 "prepare again; if it comes back, take the device out of use", Blame.DEVICE,
@@ -791,8 +810,7 @@ class SessionCore:
             status_age_us=now_us - self.status_us,
             heartbeat_age_us=now_us - self._beat_us,
             running_ms=status.running_ms,
-            digests_match=status.program_digest == self._program_digest
-            and status.limits_digest == self._limits_digest,
+            digests_match=self._has_digests(status),
             is_fault_latched=status.fault is not FaultCode.NONE,
             lead_off_channels=frozenset(
                 index
@@ -810,6 +828,7 @@ class SessionCore:
             self.marker_ua = list(self.targets_ua)
         self.targets_ua = [0] * len(self.targets_ua)
         self._finish_from = None
+        self.delivery.is_ramping_down = False
 
     def _drop_wishes(self, why: str) -> None:
         """Refuse every rise or start that still waits."""
@@ -825,6 +844,7 @@ class SessionCore:
         self._drop_wishes(reason)
         self.end_reason = reason
         self._finish_from = (now_us, list(self.targets_ua))
+        self.delivery.is_ramping_down = True
         self._append("ramp_down", {"from_ua": self.targets_ua[:], "reason": reason})
 
     def _lower_for_finish(self, now_us: int) -> None:

@@ -2,7 +2,8 @@
 
 Rules:
 1. Time counts only while the device reports RUNNING with a setpoint above zero.
-2. The plateau begins when every wanted target above zero has been reached; what came before is rise.
+2. The plateau begins when every wanted target above zero has been reached, and ends when the ramp down begins; what came before is
+   rise, what comes after is neither.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ class Delivery:
     def __init__(self, channel_count: int) -> None:
         self.rise_us = 0
         self.plateau_us = 0
+        self.ramp_down_us = 0
+        self.is_ramping_down = False
         self.is_plateau = False
         self._finished_pulses = [0] * channel_count
         self._current_pulses = [0] * channel_count
@@ -24,7 +27,7 @@ class Delivery:
     @property
     def delivered_us(self) -> int:
         """Return the time with output so far."""
-        return self.rise_us + self.plateau_us
+        return self.rise_us + self.plateau_us + self.ramp_down_us
 
     @property
     def pulse_counts(self) -> list[int]:
@@ -45,7 +48,9 @@ class Delivery:
             return
         if self._counted_us is not None:
             elapsed_us = now_us - self._counted_us
-            if self.is_plateau:
+            if self.is_ramping_down:
+                self.ramp_down_us += elapsed_us
+            elif self.is_plateau:
                 self.plateau_us += elapsed_us
             else:
                 self.rise_us += elapsed_us

@@ -1,1 +1,1 @@
-"""A virtual stimulator: the device's side of the protocol, and the witness of what reached the load."""
+"""A virtual stimulator: the device's side of the protocol, and witness of what it delivered."""

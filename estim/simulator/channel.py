@@ -1,9 +1,9 @@
 """One output channel of the device: setpoint, contact, and each pulse at its onset.
 
 Rules:
-1. A setpoint falls at once and rises only at onsets of plateau pulses that deliver something: never in silence, in a ramp, or at the
-   first pulse of an on-phase.
-2. Until contact is proven the setpoint holds at the lowest amplitude at which contact can be judged.
+1. A setpoint falls at once and rises only at onsets of plateau pulses that deliver something:
+   never in silence, in a ramp, or at the first pulse of an on-phase.
+2. Until contact is proven the setpoint holds at the lowest amplitude that can judge it.
 3. A pulse is decided, delivered and judged at its onset, and always finished.
 """
 

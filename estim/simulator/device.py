@@ -2,8 +2,8 @@
 
 Rules:
 1. Output is possible in RUNNING alone; everything below it is zero.
-2. Everything happens at its own scheduled time, in order of time, however late `advance` is called: no pulse begins at or after the
-   expiry of the lease.
+2. Everything happens at its own scheduled time, in order of time, however late `advance` is
+   called: no pulse begins at or after the expiry of the lease.
 3. Any bytes may come in at any time; none raises an exception.
 4. The same calls give the same bytes and the same trace.
 """
@@ -12,30 +12,26 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from estim.simulator.channel import Finding, OutputChannel
 from estim.simulator.gate import NO_CHANNEL, Gate, Refusal
+from estim.simulator.interpreter import ChannelPlayer
 from estim.simulator.load import Load
 from estim.simulator.output_stage import OutputStage
+from estim.simulator.reports import COUNT_MASK, Reports, status_running_us
+from estim.simulator.settings import DeviceSettings
 from estim.simulator.trace import TraceSink
-from firmware_protocol import codec, limits
-from firmware_protocol.connection import Connection, Damaged, Received, Role
-from firmware_protocol.framing import encode_frame
+from firmware_protocol import limits
+from firmware_protocol.connection import Damaged, Received
 from firmware_protocol.messages import (
-    KEYFRAMES_MAX,
-    PHASES_MAX,
     PROTOCOL_VERSION,
     AcknowledgeFault,
     Adoption,
     BeginProgram,
-    Capabilities,
-    CapabilityFlag,
     CommitProgram,
     DeviceState,
     Drive,
-    Event,
     EventCode,
     FaultCode,
     GetCapabilities,
@@ -50,7 +46,6 @@ from firmware_protocol.messages import (
     ProgramKeyframes,
     ProgramPhases,
     RefusalReason,
-    Refused,
     SelfTest,
     SelfTestReport,
     SetLimits,
@@ -58,23 +53,14 @@ from firmware_protocol.messages import (
     Stop,
     WantedState,
 )
-from firmware_protocol.schema import SCHEMA_HASH
+
+__all__ = ["DeviceSettings", "VirtualDevice"]
 
 US_PER_MS = 1000
 US_PER_S = 1_000_000
 TICK_MODULUS = 1 << 32
-COUNT_MASK = 0xFFFF
-I32_MAX = (1 << 31) - 1
 
 FIRMWARE_VERSION = 1 << 16
-STATUS_RUNNING_US = 25_000
-STATUS_RUNNING_SLOW_LINE_US = 50_000
-STATUS_IDLE_US = 250_000
-STATUS_PER_S_AT_MOST = 60
-LINE_SHARE_PERCENT = 65
-BITS_PER_BYTE = 10
-EVENTS_KEPT = 64
-UNSENT_FRAMES_MAX = 256
 LOADING_MESSAGES_MAX = 64
 """More than any programme has: 4 channels of phases and two messages of keyframes."""
 BATTERY_LOW_PERCENT = 10
@@ -85,68 +71,10 @@ SELF_TEST_CHECKS = 0b111
 """Memory, output stage, stop input."""
 
 ENERGISED = frozenset({DeviceState.ARMED, DeviceState.RUNNING})
-EVERYTHING_HELD = (
-    CapabilityFlag.REPORTS_CURRENT
-    | CapabilityFlag.REPORTS_LOAD
-    | CapabilityFlag.HOLDS_BURST
-    | CapabilityFlag.HOLDS_CYCLE
-    | CapabilityFlag.HOLDS_KEYFRAMES
-    | CapabilityFlag.UNEQUAL_PHASES
-)
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceSettings:
-    """What one virtual stimulator is and can do.
-
-    Attributes:
-        boot_us: when it was switched on, on the caller's clock; ticks count from here.
-        flags: what it does by itself; `has_patient_stop` adds its own flag.
-        baud: line speed, which decides how often a Status fits.
-    """
-
-    channel_count: int = 2
-    serial_number: str = "SIM-0001"
-    model: str = "estim-virtual"
-    amplitude_max_ua: int = 100_000
-    amplitude_step_ua: int = 100
-    compliance_mv: int = 180_000
-    load: Load = Load(500)  # noqa: RUF009  (frozen)
-    baud: int = 115_200
-    flags: CapabilityFlag = EVERYTHING_HELD
-    has_patient_stop: bool = True
-    phases_max: int = PHASES_MAX
-    keyframes_max: int = KEYFRAMES_MAX
-    phase_min_us: int = 10
-    phase_max_us: int = 1000
-    pulse_period_min_us: int = 100
-    battery_percent: int = 100
-    schema_hash: int = SCHEMA_HASH
-    boot_us: int = 0
-
-    def capabilities(self, in_reply_to: int = 0) -> Capabilities:
-        """Return the message that tells them."""
-        flags = self.flags
-        if self.has_patient_stop:
-            flags |= CapabilityFlag.HAS_PATIENT_STOP
-        return Capabilities(
-            in_reply_to=in_reply_to,
-            channel_count=self.channel_count,
-            phases_max=self.phases_max,
-            keyframes_max=self.keyframes_max,
-            flags=flags,
-            amplitude_max_ua=self.amplitude_max_ua,
-            amplitude_step_ua=self.amplitude_step_ua,
-            compliance_mv=self.compliance_mv,
-            phase_min_us=self.phase_min_us,
-            phase_max_us=self.phase_max_us,
-            pulse_period_min_us=self.pulse_period_min_us,
-            residual_ms=limits.lease_ms.maximum + limits.pulse_duration_us.maximum // US_PER_MS,
-        )
 
 
 class VirtualDevice:
-    """Behave as a stimulator: bytes in, bytes out, pulses into the trace, all at the times given."""
+    """Behave as a stimulator: bytes in, bytes out, pulses to the trace, at the times given."""
 
     def __init__(self, settings: DeviceSettings, trace: TraceSink | None = None) -> None:
         self._settings = settings
@@ -182,25 +110,23 @@ class VirtualDevice:
         self.advance(now_us)
         if self._is_hung:
             return
-        self._connection.receive_bytes(received)
-        while (event := self._connection.next_event()) is not None:
+        connection = self._reports.connection
+        connection.receive_bytes(received)
+        while (event := connection.next_event()) is not None:
             if isinstance(event, Received):
                 self._act_on_message(event)
             elif isinstance(event, Damaged):
                 self._note_damaged()
-        self.advance(now_us)
+        self._settle(now_us)
 
     def take_output(self, now_us: int) -> bytes:
         """Return the frames to send, the newest Status last; they are gone from here then."""
         self.advance(now_us)
         if self._is_hung:
             return b""
-        if self._is_status_due:
-            self._is_status_due = False
-            self._unsent.append(self._connection.send(self._status()))
-        output = b"".join(self._unsent)
-        self._unsent.clear()
-        return output
+        if self._reports.take_status_wanted():
+            self._reports.send(self._status())
+        return self._reports.take()
 
     # What time does.
 
@@ -212,6 +138,11 @@ class VirtualDevice:
         """
         if now_us < self._now_us:
             raise ValueError(f"the device is at {self._now_us} us and cannot go back to {now_us}")
+        if now_us > self._now_us:
+            self._settle(now_us)
+
+    def _settle(self, now_us: int) -> None:
+        """Let everything happen that is due up to `now_us`."""
         while not self._is_hung:
             timer = self._next_timer()
             is_timer_due = timer is not None and timer[0] <= now_us
@@ -224,14 +155,10 @@ class VirtualDevice:
             self._now_us = max(self._now_us, timer[0])
             timer[1]()
         self._now_us = now_us
-        if self._status_due_us is not None and now_us >= self._status_due_us:
-            self._is_status_due = True
-            period_us = self._status_period_us()
-            next_us = self._status_due_us + period_us
-            self._status_due_us = next_us if next_us > now_us else now_us + period_us
+        self._reports.note_time(now_us, self.state)
 
     def next_deadline_us(self) -> int | None:
-        """Return when `advance` should be called next, if nothing comes in before: a report or a timer is due then.
+        """Return when a report or a timer is due next.
 
         Pulses are not deadlines: each is played at its own time whenever `advance` comes.
         """
@@ -239,8 +166,8 @@ class VirtualDevice:
             return None
         timer = self._next_timer()
         due = [] if timer is None else [timer[0]]
-        if self._status_due_us is not None:
-            due.append(self._status_due_us)
+        if self._reports.status_due_us is not None:
+            due.append(self._reports.status_due_us)
         return min(due, default=None)
 
     # What the world does to the device.
@@ -279,15 +206,15 @@ class VirtualDevice:
             self._latch_fault(FaultCode.SUPPLY)
 
     def reboot(self, now_us: int) -> None:
-        """Start again from nothing, as after a reset; loads, charge and the stop's position stay."""
+        """Start again as after a reset; loads, charge and the stop's position stay."""
         self.advance(now_us)
         self._boot(now_us)
 
     def hang(self, now_us: int) -> None:
-        """Freeze: the watchdog takes the output to zero, and nothing is heard or said until a reboot."""
+        """Freeze with the output at zero (the watchdog's doing), deaf and mute until a reboot."""
         self.advance(now_us)
         self._change_state(DeviceState.SAFE)
-        self._unsent.clear()
+        self._reports.take()
         self._is_hung = True
 
     @property
@@ -299,11 +226,9 @@ class VirtualDevice:
 
     def _boot(self, boot_us: int) -> None:
         self._boot_us = boot_us
-        self._connection = Connection(Role.DEVICE)
+        self._reports = Reports()
         self._gate = Gate(self._capabilities)
         self._loading: list[Message] = []
-        self._unsent: deque[bytes] = deque(maxlen=UNSENT_FRAMES_MAX)
-        self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._damaged_at_us: deque[int] = deque(maxlen=limits.line_errors_per_s.maximum)
         self.state = DeviceState.SAFE
         self.fault = FaultCode.NONE
@@ -311,20 +236,17 @@ class VirtualDevice:
         self._is_hung = False
         self._is_stop_latched = False
         self._is_stop_tested = False
-        self._is_status_due = False
-        self._status_due_us: int | None = None
         self._lease_expiry_us: int | None = None
+        self._playing: tuple[tuple[OutputChannel, ChannelPlayer], ...] = ()
         self._run_us = boot_us
         self._ran_ms = 0
         self._latch_count = 0
-        self._refusal_count = 0
-        self._event_count = 0
         self._drive_sequence = 0
         for channel in self.channels:
             channel.unload_program()
             channel.is_latched = False
             channel.begin_running(boot_us)
-        self._status_running_us = self._fitting_status_period_us()
+        self._reports.running_us = status_running_us(self._status(), self._settings.baud)
         self._emit(EventCode.BOOTED)
         if self._is_stop_pressed:
             self._latch_patient_stop()
@@ -342,6 +264,7 @@ class VirtualDevice:
         self._emit(EventCode.STATE_CHANGED, detail=int(state))
         if state is DeviceState.RUNNING:
             self._run_us = self._now_us
+            self._playing = tuple((c, c.player) for c in self.channels if c.player is not None)
             for channel in self.channels:
                 channel.begin_running(self._run_us)
 
@@ -357,7 +280,7 @@ class VirtualDevice:
         self._latch_fault(FaultCode.PATIENT_STOP)
 
     def _next_timer(self) -> tuple[int, Callable[[], None]] | None:
-        """Return the next moment at which the device changes its state by itself, and what happens then."""
+        """Return when the device changes its state by itself next, and how."""
         if self.state not in ENERGISED or self._lease_expiry_us is None:
             return None
         if self.state is DeviceState.RUNNING:
@@ -379,12 +302,11 @@ class VirtualDevice:
     # Pulses.
 
     def _play_until(self, until_us: int) -> bool:
-        """Play every pulse with its onset at or before `until_us`; tell whether the device is still RUNNING."""
+        """Play every pulse with its onset up to `until_us`; tell whether still RUNNING."""
         session = self._gate.session
-        playing = [(c, c.player) for c in self.channels if c.player is not None]
         while True:
-            channel, player = playing[0]
-            for other in playing:
+            channel, player = self._playing[0]
+            for other in self._playing:
                 if other[1].next_us < player.next_us:
                     channel, player = other
             onset_us = player.next_us
@@ -416,7 +338,7 @@ class VirtualDevice:
         message = received.message
         # A Hello that comes while RUNNING is answered, not refused.
         if self.state not in message.allowed_in and not isinstance(message, Hello):
-            self._refuse(message, received.sequence, Refusal(RefusalReason.STATE))
+            self._reports.refuse(message, received.sequence, Refusal(RefusalReason.STATE))
             return
         self._handlers[type(message)](message, received.sequence, received.epoch)
 
@@ -442,12 +364,12 @@ class VirtualDevice:
             model=self._settings.model,
             serial_number=self._settings.serial_number,
         )
-        self._unsent.append(self._connection.send(identity, epoch))
+        self._reports.send(identity, epoch)
         if adoption is Adoption.ADOPTED:
             self._emit(EventCode.EPOCH_ADOPTED)
 
     def _adopt(self, epoch: int, sequence: int) -> None:
-        self._connection.adopt(epoch, sequence)
+        self._reports.connection.adopt(epoch, sequence)
         if self.state is DeviceState.ARMED:
             self._change_state(DeviceState.SAFE)
         self._gate.reset()
@@ -456,18 +378,17 @@ class VirtualDevice:
         for channel in self.channels:
             channel.zero()
             channel.unload_program()
-        self._is_status_due = False
-        self._status_due_us = self._now_us + STATUS_IDLE_US
+        self._reports.begin_epoch(self._now_us)
 
     def _on_get_capabilities(self, _message: GetCapabilities, sequence: int, _epoch: int) -> None:
-        self._send(self._settings.capabilities(sequence))
+        self._reports.send(self._settings.capabilities(sequence))
 
     def _on_set_limits(self, asked: SetLimits, sequence: int, _epoch: int) -> None:
         refusal = self._gate.take_limits(asked)
         if refusal is not None:
-            self._refuse(asked, sequence, refusal)
+            self._reports.refuse(asked, sequence, refusal)
         else:
-            self._send(LimitsAccepted(sequence, self._gate.limits_digest))
+            self._reports.send(LimitsAccepted(sequence, self._gate.limits_digest))
 
     def _on_begin_program(self, begin: BeginProgram, _sequence: int, _epoch: int) -> None:
         self._gate.unload()
@@ -484,7 +405,7 @@ class VirtualDevice:
         self._loading.clear()
         refusal = self._gate.take_program(loading, commit.program_digest)
         if refusal is not None or self._gate.program is None:
-            self._refuse(commit, sequence, refusal or Refusal(RefusalReason.PROGRAM))
+            self._reports.refuse(commit, sequence, refusal or Refusal(RefusalReason.PROGRAM))
             return
         for channel in self.channels:
             channel.unload_program()
@@ -492,7 +413,7 @@ class VirtualDevice:
             self.channels, self._gate.program.channels, self._gate.shapes, strict=False
         ):
             channel.load_program(program, shapes)
-        self._send(ProgramAccepted(sequence, self._gate.program_digest))
+        self._reports.send(ProgramAccepted(sequence, self._gate.program_digest))
 
     def _on_drive(self, drive: Drive, sequence: int, _epoch: int) -> None:
         age_ms = (self._tick_ms() - drive.echoed_tick_ms) % TICK_MODULUS
@@ -506,7 +427,7 @@ class VirtualDevice:
             refusal = self._drive_below_running(drive)
         self._answer_with_status()
         if refusal is not None:
-            self._refuse(drive, sequence, refusal)
+            self._reports.refuse(drive, sequence, refusal)
             return
         self._drive_sequence = sequence
         echoed_ms = (self._now_us - self._boot_us) // US_PER_MS - age_ms
@@ -583,7 +504,7 @@ class VirtualDevice:
     def _on_acknowledge(self, message: AcknowledgeFault, sequence: int, _epoch: int) -> None:
         refusal = self._acknowledge(message)
         if refusal is not None:
-            self._refuse(message, sequence, refusal)
+            self._reports.refuse(message, sequence, refusal)
         self._answer_with_status()
 
     def _acknowledge(self, message: AcknowledgeFault) -> Refusal | None:
@@ -617,12 +538,10 @@ class VirtualDevice:
         return None
 
     def _on_get_events(self, message: GetEvents, _sequence: int, _epoch: int) -> None:
-        for event in self._events:
-            if (event.index - message.first_index) & COUNT_MASK <= COUNT_MASK // 2:
-                self._send(event)
+        self._reports.resend_events(message.first_index)
 
     def _on_self_test(self, _message: SelfTest, sequence: int, _epoch: int) -> None:
-        self._send(SelfTestReport(sequence, passed=SELF_TEST_CHECKS, failed=0))
+        self._reports.send(SelfTestReport(sequence, passed=SELF_TEST_CHECKS, failed=0))
 
     def _note_damaged(self) -> None:
         if self.state not in ENERGISED:
@@ -637,43 +556,11 @@ class VirtualDevice:
     def _tick_ms(self) -> int:
         return (self._now_us - self._boot_us) // US_PER_MS % TICK_MODULUS
 
-    def _send(self, message: Message) -> None:
-        self._unsent.append(self._connection.send(message))
-
-    def _refuse(self, message: Message, sequence: int, refusal: Refusal) -> None:
-        self._refusal_count = (self._refusal_count + 1) & COUNT_MASK
-        self._send(
-            Refused(
-                in_reply_to=sequence,
-                message=message.message_id,
-                reason=refusal.reason,
-                limit=refusal.limit,
-                channel=refusal.channel,
-                asked=min(refusal.asked, I32_MAX),
-                allowed=min(refusal.allowed, I32_MAX),
-            )
-        )
-
     def _emit(self, code: EventCode, channel_index: int = NO_CHANNEL, detail: int = 0) -> None:
-        event = Event(self._event_count & COUNT_MASK, self._tick_ms(), code, channel_index, detail)
-        self._event_count += 1
-        self._events.append(event)
-        if self._connection.epoch is not None:
-            self._send(event)
+        self._reports.emit(self._tick_ms(), code, channel_index, detail)
 
     def _answer_with_status(self) -> None:
-        self._is_status_due = True
-        if self._status_due_us is not None:
-            self._status_due_us = self._now_us + self._status_period_us()
-
-    def _status_period_us(self) -> int:
-        return self._status_running_us if self.state is DeviceState.RUNNING else STATUS_IDLE_US
-
-    def _fitting_status_period_us(self) -> int:
-        frame_size = len(encode_frame(codec.encode_body(self._status(), 0, 0)))
-        bits = frame_size * BITS_PER_BYTE * STATUS_PER_S_AT_MOST
-        is_tight = bits * 100 > LINE_SHARE_PERCENT * self._settings.baud
-        return STATUS_RUNNING_SLOW_LINE_US if is_tight else STATUS_RUNNING_US
+        self._reports.answer_with_status(self._now_us, self.state)
 
     def _status(self) -> Status:
         inputs = InputFlag.NONE
@@ -696,9 +583,9 @@ class VirtualDevice:
             drive_sequence=self._drive_sequence,
             program_digest=self._gate.program_digest,
             limits_digest=self._gate.limits_digest,
-            refusal_count=self._refusal_count,
-            damaged_count=self._connection.damaged_count & COUNT_MASK,
-            event_count=self._event_count & COUNT_MASK,
+            refusal_count=self._reports.refusal_count,
+            damaged_count=self._reports.connection.damaged_count & COUNT_MASK,
+            event_count=self._reports.event_count,
             running_ms=self._ran_ms,
             channels=tuple(channel.status(is_running, self._now_us) for channel in self.channels),
         )

@@ -13,8 +13,8 @@
     at 2.0 patient-stop press    or release
     at 2.0 battery 4         the charge in percent; 255 is mains
 
-Times are seconds since the simulator started. The first five take `to-device` or `to-host` at their end, else both directions are meant.
-Empty lines and everything after `#` are left out.
+Times are seconds since the simulator started. The first five take `to-device` or `to-host` at their
+end, else both directions are meant. Empty lines and everything after `#` are left out.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def parse_line(line: str, channel_count: int) -> Fault | None:
     except ValueError:
         known = ", ".join(verb.value for verb in Verb)
         raise UsageError(f"expected one of {known}, got {words[0]!r}") from None
-    directions = BOTH
+    directions: tuple[Direction, ...] = BOTH
     if verb in LINE_VERBS and words[-1] in {direction.value for direction in Direction}:
         directions = (Direction(words.pop()),)
     usage, build = _GRAMMAR[verb]

@@ -3,7 +3,8 @@
 Rules:
 1. It refuses, it never clamps; a refusal names the limit, what was asked and what is allowed.
 2. Compiled limits stand even where a session limit would allow more.
-3. A target is judged by the currents that would really flow, in the worst setting and the worst sliding second.
+3. A target is judged by the currents that would really flow, in the worst setting and the worst
+   sliding second.
 4. All arithmetic is in integers, and none of it is shared with the host.
 """
 
@@ -256,7 +257,7 @@ class Gate:
         return None
 
     def _worst_second(self, index: int, settings: list[tuple[int, int]]) -> int:
-        """Return the most of a pulse's quantity that any sliding second holds, over (period, quantity) of all settings."""
+        """Return the most that any sliding second holds, from (period, quantity) of each pulse."""
         assert self.program is not None
         channel = self.program.channels[index]
         largest = max(quantity for _, quantity in settings)

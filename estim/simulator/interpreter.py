@@ -1,11 +1,12 @@
 """Play a pulse programme with integers of its own: when pulses begin, and what flows in each phase.
 
 Rules:
-1. Nothing here calls the timing or current arithmetic of `firmware_protocol.program`; only its data are read.
-2. Amplitude at an onset: setpoint x ramp x keyframe, each floored, then snapped down to the grid on which every phase is a whole
-   number of device steps.
+1. Nothing here calls the arithmetic of `firmware_protocol.program`; only its data are read.
+2. Amplitude at an onset: setpoint x ramp x keyframe, each floored, then snapped down to the grid on
+   which every phase is a whole number of device steps.
 3. A pulse that would outlast its on-phase is not started.
-4. Every step is later than the one before, so that a programme which can deliver nothing still costs bounded work.
+4. Every step is later than the one before, so that a programme which can deliver nothing still
+   costs bounded work.
 """
 
 from __future__ import annotations
@@ -102,8 +103,9 @@ def pulse_shapes(channel: ChannelProgram, step_ua: int) -> tuple[PulseShape, ...
 class ChannelPlayer:
     """Step through the onsets of one channel since RUNNING began.
 
-    `next_us` is when the next step is due; `begin` takes it. What `begin` says of the onset it took stays readable until the next:
-    `shape`, `interval_us` (since the onset before in the same on-phase, 0 for its first), `is_plateau`, `on_phase_count`.
+    `next_us` is when the next step is due; `begin` takes it. Of the onset taken these stay readable:
+    `shape`, `interval_us` (since the pulse before in the same on-phase, 0 for its first),
+    `is_plateau`, `on_phase_count`.
     """
 
     __slots__ = (
@@ -122,6 +124,10 @@ class ChannelPlayer:
         self._keyframe_cycle_us = channel.keyframe_cycle_ms * US_PER_MS
         self._keyframe_starts_us = [frame.at_ms * US_PER_MS for frame in channel.keyframes]
         self._is_plain = self._timing is None and not channel.pulses_per_burst
+        self.next_us: int
+        self._on_start_us: int
+        self._is_new_on_phase: bool
+        self._previous_us: int | None
         self.start(0)
 
     def start(self, run_us: int) -> None:
@@ -144,7 +150,7 @@ class ChannelPlayer:
         if self._is_new_on_phase:
             self._is_new_on_phase = False
             self.on_phase_count += 1
-            self._previous_us: int | None = None
+            self._previous_us = None
             self._burst_start_us = onset_us
             self._pulse_index = 0
         self._elapsed_us = elapsed_us = onset_us - self._on_start_us
@@ -174,7 +180,7 @@ class ChannelPlayer:
         return self.shape.amplitude_ua(setpoint_ua)
 
     def cycle_phase(self, now_us: int) -> CyclePhase:
-        """Tell where the channel stands in its on/off cycle; without one it is always in PLATEAU."""
+        """Tell where the channel stands in its cycle; without one, always in PLATEAU."""
         if self._timing is None:
             return CyclePhase.PLATEAU
         return self._timing.phase_at(now_us - self._run_us)

@@ -20,6 +20,8 @@ HALVING_CURRENT_UA = 10_000
 PLAIN_OHM_MAX = 1_000_000
 UV_PER_MV = 1000
 NS_PER_US = 1000
+SETTLED_TIME_CONSTANTS = 25
+"""After so many, less than half a millivolt is left of any voltage up to 10 MV."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,13 @@ class Load:
         """Return what is left across Cp after a rest without current, in whole mV."""
         if not capacitor_mv or not self.parallel_ohm:
             return 0
-        return round(self.after_phase(0, duration_us, capacitor_mv)[1])
+        time_constant_us = self.parallel_ohm * self.parallel_nf / NS_PER_US
+        return round(capacitor_mv * exp(-duration_us / time_constant_us))
+
+    @property
+    def settled_us(self) -> int:
+        """Return after how long a rest nothing is left across Cp."""
+        return SETTLED_TIME_CONSTANTS * self.parallel_ohm * self.parallel_nf // NS_PER_US
 
 
 NAMED_LOADS = {

@@ -1,8 +1,8 @@
-"""The output stage: an amplitude becomes the current that the load really takes, and what is measured of it.
+"""The output stage: an amplitude becomes what the load really takes, and what is measured of it.
 
 Rules:
-1. A pulse is delivered whole and balanced: where the voltage needed at the end of any phase exceeds the compliance voltage, all phases
-   are scaled alike, to the largest amplitude on the grid that fits.
+1. A pulse is delivered whole and balanced: where the voltage needed at the end of any phase exceeds
+   the compliance voltage, all phases are scaled alike, to the largest amplitude on the grid that fits.
 2. An open circuit takes no current.
 3. A stage set to deliver too much (a fault to be found by the gate) stays balanced too.
 """
@@ -53,6 +53,7 @@ class OutputStage:
 
     def __init__(self, load: Load, compliance_mv: int) -> None:
         self._load = load
+        self._load_settled_us = load.settled_us
         self._is_lead_off = False
         self._compliance_mv = compliance_mv
         self._gain_permille = PERMILLE
@@ -63,6 +64,7 @@ class OutputStage:
     def connect(self, load: Load) -> None:
         """Put another load between the leads; a lead that is off stays off."""
         self._load = load
+        self._load_settled_us = load.settled_us
         self._changed()
 
     def set_lead_off(self, is_off: bool) -> None:
@@ -80,7 +82,10 @@ class OutputStage:
         capacitor_mv = self._capacitor_mv
         if capacitor_mv:
             rest_us = onset_us - self._resting_since_us
-            capacitor_mv = self._load.decayed_mv(capacitor_mv, rest_us)
+            if rest_us > self._load_settled_us:
+                capacitor_mv = 0
+            else:
+                capacitor_mv = self._load.decayed_mv(capacitor_mv, rest_us)
         key = (shape, amplitude_ua, capacitor_mv)
         delivery = self._cache.get(key)
         if delivery is None:
@@ -124,7 +129,7 @@ class OutputStage:
         )
 
     def _largest_that_fits(self, shape: PulseShape, asked_ua: int, capacitor_mv: int) -> int:
-        """Return the largest amplitude on the grid, up to `asked_ua`, that the compliance voltage carries."""
+        """Return the largest amplitude on the grid that the compliance voltage carries."""
         if self._load.is_open or self._is_lead_off:
             return 0
         if self._fits(shape, asked_ua, capacitor_mv):
@@ -145,7 +150,7 @@ class OutputStage:
     def _voltages(
         self, shape: PulseShape, currents: list[int], capacitor_mv: float
     ) -> tuple[list[float], float]:
-        """Return the voltage at the end of every phase, and across the capacitance at the end, in mV."""
+        """Return the voltage at every phase's end, and across the capacitance at the last, in mV."""
         voltages = []
         for current_ua, (duration_us, _) in zip(currents, shape.phases, strict=True):
             voltage_mv, capacitor_mv = self._load.after_phase(current_ua, duration_us, capacitor_mv)

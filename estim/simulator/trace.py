@@ -1,7 +1,7 @@
 """Write what reached the load, independently of any record.
 
-CSV: `t_us,channel,current_ua,duration_us`, header first, one row per active phase. Channels count from 1, currents are signed, and zero
-currents have no row. Pulses come in the order of their onsets.
+CSV: `t_us,channel,current_ua,duration_us`, header first, one row per active phase. Channels count
+from 1, currents are signed, and zero currents have no row. Pulses come in the order of their onsets.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ HEADER = "t_us,channel,current_ua,duration_us\n"
 PENDING_PULSES_MAX = 4096
 
 DeliveredPhases = tuple[tuple[int, int, int], ...]
-"""(offset from the onset in us, signed current in uA, duration in us) of each phase with current."""
+"""(offset from the onset in us, signed current in uA, duration in us) of each active phase."""
 
 
 class TraceSink(Protocol):

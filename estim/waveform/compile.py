@@ -62,7 +62,7 @@ def compile_profile(profile: Profile, name: str = "") -> PulseProgram:
         check_form(program)
     except ProgramError as error:
         raise ProfileError(
-X
+            f"{origin}: channels: {error}; expected one stimulus for all, or cycles of equal "
             "length whose on-phases never meet"
         ) from None
     return program
@@ -247,7 +247,8 @@ def _spread(channels: list[ChannelProgram], origin: str) -> list[ChannelProgram]
         if longest_us > slot_us:
             raise ProfileError(
                 f"{origin}: channels[{index + 1}]: a pulse of {longest_us} us where each of "
-                f"{len(together)} channels has {slot_us} us; expected a lower rate or shorter phases"
+                f"{len(together)} channels has {slot_us} us; expected a lower rate or shorter "
+                "phases"
             )
         spread.append(replace(channel, pulse_offset_us=together.index(index) * slot_us))
     return spread

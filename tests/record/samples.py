@@ -66,7 +66,7 @@ def sealed_record(folder: Path, session_id: str = SESSION_ID, event_count: int =
     journal = start(folder, session_id)
     for number in range(event_count - 1):
         append(journal, "target_changed", 1000 * (number + 1), channel=1, target_ua=1000 * number)
-    append(journal, "session_ended", 1000 * event_count, reason="completed", delivered_s=61)
+    append(journal, "closed", 1000 * event_count, reason="completed", delivered_ms=61_999)
     journal.sync()
     seal(journal, 1000 * event_count + 1)
     journal.close()

@@ -17,6 +17,7 @@ import pytest
 
 from estim.clock import VirtualClock
 from estim.errors import RecordError, UsageError
+from estim.record.files import FileOps
 from estim.record.journal import Journal
 from tests.record.samples import (
     KEY,
@@ -239,6 +240,24 @@ def test_a_failed_sync_poisons_the_journal(tmp_path: Path, fail_at: int) -> None
         journal.sync()
     assert disk.sync_count == 2
     journal.close()
+
+
+class NoFolderSync(FileOps):
+    """Sync a pipe in place of the folder: a real failure (EINVAL) of the real call."""
+
+    def sync_folder(self, descriptor: int) -> None:
+        reading, writing = os.pipe()
+        try:
+            os.fsync(writing)
+        finally:
+            os.close(reading)
+            os.close(writing)
+
+
+def test_a_record_whose_name_may_not_last_starts_no_session(tmp_path: Path) -> None:
+    """The file's bytes are safe; its entry in the folder is not."""
+    with pytest.raises(RecordError, match="cannot start a record"):
+        start(tmp_path, ops=NoFolderSync())
 
 
 def test_a_nearly_full_disk_starts_no_session(tmp_path: Path) -> None:

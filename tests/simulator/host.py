@@ -116,7 +116,9 @@ class Host:
         self.connection = Connection(Role.HOST, EPOCH)
         self.seen: list[Message] = []
         self.program_digest = 0
-        self.limits_digest = zlib.crc32(codec.encode_payload(session_limits(settings.channel_count)))
+        self.limits_digest = zlib.crc32(
+            codec.encode_payload(session_limits(settings.channel_count))
+        )
         self.channel_count = 0
 
     # Talking.

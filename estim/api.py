@@ -1,0 +1,363 @@
+"""Drive a stimulator from Python: the same engine, limits and record as the terminal interface.
+
+    with estim.api.open("sim:", bench_ohm=500) as stimulator:
+        stimulator.prepare(find("dpn-conventional"), duration_s=8)
+        stimulator.arm()
+        stimulator.start()
+        stimulator.set_targets_ma({1: 12})
+        result = stimulator.wait_until_finished()
+
+Rules:
+1. The engine stops when it hears nothing from here for 400 ms while armed or running: a script keeps a session alive by calling
+   `pump` or any method that waits, never in the background.
+2. Every session here is a bench session: a dummy load, and nobody connected.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+from urllib.parse import urlencode
+
+from estim.clock import SystemClock, VirtualClock
+from estim.engine.client import EngineClient
+from estim.engine.virtual import VirtualEngine
+from estim.errors import DeviceFault, EstimError, LimitRefused, PortLost, RecordError, UsageError
+from estim.prepare import places
+from estim.prepare.session import Prepared, capabilities_from_snapshot, prepare
+from estim.prepare.site import load_site
+from estim.profile.loader import LoadedProfile
+from estim.session import messages as msg
+from estim.session.messages import Outcome, Reply, Request, Snapshot
+from estim.session.states import ENERGISED, HostState
+
+BEAT_US = 100_000
+PUMP_S = 0.05
+ANSWER_S = 15.0
+AT_REST = frozenset({HostState.READY, HostState.FAULT, HostState.CLOSED, HostState.DISCONNECTED})
+
+_ERRORS: dict[int, type[EstimError]] = {
+    error.exit_code: error for error in (RecordError, UsageError, PortLost, LimitRefused, DeviceFault)
+}
+OnReply = Callable[[Reply], None]
+
+
+class Engine(Protocol):
+    """An engine, in real or in stepped time."""
+
+    clock: SystemClock | VirtualClock
+
+    def new_id(self) -> int:
+        """Return a fresh request id."""
+
+    def send(self, request: Request) -> None:
+        """Make a request."""
+
+    def pump(self, timeout_s: float) -> list[Reply]:
+        """Let time pass, a little; return what the engine said; raise DeviceFault once it has gone."""
+
+    def close(self) -> None:
+        """Let go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a stimulation went.
+
+    Attributes:
+        end_state: where the session came to rest.
+        fault: the fault in words, '' for none.
+        rise_ms, plateau_ms, delivered_ms: time with output, before and since every target was reached.
+        pulse_counts: pulses per channel.
+        record_path: where the record lies.
+    """
+
+    end_state: HostState
+    fault: str
+    rise_ms: int
+    plateau_ms: int
+    delivered_ms: int
+    pulse_counts: tuple[int, ...]
+    record_path: str
+
+
+class Stimulator:
+    """One visit with one device."""
+
+    def __init__(self, engine: Engine, url: str, bench_ohm: int, on_reply: OnReply | None) -> None:
+        self.engine = engine
+        self.url = url
+        self.bench_ohm = bench_ohm
+        self.snapshot: Snapshot | None = None
+        self._on_reply = on_reply
+        self._outcomes: dict[int, Outcome] = {}
+        self._records: Path = places.records_folder()
+        self._is_record_open = False
+        self._seed: int | None = None
+        self._beat = 0
+        self._beat_us = 0
+
+    def __enter__(self) -> Stimulator:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close("closed" if error is None else f"closed by {type(error).__name__}")
+
+    # A session, step by step.
+
+    def prepare(self, loaded: LoadedProfile, *, duration_s: int | None = None) -> Prepared:
+        """Open the record, identify the device, and load a profile.
+
+        Raises:
+            EstimError: any of these was refused or failed; nothing was delivered.
+        """
+        if not self._is_record_open:
+            self._open_record(loaded)
+        if self.snapshot is None or self.snapshot.device is None:
+            self.ask(msg.Connect(self.engine.new_id(), self.url))
+        device = self._wait_for(lambda shown: shown.device is not None).device
+        if device is None:
+            raise PortLost(f"{self.url}: the device has gone")
+        self._acknowledge_old_lease()
+        prepared = prepare(
+            loaded.profile,
+            capabilities_from_snapshot(device),
+            is_bench=True,
+            site=load_site(places.configuration_folder()),
+            duration_s=duration_s,
+        )
+        program_hex = prepared.program.canonical_bytes().hex()
+        request_id = self.engine.new_id()
+        self.ask(msg.Prepare(request_id, program_hex, prepared.bounds, prepared.settings))
+        return prepared
+
+    def arm(self) -> None:
+        """Arm at zero."""
+        self.ask(msg.Arm(self.engine.new_id()))
+
+    def start(self) -> None:
+        """Begin RUNNING at zero."""
+        self.ask(msg.Start(self.engine.new_id()))
+
+    def set_targets_ua(self, targets_ua: tuple[int, ...]) -> None:
+        """Set every channel's target; the device rises at its slew."""
+        self.ask(msg.SetTargets(self.engine.new_id(), targets_ua))
+
+    def pause(self) -> None:
+        """Go to zero, stay armed."""
+        self.ask(msg.Pause(self.engine.new_id()))
+
+    def resume(self) -> None:
+        """Rise from zero to where the pause began."""
+        self.ask(msg.Resume(self.engine.new_id()))
+
+    def stop(self, reason: str = "stop") -> None:
+        """Go to zero now."""
+        self.ask(msg.Stop(self.engine.new_id(), reason))
+
+    def wait_until_finished(self, should_stop: Callable[[], bool] = lambda: False) -> Result:
+        """Keep the session alive until it comes to rest by itself, by fault, or because `should_stop` says so."""
+        while True:
+            self.pump()
+            shown = self.snapshot
+            if shown is not None and shown.state in AT_REST:
+                return self.result()
+            if should_stop() and shown is not None and shown.state in ENERGISED:
+                self.engine.send(msg.Stop(self.engine.new_id(), "interrupted"))
+
+    def result(self) -> Result:
+        """Return what the newest snapshot says was delivered."""
+        shown = self.snapshot
+        if shown is None:
+            raise DeviceFault("nothing is known of the session")
+        return Result(
+            end_state=shown.state,
+            fault=shown.fault.text if shown.fault else "",
+            rise_ms=shown.rise_ms,
+            plateau_ms=shown.plateau_ms,
+            delivered_ms=shown.delivered_ms,
+            pulse_counts=tuple(channel.pulse_count for channel in shown.channels),
+            record_path=shown.record_path,
+        )
+
+    def close(self, reason: str = "closed") -> None:
+        """Stop if need be, seal the record, end the engine."""
+        try:
+            if self.snapshot is not None and self.snapshot.state not in AT_REST:
+                self.engine.send(msg.Stop(self.engine.new_id(), reason))
+                self._wait_for(lambda shown: shown.state in AT_REST | {HostState.IDENTIFIED})
+            self.ask(msg.CloseVisit(self.engine.new_id(), reason))
+        except EstimError:
+            pass  # the engine has gone or cannot seal: its record says so
+        finally:
+            self.engine.close()
+
+    # Underneath.
+
+    def ask(self, request: Request) -> None:
+        """Make a request and wait for its outcome.
+
+        Raises:
+            EstimError: it was refused or failed, with the class that its exit code names.
+        """
+        request_id: int = request.request_id  # type: ignore[union-attr]  # heartbeats are not asked
+        self.engine.send(request)
+        deadline_us = self.engine.clock.now_us() + int(ANSWER_S * 1e6)
+        while request_id not in self._outcomes:
+            self.pump()
+            if self.engine.clock.now_us() > deadline_us:
+                raise DeviceFault(f"the engine did not answer {type(request).__name__}")
+        outcome = self._outcomes.pop(request_id)
+        if not outcome.is_done:
+            raise _ERRORS.get(outcome.exit_code, DeviceFault)("; ".join(outcome.reasons))
+
+    def pump(self) -> None:
+        """Let time pass: send a heartbeat where due, take what the engine says."""
+        now_us = self.engine.clock.now_us()
+        if now_us - self._beat_us >= BEAT_US:
+            self._beat += 1
+            self._beat_us = now_us
+            self.engine.send(msg.Heartbeat(self._beat))
+        for reply in self.engine.pump(PUMP_S):
+            if isinstance(reply, Snapshot):
+                self.snapshot = reply
+            elif isinstance(reply, Outcome):
+                self._outcomes[reply.request_id] = reply
+            if self._on_reply is not None:
+                self._on_reply(reply)
+
+    def record_to(self, folder: Path, seed: int | None) -> None:
+        """Choose where the record goes, before `prepare`."""
+        self._records = folder
+        self._seed = seed
+
+    def _open_record(self, loaded: LoadedProfile) -> None:
+        is_virtual = isinstance(self.engine.clock, VirtualClock)
+        session_id = places.new_session_id(self.engine.clock.wall(), self._seed)
+        header = places.record_header(
+            session_id,
+            loaded,
+            bench_ohm=self.bench_ohm,
+            clock="virtual" if is_virtual else "real",
+            seed=self._seed,
+        )
+        self.ask(
+            msg.OpenRecord(
+                self.engine.new_id(),
+                str(self._records),
+                str(places.configuration_folder()),
+                session_id,
+                header,
+            )
+        )
+        self._is_record_open = True
+
+    def _acknowledge_old_lease(self) -> None:
+        """Acknowledge a lease that ran out when an earlier host died; whoever starts anew takes note of it."""
+        shown = self._wait_for(lambda shown: shown.status_age_ms >= 0)
+        if shown.fault is not None:
+            if shown.fault.code != "device_lease_expired":
+                raise DeviceFault(f"{shown.fault.text}: {shown.fault.remedy}")
+            self.ask(msg.Acknowledge(self.engine.new_id()))
+
+    def _wait_for(self, is_reached: Callable[[Snapshot], bool]) -> Snapshot:
+        deadline_us = self.engine.clock.now_us() + int(ANSWER_S * 1e6)
+        while self.snapshot is None or not is_reached(self.snapshot):
+            self.pump()
+            if self.engine.clock.now_us() > deadline_us:
+                raise DeviceFault("the session did not get there in time")
+        return self.snapshot
+
+
+class _RealEngine:
+    """An engine process, with its replies in a queue."""
+
+    def __init__(self) -> None:
+        self.clock = SystemClock()
+        self._replies: queue.SimpleQueue[Reply | str] = queue.SimpleQueue()
+        self._client = EngineClient.spawn(self._replies.put, self._replies.put)
+        self._end = ""
+
+    def new_id(self) -> int:
+        return self._client.new_id()
+
+    def send(self, request: Request) -> None:
+        self._client.send(request)
+
+    def pump(self, timeout_s: float) -> list[Reply]:
+        if self._end:
+            raise DeviceFault(self._end)
+        taken: list[Reply] = []
+        try:
+            reply = self._replies.get(timeout=timeout_s)
+            while True:
+                if isinstance(reply, str):
+                    self._end = reply
+                    break
+                taken.append(reply)
+                reply = self._replies.get_nowait()
+        except queue.Empty:
+            pass
+        return taken
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class _SteppedEngine(VirtualEngine):
+    """A virtual engine that steps when it is pumped."""
+
+    def pump(self, timeout_s: float) -> list[Reply]:
+        if not self.has_ended:
+            self.step()
+        replies = self.take_replies()
+        if self.has_ended and not replies:
+            raise DeviceFault("the engine has ended")
+        return replies
+
+
+def open(  # noqa: A001  # reads as `estim.api.open`
+    url: str,
+    *,
+    bench_ohm: int,
+    is_virtual: bool = False,
+    seed: int | None = None,
+    records: Path | None = None,
+    on_reply: OnReply | None = None,
+) -> Stimulator:
+    """Open a device for a bench session.
+
+    Args:
+        url: `sim:`, `native:/dev/ttyUSB0` and the like.
+        bench_ohm: the dummy load; says that nobody is connected.
+        is_virtual: step a virtual clock instead of waiting; `sim:` alone.
+        seed: decides every random choice on the virtual clock.
+        records: folder of the record.
+        on_reply: called with everything the engine says.
+    """
+    engine: Engine = _SteppedEngine(seed or 0) if is_virtual else _RealEngine()
+    stimulator = Stimulator(engine, url, bench_ohm, on_reply)
+    stimulator.record_to(records or places.records_folder(), seed)
+    return stimulator
+
+
+def simulator_url(url: str, options: Mapping[str, str]) -> str:
+    """Add options to a `sim:` URL, keeping those it has.
+
+    Raises:
+        UsageError: the URL is not one of `sim:`.
+    """
+    if not url.startswith("sim:"):
+        raise UsageError(f"{url}: a trace is written by sim: alone")
+    query = urlencode(dict(options), safe="/")
+    separator = "&" if "?" in url else "?"
+    return f"{url}{separator}{query}" if query else url

@@ -1,0 +1,1 @@
+"""From a profile and a device to a programme, its bounds and a session."""

@@ -1,0 +1,73 @@
+"""Where this station keeps things, and what a record's header says."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+import estim
+from estim.profile.loader import LoadedProfile
+from firmware_protocol.messages import PROTOCOL_VERSION
+from firmware_protocol.schema import SCHEMA_HASH
+
+_NAME = "estim"
+
+
+def configuration_folder() -> Path:
+    """Return the folder of `site.toml` and `station.key`."""
+    return Path(platformdirs.user_config_dir(_NAME, appauthor=False))
+
+
+def records_folder() -> Path:
+    """Return the folder of the records."""
+    return Path(platformdirs.user_data_dir(_NAME, appauthor=False)) / "records"
+
+
+def new_session_id(wall: datetime, seed: int | None = None) -> str:
+    """Return an id that sorts by time; with a seed it is the same each time."""
+    if seed is None:
+        suffix = secrets.token_hex(3)
+    else:
+        suffix = hashlib.sha256(f"{seed}".encode()).hexdigest()[:6]
+    return f"{wall:%Y%m%d-%H%M%S}-{suffix}"
+
+
+def record_header(
+    session_id: str,
+    loaded: LoadedProfile,
+    *,
+    bench_ohm: int | None,
+    clock: str,
+    seed: int | None = None,
+    operator: str = "bench",
+    pseudonym: str = "none",
+    assets: Sequence[dict[str, str]] = (),
+) -> dict[str, Any]:
+    """Return the header of a record, as `estim.record` documents it."""
+    return {
+        "schema": 1,
+        "session_id": session_id,
+        "kind": "clinical" if bench_ohm is None else "bench",
+        "software": {
+            "estim": estim.__version__,
+            "protocol": PROTOCOL_VERSION,
+            "schema_hash": f"{SCHEMA_HASH:08x}",
+        },
+        "profile": {
+            "id": loaded.profile.id,
+            "version": loaded.profile.version,
+            "sha256": loaded.sha256,
+        },
+        "operator": operator,
+        "pseudonym": pseudonym,
+        "bench_ohm": bench_ohm,
+        "assets": [dict(asset) for asset in assets],
+        "seed": seed,
+        "clock": clock,
+    }

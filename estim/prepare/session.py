@@ -1,0 +1,235 @@
+"""Profile, device, electrodes, patient and site become a programme, its bounds and a session's settings.
+
+Rules:
+1. Every layer adds bounds; none takes one away.
+2. The programme is the quantised one: what is shown and checked is what will flow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from estim.errors import LimitRefused
+from estim.prepare.site import SitePolicy
+from estim.profile.models import Profile
+from estim.safety import kernel
+from estim.safety.bounds import (
+    Bound,
+    Bounds,
+    ChannelBounds,
+    Owner,
+    intersect,
+)
+from estim.safety.verdict import Reason
+from estim.session.messages import DeviceSnapshot, SessionSettings
+from estim.units import MS_PER_S
+from estim.waveform.compile import compile_profile
+from firmware_protocol import limits
+from firmware_protocol.messages import Capabilities, CapabilityFlag, PolicyFlag
+from firmware_protocol.program import PulseProgram
+
+MM2_PER_CM2 = 100
+END_ALLOWANCE_S = 60
+
+REFERENCE = Capabilities(
+    in_reply_to=0,
+    channel_count=4,
+    phases_max=16,
+    keyframes_max=32,
+    flags=CapabilityFlag(sum(CapabilityFlag)),
+    amplitude_max_ua=limits.amplitude_ua.maximum,
+    amplitude_step_ua=100,
+    compliance_mv=180_000,
+    phase_min_us=limits.phase_duration_us.minimum,
+    phase_max_us=limits.phase_duration_us.maximum,
+    pulse_period_min_us=100,
+    residual_ms=limits.zero_after_silence_ms.maximum,
+)
+"""A device that can do everything the protocol can: for looking at a profile without a device."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelCeiling:
+    """How far a channel may rise, and what stops it there."""
+
+    channel: int
+    name: str
+    ceiling_ua: int
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything that an engine needs to load."""
+
+    program: PulseProgram
+    bounds: Bounds
+    settings: SessionSettings
+    ceilings: tuple[ChannelCeiling, ...]
+
+
+def prepare(
+    profile: Profile,
+    capabilities: Capabilities = REFERENCE,
+    *,
+    is_bench: bool,
+    site: SitePolicy | None = None,
+    duration_s: int | None = None,
+    electrode_area_cm2: Decimal | None = None,
+    patient_ceiling_ua: int | None = None,
+    is_sensation_impaired: bool = False,
+) -> Prepared:
+    """Compile a profile and gather its bounds for one device.
+
+    Args:
+        profile: what to deliver.
+        capabilities: of the device; the reference where there is none yet.
+        is_bench: a dummy load and nobody connected.
+        site: the site's policy.
+        duration_s: seconds of plateau; the profile's own if None.
+        electrode_area_cm2: of the smallest electrode; the profile's recommendation if None.
+        patient_ceiling_ua: what this patient may have at most.
+        is_sensation_impaired: whether sensation at the site is impaired.
+
+    Raises:
+        ProfileError: the profile cannot be compiled.
+        LimitRefused: a limit refuses it before anything is sent.
+    """
+    site = site or SitePolicy()
+    program = compile_profile(profile)
+    area_cm2 = electrode_area_cm2 or profile.electrode.recommended_area_cm2
+    if area_cm2 < profile.electrode.minimum_area_cm2:
+        raise LimitRefused(
+            f"electrode area: {area_cm2} cm2 given, at least "
+            f"{profile.electrode.minimum_area_cm2} cm2 required by the profile"
+        )
+    if profile.is_bench_only and not is_bench:
+        raise LimitRefused(f"{profile.id} is for the bench only: {profile.bench_only_reason}")
+    wanted_s = profile.session.duration_s if duration_s is None else duration_s
+    _check_duration(profile, site, wanted_s)
+    bounds = intersect(
+        Bounds(
+            channels=tuple(
+                ChannelBounds(
+                    _channel_bounds(
+                        profile, index, site, patient_ceiling_ua, is_sensation_impaired
+                    ),
+                    int(area_cm2 * MM2_PER_CM2),
+                )
+                for index in range(len(profile.channels))
+            ),
+            session=_session_bounds(profile, site, program),
+            policy=_policy(profile, site),
+            is_bench=is_bench,
+            amplitude_step_ua=capabilities.amplitude_step_ua,
+        ),
+        capabilities,
+    )
+    verdict = kernel.review_load(program, bounds, capabilities, 0)
+    if isinstance(verdict, kernel.Refused):
+        raise LimitRefused(str(verdict))
+    settings = SessionSettings(
+        profile_id=profile.id,
+        duration_s=wanted_s,
+        step_ua=profile.rise.step_ua,
+        lead_off_stops_all=profile.policy.lead_off == "all",
+    )
+    ceilings = []
+    for index, channel in enumerate(profile.channels):
+        ceiling_ua, reasons = kernel.ceiling(program, bounds, index)
+        ceilings.append(ChannelCeiling(index + 1, channel.name, ceiling_ua, reasons))
+    return Prepared(program, bounds, settings, tuple(ceilings))
+
+
+def capabilities_from_snapshot(device: DeviceSnapshot) -> Capabilities:
+    """Return the device's capabilities as an engine's snapshot carries them."""
+    fields: dict[str, int] = dict(device.capabilities)
+    flags = CapabilityFlag(fields.pop("flags"))
+    return Capabilities(in_reply_to=0, flags=flags, **fields)
+
+
+def _check_duration(profile: Profile, site: SitePolicy, wanted_s: int) -> None:
+    longest_s, owner = profile.session.longest_duration_s, "the profile"
+    if site.longest_session_s is not None and site.longest_session_s < longest_s:
+        longest_s, owner = site.longest_session_s, "the site policy"
+    if wanted_s > longest_s:
+        raise LimitRefused(f"duration: {wanted_s} s asked, {longest_s} s allowed by {owner}")
+
+
+def _channel_bounds(
+    profile: Profile,
+    index: int,
+    site: SitePolicy,
+    patient_ceiling_ua: int | None,
+    is_sensation_impaired: bool,
+) -> tuple[Bound, ...]:
+    channel, ceilings = profile.channels[index], profile.ceilings
+    amplitude = limits.amplitude_ua.name
+    density = limits.current_density_ua_per_cm2.name
+    bounds = [Bound(amplitude, channel.amplitude_ceiling_ua, Owner.PROFILE)]
+    if not profile.is_motor:
+        sensory = limits.sensory_amplitude_ua
+        bounds.append(Bound(sensory.name, sensory.maximum, Owner.STANDARD))
+    optional = (
+        (limits.phase_charge_pc.name, ceilings.phase_charge_uc, 1_000_000),
+        (limits.rms_ua.name, ceilings.rms_ma, 1000),
+        (limits.average_ua.name, ceilings.average_ma, 1000),
+        (density, ceilings.current_density_ma_per_cm2, 1000),
+    )
+    bounds += [
+        Bound(name, int(stated * scale), Owner.PROFILE)
+        for name, stated, scale in optional
+        if stated is not None
+    ]
+    if patient_ceiling_ua is not None:
+        bounds.append(Bound(amplitude, patient_ceiling_ua, Owner.PATIENT))
+    if is_sensation_impaired:
+        impaired = limits.impaired_current_density_ua_per_cm2
+        lowered_ua = profile.impaired_amplitude_ceiling_ua(channel)
+        bounds.append(Bound(amplitude, lowered_ua, Owner.PATIENT))
+        bounds.append(Bound(impaired.name, impaired.maximum, Owner.PATIENT))
+    if site.amplitude_ceiling_ua is not None:
+        bounds.append(Bound(amplitude, site.amplitude_ceiling_ua, Owner.SITE))
+    return tuple(bounds)
+
+
+def _session_bounds(
+    profile: Profile, site: SitePolicy, program: PulseProgram
+) -> tuple[Bound, ...]:
+    slew = limits.setpoint_slew_ua_per_s.name
+    bounds = [
+        Bound(slew, profile.rise.setpoint_slew_ua_per_s, Owner.PROFILE),
+        Bound(limits.rise_per_cycle_ua.name, profile.rise.rise_per_cycle_ua, Owner.PROFILE),
+        Bound(limits.step_ua.name, profile.rise.step_ua, Owner.PROFILE),
+        Bound(limits.running_ms.name, _running_ms(profile, program), Owner.PROFILE),
+    ]
+    if site.setpoint_slew_ua_per_s is not None:
+        bounds.append(Bound(slew, site.setpoint_slew_ua_per_s, Owner.SITE))
+    return tuple(bounds)
+
+
+def _running_ms(profile: Profile, program: PulseProgram) -> int:
+    """Return the longest RUNNING: the longest session, the slowest rise to the ceiling, and the end."""
+    rises_s = []
+    for channel, played in zip(profile.channels, program.channels, strict=True):
+        rise_s = channel.amplitude_ceiling_ua // profile.rise.setpoint_slew_ua_per_s
+        if played.cycle is not None:
+            cycles = channel.amplitude_ceiling_ua // profile.rise.rise_per_cycle_ua + 2
+            rise_s = max(rise_s, cycles * played.cycle.total_ms // MS_PER_S)
+        slowest_us = max(setting.pulse_period_us for setting in played.settings)
+        if slowest_us > limits.SLOW_PULSE_US:
+            pulses = channel.amplitude_ceiling_ua // profile.rise.step_ua + 2
+            rise_s = max(rise_s, pulses * slowest_us // 1_000_000)
+        rises_s.append(rise_s)
+    total_s = profile.session.longest_duration_s + max(rises_s) + END_ALLOWANCE_S
+    return min(total_s * MS_PER_S, limits.running_ms.maximum)
+
+
+def _policy(profile: Profile, site: SitePolicy) -> PolicyFlag:
+    policy = PolicyFlag.NONE
+    if profile.policy.lead_off == "all":
+        policy |= PolicyFlag.LEAD_OFF_STOPS_ALL
+    if profile.policy.requires_patient_stop or site.requires_patient_stop:
+        policy |= PolicyFlag.REQUIRE_PATIENT_STOP
+    return policy

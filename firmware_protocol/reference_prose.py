@@ -1,0 +1,282 @@
+"""The chapters of PROTOCOL.md that people write; figures in braces come from `limits.py`.
+
+`reference.py` puts the tables between them, from the declarations.
+"""
+
+from __future__ import annotations
+
+INTRODUCTION = """\
+# The Estim protocol, version {protocol_version}
+
+<!-- Written by `python -m firmware_protocol.generate` from firmware_protocol/. Do not edit. -->
+
+This is the contract between a host and a stimulator on a serial line: what the bytes are, and how
+a device behaves. It is enough to build either end. `vectors.json` holds frames, programmes and
+digests to test an implementation with. Schema hash of this version: `0x{schema_hash:08x}`.
+
+Estim is not a certified medical device; SAFETY.md says what that means.
+
+Four ideas carry the rest:
+
+1. **Desired state.** The host repeats, about {drive_hz} times a second, the whole state that it
+   wants. No message means 'one step more', so a message lost, doubled or late does no harm.
+2. **A lease.** Every accepted `Drive` lets output live for at most {lease_ms_max} ms from the
+   device tick that it echoes. Silence ends output without anybody deciding anything.
+3. **The device is the last gate.** It holds every limit itself, refuses what breaks one, and never
+   trims a request into something that nobody asked for.
+4. **The device plays alone.** A pulse programme is loaded while output is off; pulse timing then
+   depends on no message.
+"""
+
+LINE = """\
+## 1. The line
+
+8 data bits, no parity, one stop bit, 115200 baud unless agreed otherwise. Numbers are
+little-endian. A message travels as one *body*:
+
+| offset | bytes | what |
+|---|---|---|
+| 0 | 1 | `message_id` |
+| 1 | 2 | `sequence`, counted per direction over all messages |
+| 3 | 8 | `epoch` |
+| 11 | 0 to {payload_max} | payload, laid out as chapter 9 says |
+| last 4 | 4 | CRC-32 of everything before it (zlib's: polynomial 0x04C11DB7 reflected, \
+start and final XOR 0xFFFFFFFF) |
+
+A body has {body_min} to {body_max} bytes. It is coded with COBS and followed by one 0x00, so a zero
+on the line always means 'end of frame', and a receiver that comes in late is in step after the next
+zero. With such short bodies a COBS block never reaches 254 bytes. Empty frames (zero after zero)
+are not an error and may be sent to end whatever came before.
+
+A receiver needs {frame_max} bytes of buffer. Longer runs without a zero are dropped up to the next
+zero and count as one damaged frame. It then checks in this order: COBS, length, CRC, message id,
+payload. A payload must be exactly as long as its declaration and row count say; every enum value
+and flag must be known; texts are printable ASCII, padded with NUL, with nothing after the first
+NUL. So each message has one encoding only. What fails is dropped, counted in `damaged_count`,
+and never answered.
+
+**Sequences.** Each end numbers what it sends, from 0 after start, modulo 65536. Sequence a is newer
+than b when (a - b) modulo 65536 lies between 1 and 32767 (RFC 1982). A frame that is not newer than
+the newest one taken is dropped. `Stop` stands outside: it needs no newer sequence and does not move
+the window. A device also takes every `Hello`, and starts its window at that Hello's sequence when
+it adopts the epoch.
+
+**Epochs.** An epoch is one host's time with a device: 64 random bits, never 0, chosen anew whenever
+the host starts or reconnects. Every frame carries it. Either end drops frames of another epoch,
+whole; only `Hello` and `Stop` reach a device from any epoch. So nothing that lingers in a cable,
+a buffer or an older process can act.
+
+### One frame, byte by byte
+
+{worked_example}
+"""
+
+STATES = """\
+## 2. States
+
+| state | output | how it is entered |
+|---|---|---|
+| SAFE | zero | after boot; on `Stop`; when a Drive wants SAFE; when the lease ends in ARMED |
+| ARMED | zero | from SAFE by a Drive that wants ARMED; from RUNNING by the same (a pause) |
+| RUNNING | possible | from ARMED by a Drive that wants RUNNING with every target 0 |
+| FAULT | zero, latched | by a fault (chapter 7); left by `AcknowledgeFault`, its cause gone |
+
+A device boots SAFE and without an epoch. Until it adopts one it acts on `Hello` and `Stop` alone
+and sends nothing by itself. Up goes one step per Drive, down any number. A message that is not
+allowed in the present state (chapter 9 lists them) is answered with `Refused(STATE)`, except
+`Hello`, which is always answered with an `Identity`.
+
+SAFE to ARMED needs all of: no latched fault, a programme loaded, both digests of the Drive equal to
+the device's own, a patient's stop present where the session policy requires one, and a good supply.
+"""
+
+CONVERSATION = """\
+## 3. A session, message by message
+
+1. **Hello -> Identity.** The host proposes an epoch. If protocol version or schema hash differ, the
+   device answers `SCHEMA_MISMATCH`; while RUNNING it answers `ENERGISED`; both carry the proposed
+   epoch in their header, so that the host can read them, and change nothing. Otherwise it adopts
+   the epoch and answers `ADOPTED`: limits return to the compiled ones, the programme is unloaded,
+   ARMED becomes SAFE, targets become 0. A latched FAULT stays.
+2. **GetCapabilities -> Capabilities.**
+3. **SetLimits -> LimitsAccepted.** Replaces the whole set of session limits, in SAFE only. Each
+   value must lie at or below the compiled one (for the amplitude also the device's own maximum) and
+   at or above its lowest allowed value; there is one row per channel of the device. Anything else
+   is `Refused(LIMIT)` with the limit's wire id, what was asked and what is allowed, or
+   `Refused(CHANNELS)`, and leaves the former set in force. The limits digest is the CRC-32 of the
+   payload of the `SetLimits` in force; a device without any has the digest of the compiled set:
+   slew {setpoint_slew_ua_per_s_max} uA/s, {rise_per_cycle_ua_max} uA per cycle, steps of
+   {step_ua_max} uA, {running_ms_max} ms of running, no policy, and per channel the smaller of
+   {amplitude_ua_max} uA and the device's maximum, {phase_charge_pc_max} pC,
+   {rms_ua_max} uA RMS, {average_ua_max} uA average.
+4. **BeginProgram, then per channel ProgramPhases and ProgramKeyframes, then CommitProgram.** Only
+   the commit is answered, with `ProgramAccepted` or with `Refused`: PROGRAM (order or form,
+   chapter 5), PROGRAM_DIGEST, CAPABILITY (more channels, phases or keyframes, shorter or longer
+   phases or periods than the device has, unequal phases, bursts, cycles or keyframes that it cannot
+   hold) or LIMIT (a phase outside {phase_duration_us_min} to {phase_duration_us_max} us, a pulse
+   over {pulse_duration_us_max} us). `BeginProgram` unloads the programme before.
+5. **Drive**, again and again (chapter 4): ARMED, then RUNNING with targets 0, then the targets.
+   Each is answered with a `Status`, or with a `Refused` and a `Status`.
+6. **Stop**, or a Drive that wants less, ends output. `Stop` is taken in any state, epoch and
+   sequence, de-energises, leads to SAFE (a FAULT stays) and is answered with a `Status`. A host
+   sends it three times, ahead of everything, and repeats until a Status shows zero.
+7. **AcknowledgeFault.** Its `latch_count` must be that of the Status that the operator saw, else
+   `Refused(NOT_THE_LATEST)`: nobody clears what they have not seen. Without channels it clears the
+   latched fault: FAULT becomes SAFE if the cause is gone, else `Refused(CAUSE_PRESENT)`. With a
+   channel mask it clears the lead-off latches of those channels.
+8. **GetEvents** sends again what the device still keeps (the last {events_kept} events), from an
+   index on. Events are otherwise sent once, as they happen.
+9. **SelfTest -> SelfTestReport**, in SAFE only.
+"""
+
+DRIVE = """\
+## 4. Drive
+
+A host drains its input, then sends a Drive when a Status has come and 45 ms have passed since its
+last Drive, or after 60 ms without a Status; `echoed_tick_ms` is the tick of the newest Status of
+this epoch. The device judges a Drive in this order:
+
+1. **Age.** The echoed tick is older than {lease_ms_max} ms, or in the future: the Drive is ignored
+   whole and not answered.
+2. **Wanted below RUNNING.** Output goes to zero at once: RUNNING becomes ARMED at zero or SAFE,
+   ARMED becomes SAFE when SAFE is wanted, SAFE becomes ARMED under the conditions of chapter 2.
+   Non-zero targets here are also answered with `Refused(NOT_FROM_ZERO)`. A FAULT stays as it is.
+3. **Wanted RUNNING.** Refused in SAFE (STEP_TOO_FAR) and in FAULT (FAULT_LATCHED); both digests
+   must match (PROGRAM_DIGEST, LIMITS_DIGEST), and there must be as many targets as the programme
+   has channels (CHANNELS). From ARMED every target must be 0 (NOT_FROM_ZERO).
+4. **Targets.** Each must lie within the session's amplitude limit, be 0 on a channel whose lead-off
+   is latched (LEAD_OFF_LATCHED), and keep charge, RMS and average within limits for every setting
+   of the programme (chapter 6).
+
+A Drive refused under 3 or 4 is without any effect: it is no command to stop, but it does not renew
+the lease either. An accepted one sets the targets and renews:
+*expiry = max(expiry, echoed tick + {lease_ms_max} ms)*.
+
+At the expiry RUNNING becomes FAULT(LEASE_EXPIRED) and ARMED becomes SAFE. No pulse begins at or
+after that moment; one in progress is finished, so that its charge stays balanced. Output is
+therefore zero at most {zero_after_silence_ms_max} ms after the last sign of life of the host.
+"""
+
+PROGRAMME = """\
+## 5. The pulse programme
+
+Each channel has:
+
+- **phases**, 1 to {phases_max}, in order. An active phase lasts `duration` *units* and carries a
+  signed share of the channel's amplitude in permille. A gap has share 0 and lasts `duration`
+  microseconds, whatever the unit.
+- **unit** and **pulse period** (onset to onset), and the **pulse offset** of the first onset.
+- **bursts**, if `pulses_per_burst` is not 0: so many pulses, then rest until the burst period ends.
+- a **cycle**, if `on_ms` is not 0: ramp up, plateau, ramp down, off, after an initial offset.
+- **keyframes**, up to {keyframes_max}: from `at_ms` on, a share of the amplitude, a unit and a
+  pulse period hold until the next one; after `keyframe_cycle_ms` they begin again.
+
+A programme is well formed when, on every channel: durations are at least 1; the first and last
+phases are active; the largest absolute share is exactly 1000; the sum of duration x share over the
+active phases is exactly 0; keyframes begin at 0 ms, rise in time, end before their cycle does, and
+one of them has 1000 permille; for every setting the pulse fits into its period, and the burst into
+the burst period; what is absent (bursts, cycle, keyframes) has zeros in all its fields. And unless
+ALLOW_OVERLAP is set, pulses of two channels can never coincide: either both have the same cycle,
+bursts, keyframe times and pulse periods, and offsets that keep each pair of pulses apart, or both
+have cycles of equal length whose on-phases never meet.
+
+**Time.** A channel's clock is zero when RUNNING begins. On-phase k of a cycle begins at
+*cycle offset + k x (ramp up + on + ramp down + off)* and lasts *ramp up + on + ramp down*; without
+a cycle there is one on-phase without end. In each on-phase the first burst begins after the pulse
+offset, and others follow at the burst period; within a burst (or without bursts) the next onset
+follows after the pulse period that held at the onset before. The keyframe that holds at an onset is
+found by the time since the first onset of the on-phase, modulo the keyframe cycle. A pulse that
+would outlast its on-phase is not started.
+
+**Amplitude.** At each onset: setpoint, times the ramp (elapsed over ramp length, 1 on the plateau),
+times the keyframe's permille over 1000; each step rounded down to whole microamperes; the result
+rounded down to the channel's *grid*. Then each phase gets amplitude x |share| / 1000, rounded
+towards zero to the device's `amplitude_step_ua`, with the share's sign. The grid is
+`amplitude_step_ua` where positive and negative phases are equal in pairs, and otherwise
+*step x lcm(1000 / gcd(1000, |share|))* over the active phases, so that every phase is a whole
+number of steps and the pulse stays balanced to the last count. Example: shares 1000 and -250, step
+100 uA: grid 100 x lcm(1, 4) = 400 uA; an amplitude of 7300 uA becomes 7200 uA, the phases 7200 and
+-1800 uA.
+
+**Digest.** The canonical bytes are the payload of `BeginProgram`, then for each channel the payload
+of `ProgramPhases` and those of its `ProgramKeyframes`, {keyframes_per_message} at a time. The
+digest is their CRC-32. It tells programmes apart; it does not protect against intent.
+"""
+
+LIMITS = """\
+## 6. Limits
+
+The table of all limits stands in SAFETY.md; `Refused` names one by its wire id:
+
+{limit_ids}
+
+Integers only: 1 uA x 1 us = 1 pC. For each setting (keyframe) of a channel, at the amplitude that
+the target gives after keyframe and grid:
+
+- **Charge of a phase**: |current| x duration, at most the session's value *and* at most
+  {charge_base_pc} pC + {charge_slope_pc} pC/us x duration.
+- **q1** is the sum of |current| x duration, **q2** the sum of current^2 x duration, over the phases
+  of one pulse.
+- **Pulses in the worst second**: ceil(1000000 / period) without bursts. With bursts of n pulses at
+  burst period B: floor(1000000 / B) x n + min(n, ceil((1000000 mod B) / period)).
+- **RMS** holds when pulses x q2 <= rms_ua^2 x 1000000; **average** holds when
+  pulses x q1 <= average_ua x 1000000. The worst setting counts. Where there are several keyframes
+  the largest q of one pulse is added once; with keyframes *and* bursts the pulses are counted at
+  the shortest period and multiplied by the largest q.
+
+**How output rises.** The target is what the host wants, the setpoint what the channel has come to.
+A setpoint falls at once. It rises only at onsets on the plateau (or without a cycle), by the slew
+x the time since the channel's onset before, in the same on-phase; the first pulse of an on-phase
+brings no rise. Fractions of a microampere are carried over. When the onsets are more than
+{slow_pulse_ms} ms apart a rise is also held to `step_ua`; within one cycle all rises together are
+held to `rise_per_cycle_ua`. So nothing rises while nothing can be felt. Ramps, keyframes and bursts
+are part of the programme and are not slew-limited.
+"""
+
+FAULTS = """\
+## 7. Contact, measurement, faults
+
+**Contact** is judged on pulses whose largest commanded phase is at least {contact_ua_max} uA; below
+that it is UNKNOWN. A pulse is good when the load (voltage over current at the end of the first
+active phase) is below {lead_off_ohm_max} ohm and the compliance voltage was not reached. Contact is
+GOOD after {contact_pulses} good pulses and {contact_ms} ms since the first one judged, whichever is
+later. Until then the setpoint does not pass {contact_ua_max} uA, rounded up to the channel's grid.
+It is UNKNOWN again whenever RUNNING begins and after a channel is re-armed.
+
+**Lead-off**: N bad pulses in a row, N = max(1, min({lead_off_pulses},
+{lead_off_us} us / pulse period)). Setpoint and target of the channel become 0,
+LEAD_OFF_LATCHED is set, `latch_count` grows, an event is sent. With LEAD_OFF_STOPS_ALL every
+channel is treated so. Only `AcknowledgeFault` re-arms it, and its target starts from 0. A load
+under {short_ohm_min} ohm sets SHORTED and stops nothing.
+
+**Faults** de-energise and latch:
+
+{fault_table}
+
+The patient's stop acts in every state. A pulse in progress is always finished, never cut: a cut
+pulse would leave charge behind.
+"""
+
+STATUS = """\
+## 8. Status and timing
+
+Each Drive that was not ignored, and each `Stop`, is answered with a `Status` at once. Otherwise one
+goes out every 25 ms while RUNNING, or every 50 ms where 60 a second would fill more than 65 % of
+the line (10 bits to a byte), and every 250 ms in other states. An answer restarts this timer, and
+an unsent Status is replaced by the newest: Status is never queued.
+
+`tick_ms` counts milliseconds since boot, modulo 2^32; differences are taken modulo 2^32.
+`peak_ua` is the highest current measured since the Status before or, where there was no pulse, that
+of the last pulse; 0 when not RUNNING or when the setpoint is 0. `pulse_count` counts pulses of
+non-zero amplitude since RUNNING began. Counters of 16 bits wrap.
+
+| what | figure |
+|---|---|
+| Drive while connected | 45 to 60 ms apart |
+| lease, from the echoed tick | {lease_ms_max} ms |
+| output zero after the host fell silent | {zero_after_silence_ms_max} ms at most |
+| output zero after the last byte of `Stop` | 20 ms and the rest of the pulse in progress |
+| longest pulse | {pulse_duration_us_max} us |
+| Status while RUNNING / otherwise | 25 (50) ms / 250 ms |
+| damaged frames while ARMED or RUNNING | {line_errors_per_s_max} within 1 s are a fault |
+"""
