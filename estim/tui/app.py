@@ -1,8 +1,10 @@
-"""The terminal interface: which screen follows which, the stop key, the beat. Everything else is in its screens.
+"""The terminal interface: which screen follows which, the stop key, the beat.
 
 Rules:
-1. The stop keys send Stop at once, from everywhere: F12 and Ctrl+X always, Space and x unless a text field takes them.
-2. One clock of 10 Hz drives strip and session screen; a beat is drawn in each turn, and the terminal's file reports it.
+1. The stop keys send Stop at once, from everywhere: F12 and Ctrl+X always, Space and x unless a
+   text field takes them.
+2. One clock of 10 Hz drives strip and session screen; a beat is drawn in each turn, and the
+   terminal's file reports it.
 3. While output is possible the interface cannot be left.
 """
 
@@ -13,7 +15,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
@@ -32,9 +34,10 @@ if TYPE_CHECKING:
     from estim.profile.loader import LoadedProfile
     from estim.tui.controller import SessionController, SessionPlan
     from estim.tui.screens.session import SessionScreen
-    from estim.tui.terminal import Guard
 
 TICK_S = 0.1
+WIDTHS = [(0, "-narrow"), (120, "-wide")]
+HEIGHTS = [(0, "-low"), (36, "-tall")]
 DEMO_OHM = 500
 SIMULATOR_URL = "sim:"
 EXIT_NO_TERMINAL = 2
@@ -88,6 +91,8 @@ class EstimApp(App[None]):
     CSS_PATH = "estim.tcss"
     TITLE = "Estim"
     ENABLE_COMMAND_PALETTE = False
+    HORIZONTAL_BREAKPOINTS = WIDTHS
+    VERTICAL_BREAKPOINTS = HEIGHTS
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f12,ctrl+x", "stop", "Stop", priority=True, show=False),
         Binding("space,x,X", "stop", "Stop", priority=True, show=False),
@@ -146,7 +151,9 @@ class EstimApp(App[None]):
             return None
         from estim.tui.screens.session import SessionScreen
 
-        return next((shown for shown in self.screen_stack if isinstance(shown, SessionScreen)), None)
+        return next(
+            (shown for shown in self.screen_stack if isinstance(shown, SessionScreen)), None
+        )
 
     # Stop, help, leave.
 

@@ -3,7 +3,7 @@
 Rules:
 1. `stop` sends at once, from any thread, and waits for nothing.
 2. Nothing here starts or raises output by itself: each such call is one action of a person.
-3. What came from the engine last is what is known; older than 500 ms by our own clock, nothing is known.
+3. What came from the engine last is what is known; older than 500 ms by our own clock, nothing is.
 4. Without an engine there is no session: what is left is the record, to be recovered.
 """
 
@@ -67,7 +67,7 @@ class SessionController:
         plan: what was chosen.
         records: folder of the records; None for the usual one.
         on_reply: called with each reply, in the engine client's thread, after it was taken in.
-        on_end: called once with the reason when the engine has gone without being asked, in that thread.
+        on_end: called with the reason, in that thread, when the engine has gone unasked.
     """
 
     def __init__(
@@ -103,9 +103,11 @@ class SessionController:
         """Tell whether the newest snapshot is fresh, and its report too (rule 3)."""
         if self.snapshot is None:
             return False
-        is_at_rest = self.snapshot.state in (HostState.DISCONNECTED, HostState.CLOSED)
+        if self.snapshot.state is HostState.CLOSED:
+            return True  # sealed after zero was confirmed; the engine says no more
         age_us = self._clock.now_us() - self._heard_us
-        return age_us <= KNOWN_US and (self.snapshot.is_known or is_at_rest)
+        has_device = self.snapshot.state is not HostState.DISCONNECTED
+        return age_us <= KNOWN_US and (self.snapshot.is_known or not has_device)
 
     @property
     def is_energised(self) -> bool:
@@ -158,9 +160,7 @@ class SessionController:
         self.step_ua = prepared.settings.step_ua
         program_hex = prepared.program.canonical_bytes().hex()
         await self._must(
-            lambda number: messages.Prepare(
-                number, program_hex, prepared.bounds, prepared.settings
-            )
+            lambda number: messages.Prepare(number, program_hex, prepared.bounds, prepared.settings)
         )
 
     async def arm_and_start(self) -> None:
@@ -197,7 +197,7 @@ class SessionController:
         self._client.send(messages.Rearm(self._client.new_id(), channels))
 
     def ask(self, kind: Callable[[int], Request]) -> None:
-        """Send a request that carries nothing but its number: Pause, Resume, Finish, Acknowledge."""
+        """Send a request that carries only its number: Pause, Resume, Finish, Acknowledge."""
         self._client.send(kind(self._client.new_id()))
 
     def stop(self, reason: str = "stop key") -> None:
@@ -226,7 +226,7 @@ class SessionController:
         self.is_ended = True
 
     def abandon(self) -> None:
-        """Let go of the engine: it stops and closes the record by itself at the end of its input."""
+        """Let go of the engine: at the end of its input it stops and closes the record."""
         self._is_leaving = True
         self._client.close()
 

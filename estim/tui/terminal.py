@@ -1,13 +1,15 @@
 """The terminal as proof: a beat counts once the sign that the strip drew has been flushed to it.
 
 Rules:
-1. A heartbeat is sent from the thread that writes, after `flush` returned: no terminal that takes bytes, no heartbeat.
+1. A heartbeat is sent from the thread that writes, after `flush` returned: where no terminal takes
+   the bytes, there is none.
 2. Beats are counted from what was written, never from what was meant to be.
-3. A signal, or a terminal that is gone, stops the output first; then the terminal is restored and the process ends,
-   whatever the interface is doing.
+3. A signal, or a terminal that is gone, stops the output first; then the terminal is restored and
+   the process ends, whatever the interface is doing.
 
-Textual's own `write` only puts text into a queue, and blocks when that is full; its SIGHUP and SIGTERM are the system's
-defaults, which kill without a word, and with SIGHUP ignored it reads an ended terminal at full speed for ever.
+Textual's own `write` only puts text into a queue, and blocks when that is full. It leaves SIGHUP
+and SIGTERM at the system's defaults, which kill without a word, and with SIGHUP ignored it reads an
+ended terminal at full speed for ever.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ SUSPENDED = -1
 ENDING_SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 
 _BEATS = re.compile(f"[{BEAT_SIGNS}]")
-_RESTORE = b"\x1b[<u\x1b[?1003l\x1b[?1000l\x1b[?1006l\x1b[?2004l\x1b[?1004l\x1b[?1049l\x1b[?25h\x1b[0m"
+_RESTORE = (
+    b"\x1b[<u\x1b[?1003l\x1b[?1000l\x1b[?1006l\x1b[?2004l\x1b[?1004l\x1b[?1049l\x1b[?25h\x1b[0m"
+)
 
 
 class BeatReportingFile:
@@ -70,13 +74,14 @@ class BeatReportingFile:
 
 
 class BeatDriver(LinuxDriver):
-    """Textual's driver, writing through a `BeatReportingFile` and stopping before it is suspended."""
+    """Textual's driver, writing through a `BeatReportingFile`; stops before it is suspended."""
 
     def __init__(self, app: App[Any], **options: Any) -> None:
         super().__init__(app, **options)
         assert sys.__stderr__ is not None
-        # Textual declares the type of its own default; it only writes, flushes and asks for the number.
-        self._file = BeatReportingFile(sys.__stderr__, cast("EstimApp", app).beat_flushed)  # type: ignore[assignment]
+        on_beat = cast("EstimApp", app).beat_flushed
+        # Textual declares its default's type; all it does is write, flush and ask for the number.
+        self._file = BeatReportingFile(sys.__stderr__, on_beat)  # type: ignore[assignment]
 
     def _sigtstp_application(self, *_: Any) -> None:
         cast("EstimApp", self._app).before_suspension()
@@ -92,7 +97,9 @@ class Guard:
         fileno: the terminal to watch.
     """
 
-    def __init__(self, stop: Callable[[str], None], leave: Callable[[int], None], fileno: int) -> None:
+    def __init__(
+        self, stop: Callable[[str], None], leave: Callable[[int], None], fileno: int
+    ) -> None:
         self._stop = stop
         self._leave = leave
         self._fileno = fileno
@@ -114,7 +121,7 @@ class Guard:
         self._thread.join(LEAVE_S)
 
     def post_stop(self) -> None:
-        """Have Stop sent; a signal handler may call this, since `SimpleQueue.put` may be re-entered."""
+        """Have Stop sent; for signal handlers, since `SimpleQueue.put` may be re-entered."""
         self._posted.put(SUSPENDED)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -132,8 +139,10 @@ class Guard:
                 self._stop("suspended")
             elif number:
                 self._end_process(signal.Signals(number).name)
-            elif any(events & (select.POLLHUP | select.POLLERR | select.POLLNVAL)
-                     for _, events in poller.poll(0)):
+            elif any(
+                events & (select.POLLHUP | select.POLLERR | select.POLLNVAL)
+                for _, events in poller.poll(0)
+            ):
                 self._end_process("the terminal is gone")
 
     def _end_process(self, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Words and signs that the terminal interface shows: every state has both, so that colour is never needed.
+"""Words and signs that the interface shows: every state has both, so colour is never needed.
 
 Rules:
 1. Text from a file, a device or the engine passes `safe` before it is drawn.
@@ -26,7 +26,7 @@ STATE_SIGNS: dict[HostState, tuple[str, str]] = {
     HostState.RUNNING: ("▶", "RUNNING"),
     HostState.STOPPING: ("■", "STOPPING"),
     HostState.FAULT: ("▲", "FAULT"),
-    HostState.CLOSED: ("●", "CLOSED"),
+    HostState.CLOSED: ("●", "CLOSED, output off"),
 }
 
 SEVERITY_SIGNS: dict[Severity, str] = {

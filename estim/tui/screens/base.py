@@ -35,11 +35,6 @@ class EstimScreen(Screen[Result]):
 
     TITLE_WORDS: ClassVar[str] = ""
     HELP_LINES: ClassVar[HelpLines] = ()
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [
-        (0, "-narrow"),
-        (120, "-wide"),
-    ]
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-low"), (36, "-tall")]
 
     @property
     def estim(self) -> EstimApp:

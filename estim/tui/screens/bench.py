@@ -1,6 +1,6 @@
 """Declare the bench: which dummy load, and that nobody is connected.
 
-Every session is one until the guided visit exists; its screening and consent take this screen's place.
+Every session is one until the guided visit exists; its screening and consent then come before it.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from textual.widgets.option_list import Option
 
 from estim.tui import words
 from estim.tui.screens.base import EstimScreen, HelpLines
+from estim.tui.widgets.choices import ChoiceList
 
 SIMULATOR_URL = "sim:"
 
@@ -28,7 +29,6 @@ class DeviceScreen(EstimScreen[str | None]):
         ("Esc", "back to the profiles"),
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "choose", "Choose"),
         Binding("tab", "app.focus_next", "Other field"),
         Binding("l", "look_again", "Look again"),
         Binding("escape", "leave", "Back"),
@@ -37,7 +37,7 @@ class DeviceScreen(EstimScreen[str | None]):
     def compose_body(self) -> ComposeResult:
         with Vertical(classes="page"):
             yield Static("Which stimulator?", classes="heading")
-            yield OptionList(id="devices", markup=False, compact=True)
+            yield ChoiceList(id="devices")
             yield Static("Or another address:", classes="label")
             yield Input(
                 value=self.estim.options.device_url,
@@ -46,8 +46,8 @@ class DeviceScreen(EstimScreen[str | None]):
                 compact=True,
             )
             yield Static(
-                "A port's name says nothing about what is behind it: the device is asked who it is, "
-                "and refused if it is not one that Estim knows.",
+                "A port's name says nothing about what is behind it: the device is asked who it "
+                "is, and refused if it is not one that Estim knows.",
                 classes="remark",
             )
 

@@ -5,6 +5,7 @@ The profile library, its models and numpy load after the first paint, in a threa
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -17,6 +18,7 @@ from textual.widgets.option_list import Option
 from estim.errors import EstimError
 from estim.tui import words
 from estim.tui.screens.base import EstimScreen, HelpLines
+from estim.tui.widgets.choices import ChoiceList
 
 if TYPE_CHECKING:
     from estim.profile.loader import LoadedProfile
@@ -39,7 +41,6 @@ class LibraryScreen(EstimScreen[None]):
         ("q", "quit"),
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "use", "Use profile"),
         Binding("d", "demo", "Demo session"),
         Binding("slash", "search", "Search", key_display="/"),
         Binding("v", "next_view", "Waveform"),
@@ -57,37 +58,21 @@ class LibraryScreen(EstimScreen[None]):
         with Horizontal(id="library"):
             with Vertical(id="shelf"):
                 yield Input(placeholder="/ search", id="search", compact=True)
-                yield OptionList(id="profiles", markup=False, compact=True)
+                yield ChoiceList(id="profiles")
             with Vertical(id="preview-place"):
                 yield Static("Loading the profiles …", id="loading")
         yield Static(words.BENCH_ONLY, classes="banner")
 
     def on_mount(self) -> None:
         self.query_one("#profiles").focus()
-        self.call_after_refresh(self.run_worker, self._load, thread=True, group="load")
+        self.call_after_refresh(lambda: self.run_worker(self._load()))
 
-    # Loading, in a thread.
+    async def _load(self) -> None:
+        found, problem = await asyncio.to_thread(_read_library, self.estim.options.profile)
+        from estim.tui.widgets.preview import ProfilePreview
 
-    def _load(self) -> None:
-        from estim.profile.library import find, library
-        from estim.tui.widgets import preview
-
-        found: list[LoadedProfile] = []
-        problem = ""
-        try:
-            found = sorted(library(), key=_shelf_order)
-            if self.estim.options.profile:
-                chosen = find(self.estim.options.profile)
-                found = [chosen, *(one for one in found if one.path != chosen.path)]
-        except EstimError as error:
-            problem = str(error)
-        self.app.call_from_thread(self._show_library, found, problem, preview.ProfilePreview)
-
-    async def _show_library(
-        self, found: list[LoadedProfile], problem: str, preview: type[ProfilePreview]
-    ) -> None:
         self._profiles = found
-        self._preview = preview()
+        self._preview = ProfilePreview()
         await self.query_one("#loading").remove()
         await self.query_one("#preview-place").mount(self._preview)
         if problem:
@@ -160,6 +145,21 @@ class LibraryScreen(EstimScreen[None]):
         """Scroll the preview by a page."""
         if self._preview is not None:
             self._preview.scroll_page(direction)
+
+
+def _read_library(first: str) -> tuple[list[LoadedProfile], str]:
+    """Return the profiles, the one named `first` before all others, and what went wrong."""
+    import estim.tui.widgets.preview  # noqa: F401  loads numpy here rather than in the loop
+    from estim.profile.library import find, library
+
+    try:
+        found = sorted(library(), key=_shelf_order)
+        if first:
+            chosen = find(first)
+            found = [chosen, *(one for one in found if one.path != chosen.path)]
+    except EstimError as error:
+        return [], str(error)
+    return found, ""
 
 
 def _shelf_order(loaded: LoadedProfile) -> tuple[bool, bool, str]:

@@ -43,8 +43,8 @@ class LostScreen(EstimModal[None]):
                 Content.assemble(
                     ("▲ THE ENGINE HAS ENDED\n\n", "bold $error"),
                     f"{words.safe(self._reason)}\n\n",
-                    "A device with a lease ends its output by itself within 350 ms. Look at the device: "
-                    "if it still delivers, switch it off.\n\n",
+                    "A device with a lease ends its output by itself within 350 ms. "
+                    "Look at the device: if it still delivers, switch it off.\n\n",
                     ("Record  ", "dim"), f"{where}\n",
                 ),
                 markup=False,
@@ -67,5 +67,7 @@ class LostScreen(EstimModal[None]):
             text = Content.styled(f"✗ {words.safe(str(error))}", "bold $error")
         else:
             what = "recovered and sealed" if recovery.was_needed else "was whole already"
-            text = Content.assemble((f"✓ {what}\n", "bold $success"), f"head {recovery.head}\nESC goes back.")
+            text = Content.assemble(
+                (f"✓ {what}\n", "bold $success"), f"head {recovery.head}\nESC goes back."
+            )
         self.app.call_from_thread(self.query_one("#recovery", Static).update, text)

@@ -75,26 +75,28 @@ def planned_and_delivered(controller: SessionController) -> Content:
         Content(""),
     ]
     if prepared is not None:
-        ceilings = ", ".join(words.current(row.ceiling_ua) for row in prepared.ceilings)
+        ceilings = ", ".join(
+            f"{row.channel}: at most {words.current(row.ceiling_ua)}" for row in prepared.ceilings
+        )
         rows += [
             Content.styled(f"{'':<14}{'time':<10}{'plateau':<10}per channel", "dim"),
             Content(
-                f"{'planned':<14}{'':<10}{format_clock(prepared.settings.duration_s):<10}"
-                f"at most {ceilings}"
+                f"{'planned':<14}{'':<10}{format_clock(prepared.settings.duration_s):<10}{ceilings}"
             ),
         ]
     for number, done in enumerate(controller.deliveries, start=1):
-        channels = ", ".join(
-            f"up to {words.current(highest_ua)}, {pulses} pulses"
-            for highest_ua, pulses in zip(done.highest_ua, done.pulse_counts, strict=True)
-        )
-        rows.append(
-            Content.assemble(
-                (f"{f'delivered {number}':<14}", "bold"),
-                f"{words.clock_ms(done.delivered_ms):<10}{words.clock_ms(done.plateau_ms):<10}",
-                channels,
+        times = f"{words.clock_ms(done.delivered_ms):<10}{words.clock_ms(done.plateau_ms):<10}"
+        for channel, (highest_ua, pulses) in enumerate(
+            zip(done.highest_ua, done.pulse_counts, strict=True), start=1
+        ):
+            head = f"delivered {number}" if channel == 1 else ""
+            rows.append(
+                Content.assemble(
+                    (f"{head:<14}", "bold"),
+                    times if channel == 1 else " " * len(times),
+                    f"{channel}: up to {words.current(highest_ua)}, {pulses} pulses",
+                )
             )
-        )
     if not controller.deliveries:
         rows.append(Content("delivered     nothing"))
     return Content("\n").join(rows)
@@ -115,5 +117,9 @@ def record_words(path: Path, found: Verification) -> Content:
     ]  # fmt: skip
     rows += [Content(words.safe(str(finding))) for finding in found.findings[:5]]
     rows += [Content.styled(words.safe(note), "dim") for note in found.notes[:3]]
-    rows.append(Content.styled("Note the head down elsewhere: it proves later that nothing was cut off.", "dim"))
+    rows.append(
+        Content.styled(
+            "Note the head down elsewhere: it proves later that nothing was cut off.", "dim"
+        )
+    )
     return Content("\n").join(rows)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -32,9 +32,13 @@ from estim.tui.widgets.fault import FaultPanel
 from estim.tui.widgets.plot import VIEWS, Plot, history_trace
 from estim.units import US_PER_S
 
+if TYPE_CHECKING:
+    from estim.tui.screens.lost import LostScreen
+    from estim.tui.screens.report import ReportScreen
+
 HISTORY_US = 60 * US_PER_S
 PLOT_TURNS = 2
-"""The plot is drawn in every second turn of 10 Hz, in every fourth when the engine asks for less."""
+"""Plots are drawn in every second turn of 10 Hz; in every fourth when the engine asks for less."""
 
 
 class SessionScreen(EstimScreen[None]):
@@ -82,6 +86,7 @@ class SessionScreen(EstimScreen[None]):
         self._shown_trace: object = None
         self._newest_state: object = None
         self._keys_for: object = None
+        self._told: Snapshot | None = None
 
     def compose_body(self) -> ComposeResult:
         yield Static(id="session-title", markup=False)
@@ -95,12 +100,11 @@ class SessionScreen(EstimScreen[None]):
 
     def on_mount(self) -> None:
         plan = self._controller.plan
-        title = words.safe(plan.loaded.profile.title)
-        kind = "DEMO on the bench" if plan.is_demo else "BENCH"
+        kind = "DEMO, bench" if plan.is_demo else "BENCH"
         self.query_one("#session-title", Static).update(
             Content.assemble(
-                (title, "bold"),
-                (f"  {kind}: {plan.bench_ohm} ohm declared, nobody connected", "$accent"),
+                (f"{kind} {plan.bench_ohm} ohm, nobody connected  ", "$accent"),
+                (words.safe(plan.loaded.profile.title), "bold"),
             )
         )
         self._say(Severity.INFORMATION, "opening the record, asking the device who it is")
@@ -117,16 +121,20 @@ class SessionScreen(EstimScreen[None]):
             self._say(
                 Severity.INFORMATION,
                 f"{device.model} {device.serial_number}, firmware {device.firmware_version}, at "
-                f"{device.url}; without this computer its output ends within {device.residual_ms} ms",
+                f"{device.url}; output ends {device.residual_ms} ms after this computer's silence",
             )
             if not device.reports_current:
-                self._say(Severity.WARNING, "this device measures nothing: what is shown is what was set")
-        self._say(Severity.INFORMATION, "ready: compare the ceilings with what you meant, then g starts")
+                self._say(
+                    Severity.WARNING, "this device measures nothing: what is shown is what was set"
+                )
+        self._say(
+            Severity.INFORMATION, "ready: compare the ceilings with what you meant, then g starts"
+        )
 
     # What the engine says.
 
     def is_news(self, snapshot: Snapshot) -> bool:
-        """Tell whether a snapshot must be shown before the next turn; called in the client's thread."""
+        """Tell whether a snapshot is to be shown at once; called in the client's thread."""
         seen = (snapshot.state, snapshot.fault, snapshot.has_program, snapshot.is_busy)
         is_news, self._newest_state = seen != self._newest_state, seen
         return is_news
@@ -150,7 +158,7 @@ class SessionScreen(EstimScreen[None]):
         self._show(0)
         self.run_worker(self._after_loss(LostScreen(self._controller, event.reason)))
 
-    async def _after_loss(self, lost: LostScreen) -> None:  # noqa: F821
+    async def _after_loss(self, lost: LostScreen) -> None:
         await self.app.push_screen_wait(lost)
         self.estim.end_session()
         self.dismiss(None)
@@ -176,10 +184,30 @@ class SessionScreen(EstimScreen[None]):
         if keys_for != self._keys_for:
             self._keys_for = keys_for
             self.refresh_bindings()
+        self._tell_changes(snapshot)
         turns = PLOT_TURNS * (2 if snapshot.draw_less else 1)
         self._remember(snapshot)
         if turn % turns == 0:
             self._plot(snapshot)
+
+    def _tell_changes(self, snapshot: Snapshot) -> None:
+        """List what changed between two snapshots: the state, and what is commanded."""
+        before, self._told = self._told, snapshot
+        if before is None:
+            return
+        if (before.state, before.has_program) != (snapshot.state, snapshot.has_program):
+            self._say(Severity.INFORMATION, words.state_words(snapshot)[1].lower())
+        commanded = [row.target_ua for row in snapshot.channels]
+        if snapshot.state is HostState.RUNNING and commanded != [
+            row.target_ua for row in before.channels
+        ]:
+            currents = ", ".join(
+                f"{number}: {words.current(target_ua)}"
+                for number, target_ua in enumerate(commanded, start=1)
+            )
+            self.query_one(EventList).add(
+                Severity.INFORMATION, f"commanded {currents}", replaces=True
+            )
 
     def _remember(self, snapshot: Snapshot) -> None:
         history = self._history
@@ -297,7 +325,7 @@ class SessionScreen(EstimScreen[None]):
             await self._controller.close()
         self.run_worker(self._show_report(ReportScreen(self._controller)))
 
-    async def _show_report(self, report: ReportScreen) -> None:  # noqa: F821
+    async def _show_report(self, report: ReportScreen) -> None:
         await self.app.push_screen_wait(report)
         self.estim.end_session()
         self.dismiss(None)
@@ -328,8 +356,10 @@ def _is_paused(snapshot: Snapshot) -> bool:
 
 
 _NEEDS: dict[str, Callable[[Snapshot], bool]] = {
-    "start": lambda now: now.state in (HostState.READY, HostState.IDENTIFIED, HostState.DISCONNECTED)
-    or (now.state is HostState.ARMED and not _is_paused(now)),
+    "start": lambda now: (
+        now.state in (HostState.READY, HostState.IDENTIFIED, HostState.DISCONNECTED)
+        or (now.state is HostState.ARMED and not _is_paused(now))
+    ),
     "raise": lambda now: now.state is HostState.RUNNING,
     "lower": lambda now: now.state is HostState.RUNNING,
     "pause": lambda now: now.state is HostState.RUNNING,
@@ -337,8 +367,9 @@ _NEEDS: dict[str, Callable[[Snapshot], bool]] = {
     "finish": lambda now: now.state in (HostState.RUNNING, HostState.ARMED),
     "acknowledge": lambda now: now.state is HostState.FAULT,
     "rearm": lambda now: bool(_lead_off(now)),
-    "end_visit": lambda now: now.state
-    not in (HostState.ARMED, HostState.RUNNING, HostState.STOPPING),
+    "end_visit": lambda now: (
+        now.state not in (HostState.ARMED, HostState.RUNNING, HostState.STOPPING)
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""One block of two lines per channel: commanded, measured, ceiling and whose it is, load, contact."""
+"""Two lines per channel: commanded, measured, ceiling and whose it is, load, contact."""
 
 from __future__ import annotations
 

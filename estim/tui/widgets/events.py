@@ -28,6 +28,7 @@ class EventLine:
     severity: Severity
     text: str
     times: int = 1
+    is_replaceable: bool = False
 
 
 class EventList(Widget):
@@ -53,15 +54,20 @@ class EventList(Widget):
         text: str,
         remedy: str = "",
         blame: Blame | None = None,
+        *,
+        replaces: bool = False,
     ) -> bool:
-        """Add an event; return False where it only repeats one of the last ten seconds."""
+        """Add an event; return False where it only repeats one of the last ten seconds.
+
+        With `replaces` it takes the place of the last event if that was added so too.
+        """
         now_us = self._clock.now_us()
         line = words.safe(text)
         if remedy:
             line += f": {words.safe(remedy)}"
         if blame is not None and severity is not Severity.INFORMATION:
             line += f" (suspect: {words.BLAME_WORDS[blame]})"
-        for index in range(len(self._events) - 1, -1, -1):
+        for index in range(len(self._events) - 1, -1, -1) if not replaces else ():
             before = self._events[index]
             if now_us - before.at_us > SAME_US:
                 break
@@ -69,7 +75,9 @@ class EventList(Widget):
                 self._events[index] = replace(before, times=before.times + 1)
                 self.refresh()
                 return False
-        self._events.append(EventLine(now_us, severity, line))
+        if replaces and self._events and self._events[-1].is_replaceable:
+            del self._events[-1]
+        self._events.append(EventLine(now_us, severity, line, is_replaceable=replaces))
         del self._events[:-KEPT]
         self._back = 0
         self.refresh()

@@ -1,4 +1,4 @@
-"""A latched fault: what happened, what to do, whom it points at, and the key that acknowledges it."""
+"""A latched fault: what happened, what to do, whom it points at, which key acknowledges it."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class FaultPanel(Static):
                 (f"▲ FAULT: {words.safe(fault.text)}\n", "bold $error"),
                 ("What to do  ", "dim"), f"{words.safe(fault.remedy)}\n",
                 ("Suspect     ", "dim"), f"{words.BLAME_WORDS[fault.blame]}\n",
-                (" k ", "bold reverse"), " acknowledges once the cause is gone; nothing starts by itself",
+                (" k ", "bold reverse"),
+                " acknowledges once the cause is gone; nothing starts by itself",
             )
         )  # fmt: skip

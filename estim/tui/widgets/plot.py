@@ -116,7 +116,7 @@ VIEWS = (pulse_trace, train_trace, cycle_trace)
 
 
 def history_trace(points: list[tuple[int, int]], span_us: int, high_ua: int) -> Trace:
-    """Return currents over the last `span_us`, held from point to point; `points` are (at_us, ua)."""
+    """Return currents over the last `span_us`, held between `points` of (at_us, ua)."""
     now_us = points[-1][0] if points else 0
     times = np.array([at_us - now_us for at_us, _ in points] or [0], np.float64)
     currents = np.array([shown_ua for _, shown_ua in points] or [0], np.float64)
@@ -215,7 +215,7 @@ def _trace(
 
 
 def _scale_labels(trace: Trace, rows: int) -> list[str]:
-    """Return the label cells of each row: the highest value at the top, the lowest at the bottom."""
+    """Return each row's label: the highest value at the top, the lowest at the bottom."""
     labels = [" " * LABEL_CELLS] * rows
     middle = rows // 2
     if rows > 2 and trace.low_ua < 0:

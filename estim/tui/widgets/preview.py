@@ -1,4 +1,4 @@
-"""What a profile would deliver: its waveform, the limits that bind and whose they are, the evidence."""
+"""What a profile would deliver: waveform, limits that bind and whose they are, evidence."""
 
 from __future__ import annotations
 
@@ -111,7 +111,9 @@ def _limits(prepared: Prepared) -> Content:
 
 def _limit_line(line: LimitLine) -> Content:
     stem = line.limit.rsplit("_per_", 1)[0].rsplit("_", 1)[0].replace("_", " ")
-    figure = f"{in_unit(line.figure, line.unit).split(' ')[0]} of {in_unit(line.allowed, line.unit)}"
+    figure = (
+        f"{in_unit(line.figure, line.unit).split(' ')[0]} of {in_unit(line.allowed, line.unit)}"
+    )
     left = f"{max(0, line.margin_permille) // 10} % left"
     return Content.assemble(
         f"  {stem}: {figure}, ",
@@ -128,7 +130,10 @@ def _use(loaded: LoadedProfile) -> Content:
         ("Intensity", profile.guidance.intensity),
         ("Expect", profile.guidance.expect),
         *((f"Channel {n}", one.placement) for n, one in enumerate(profile.channels, start=1)),
-        ("Electrodes", f"{profile.electrode.size}, at least {profile.electrode.minimum_area_cm2} cm2"),
+        (
+            "Electrodes",
+            f"{profile.electrode.size}, at least {profile.electrode.minimum_area_cm2} cm2",
+        ),
         *(("Not with", text) for text in profile.guidance.contraindications),
     ]
     if profile.bench_only_reason:

@@ -1,4 +1,4 @@
-"""The line that stands on every screen: state, largest current, time left, and the key that stops now.
+"""The line on every screen: state, largest current, time left, and the key that stops now.
 
 Rules:
 1. It never understates: a report that is old, or missing, shows UNKNOWN instead of a number.
