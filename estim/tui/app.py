@@ -88,7 +88,7 @@ class Options:
 class EstimApp(App[None]):
     """The application."""
 
-    CSS_PATH = "estim.tcss"
+    CSS_PATH = Path(__file__).with_name("estim.tcss")
     TITLE = "Estim"
     ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = WIDTHS
