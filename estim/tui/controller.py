@@ -110,6 +110,11 @@ class SessionController:
         return age_us <= KNOWN_US and (self.snapshot.is_known or not has_device)
 
     @property
+    def engine_pid(self) -> int:
+        """Return the process id of the engine."""
+        return self._client.pid
+
+    @property
     def is_energised(self) -> bool:
         """Tell whether output is possible, as far as anybody knows."""
         if self.is_ended or self.snapshot is None:

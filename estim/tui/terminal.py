@@ -128,8 +128,6 @@ class Guard:
         self._posted.put(number)
 
     def _watch(self) -> None:
-        poller = select.poll()
-        poller.register(self._fileno, 0)
         while not self._is_over.is_set():
             try:
                 number = self._posted.get(timeout=WATCH_S)
@@ -139,16 +137,19 @@ class Guard:
                 self._stop("suspended")
             elif number:
                 self._end_process(signal.Signals(number).name)
-            elif any(
-                events & (select.POLLHUP | select.POLLERR | select.POLLNVAL)
-                for _, events in poller.poll(0)
-            ):
+            elif self._is_gone():
                 self._end_process("the terminal is gone")
+
+    def _is_gone(self) -> bool:
+        """Tell whether the terminal was hung up."""
+        poller = select.poll()
+        poller.register(self._fileno, 0)
+        return bool(poller.poll(0))
 
     def _end_process(self, reason: str) -> None:
         self._stop(reason)
         self._leave(EXIT_INTERRUPTED)
-        if not self._is_over.wait(LEAVE_S):
+        if self._is_gone() or not self._is_over.wait(LEAVE_S):
             self._restore()
             os._exit(EXIT_INTERRUPTED)
 

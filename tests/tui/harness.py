@@ -63,6 +63,10 @@ class WatchedApp(EstimApp):
         strips = self.screen._compositor.render_strips()
         return "\n".join(strip.text for strip in strips)
 
+    def strip(self) -> str:
+        """Return the first line: state, current, time left, stop key."""
+        return self.text().partition("\n")[0]
+
     @property
     def state(self) -> HostState | None:
         """Return the session's state, None without a session."""

@@ -99,6 +99,11 @@ class Terminal:
         plain = _SEQUENCE.sub(b"", self.drawn).decode("utf-8", "replace")
         return words in plain
 
+    def is_cooked(self) -> bool:
+        """Tell whether the terminal echoes and edits lines, as a shell expects it."""
+        local_modes = termios.tcgetattr(self.master)[3]
+        return bool(local_modes & termios.ECHO and local_modes & termios.ICANON)
+
     def record(self) -> str:
         """Return what the record of the session holds so far."""
         return "".join(path.read_text() for path in self.records.glob("*.jsonl"))

@@ -81,7 +81,7 @@ def test_stop_keys_reach_the_engine_from_every_focusable_widget_of_every_screen(
                 assert app.screen.focused is widget
                 is_text = isinstance(widget, Input)
                 named = "F12 or Ctrl+X stops" if is_text else "SPACE stops"
-                assert named in app.text().splitlines()[0]
+                assert named in app.strip()
                 for key in EVERYWHERE if is_text else EVERYWHERE + OUTSIDE_TEXT:
                     case = (kind.__name__, type(widget).__name__, key)
                     tried.append(case)
@@ -104,9 +104,9 @@ def test_a_text_field_takes_space_and_x_and_the_strip_names_the_other_keys(recor
     async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
         await pilot.press("slash", "x", "space", "x")
         assert app.screen.query_one("#search", Input).value == "x x"
-        assert "F12 or Ctrl+X stops" in app.text().splitlines()[0]
+        assert "F12 or Ctrl+X stops" in app.strip()
         await pilot.press("escape")
-        assert "SPACE stops" in app.text().splitlines()[0]
+        assert "SPACE stops" in app.strip()
 
     drive(script, records)
 
@@ -117,12 +117,12 @@ def test_stop_takes_the_output_to_zero_at_once_under_a_dialogue(records: Path, k
         await open_demo(app, pilot)
         await start(app, pilot)
         await pilot.press("+")
-        await until(lambda: app.text().splitlines()[0].count("0.5 mA") == 1)
+        await until(lambda: app.strip().count("0.5 mA") == 1)
         await pilot.press("question_mark")
         await until(lambda: isinstance(app.screen, HelpScreen))
-        assert "RUNNING" in app.text().splitlines()[0]
+        assert "RUNNING" in app.strip()
         await pilot.press(key)
         await until(lambda: app.state is HostState.READY, 1.0)
-        await until(lambda: "STOPPED, output off   0.0 mA" in app.text().splitlines()[0], 1.0)
+        await until(lambda: "STOPPED, output off   0.0 mA" in app.strip(), 1.0)
 
     drive(script, records)

@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, ClassVar
@@ -49,7 +50,8 @@ class SessionScreen(EstimScreen[None]):
         ("g", "arm and start at zero; after a stop, load again and start"),
         ("+, up", "raise the marked channels by one step"),
         ("-, down", "lower them by one step"),
-        ("1 to 4", "mark one channel; 0 or a marks all, linked"),
+        ("1 to 4", "mark one channel"),
+        ("0, a", "mark all channels, linked"),
         ("p", "pause: to zero, armed"),
         ("r", "resume: from zero back to the intensity before the pause"),
         ("f", "finish: ramp down, then stop"),
@@ -160,6 +162,7 @@ class SessionScreen(EstimScreen[None]):
 
     async def _after_loss(self, lost: LostScreen) -> None:
         await self.app.push_screen_wait(lost)
+        await asyncio.to_thread(self._controller.abandon)
         self.estim.end_session()
         self.dismiss(None)
 

@@ -8,10 +8,16 @@ from textual.binding import Binding, BindingType
 from textual.widgets import OptionList
 
 
-class ChoiceList(OptionList):
-    """An option list; Enter chooses."""
+class ChoiceList(OptionList, inherit_bindings=False):
+    """An option list; Enter chooses, and the page keys are left to the screen."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "Choose")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select", "Choose"),
+        Binding("up", "cursor_up", show=False),
+        Binding("down", "cursor_down", show=False),
+        Binding("home", "first", show=False),
+        Binding("end", "last", show=False),
+    ]
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id, markup=False, compact=True)
