@@ -94,7 +94,7 @@ def drive(script: Script, records: Path, size: tuple[int, int] = SMALL) -> Watch
     return app
 
 
-async def until(is_met: Callable[[], bool], timeout_s: float = 5.0) -> None:
+async def until(is_met: Callable[[], bool], timeout_s: float = 10.0) -> None:
     """Wait for a condition; fail where it does not come."""
     end = time.monotonic() + timeout_s
     while not is_met():

@@ -46,7 +46,6 @@ def test_the_library_shows_list_waveform_limits_and_what_it_is_not(
         assert isinstance(app.screen, LibraryScreen)
         await until(lambda: "Limits at the ceiling" in app.text())
         await check_fits(app)
-        text = app.text()
         for essential in (
             "Diabetic peripheral",
             "not reviewed by a clinician",
@@ -55,7 +54,7 @@ def test_the_library_shows_list_waveform_limits_and_what_it_is_not(
             "Every session is a bench session",
             "Demo session",
         ):
-            assert essential in " ".join(text.split()), essential
+            await until(lambda said=essential: said in " ".join(app.text().split()))  # type: ignore[misc]
         shown = [plot for plot in app.screen.query(Plot) if plot.region.area]
         assert len(shown) == (1 if size == SMALL else 3)
 
