@@ -18,7 +18,7 @@ PYTHON_TAG := $(shell $(PYTHON) -c 'import sys; print(sys.implementation.cache_t
 RUN_STAMP := $(VENV)/.run-$(PYTHON_TAG)
 DEV_STAMP := $(VENV)/.dev-$(PYTHON_TAG)
 
-.PHONY: run test check bench coverage smoke lock clean
+.PHONY: run test check generate bench coverage smoke lock clean
 
 run: $(RUN_STAMP)
 	@$(VENV_PYTHON) -m estim
@@ -32,6 +32,12 @@ check: $(DEV_STAMP)
 	@$(VENV_PYTHON) -m mypy
 	@$(VENV)/bin/lint-imports
 	@$(VENV_PYTHON) -m firmware_protocol.generate --check
+	@$(VENV_PYTHON) -m estim.session.diagram --check
+
+# What is derived: PROTOCOL.md, vectors, the limits table, the state diagram.
+generate: $(RUN_STAMP)
+	@$(VENV_PYTHON) -m firmware_protocol.generate
+	@$(VENV_PYTHON) -m estim.session.diagram
 
 bench: $(DEV_STAMP)
 	@$(VENV_PYTHON) -m tests.benchmarks

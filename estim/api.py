@@ -8,8 +8,8 @@
         result = stimulator.wait_until_finished()
 
 Rules:
-1. The engine stops when it hears nothing from here for 400 ms while armed or running: a script keeps a session alive by calling
-   `pump` or any method that waits, never in the background.
+1. The engine stops when it hears nothing from here for 400 ms while armed or running: a script
+   keeps a session alive by calling `pump` or any method that waits, never in the background.
 2. Every session here is a bench session: a dummy load, and nobody connected.
 """
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -41,7 +41,8 @@ ANSWER_S = 15.0
 AT_REST = frozenset({HostState.READY, HostState.FAULT, HostState.CLOSED, HostState.DISCONNECTED})
 
 _ERRORS: dict[int, type[EstimError]] = {
-    error.exit_code: error for error in (RecordError, UsageError, PortLost, LimitRefused, DeviceFault)
+    error.exit_code: error
+    for error in (RecordError, UsageError, PortLost, LimitRefused, DeviceFault)
 }
 OnReply = Callable[[Reply], None]
 
@@ -49,7 +50,9 @@ OnReply = Callable[[Reply], None]
 class Engine(Protocol):
     """An engine, in real or in stepped time."""
 
-    clock: SystemClock | VirtualClock
+    @property
+    def clock(self) -> SystemClock | VirtualClock:
+        """Return the clock that the engine runs on."""
 
     def new_id(self) -> int:
         """Return a fresh request id."""
@@ -58,7 +61,7 @@ class Engine(Protocol):
         """Make a request."""
 
     def pump(self, timeout_s: float) -> list[Reply]:
-        """Let time pass, a little; return what the engine said; raise DeviceFault once it has gone."""
+        """Let a little time pass and return what was said; raise DeviceFault once it has gone."""
 
     def close(self) -> None:
         """Let go."""
@@ -71,7 +74,8 @@ class Result:
     Attributes:
         end_state: where the session came to rest.
         fault: the fault in words, '' for none.
-        rise_ms, plateau_ms, delivered_ms: time with output, before and since every target was reached.
+        rise_ms, plateau_ms, delivered_ms: time with output, before and since every target was
+            reached.
         pulse_counts: pulses per channel.
         record_path: where the record lies.
     """
@@ -165,13 +169,26 @@ class Stimulator:
         self.ask(msg.Stop(self.engine.new_id(), reason))
 
     def wait_until_finished(self, should_stop: Callable[[], bool] = lambda: False) -> Result:
-        """Keep the session alive until it comes to rest by itself, by fault, or because `should_stop` says so."""
+        """Keep the session alive until it comes to rest, or `should_stop` has it stopped.
+
+        An electrode that comes off ends it too: nobody is here to press it on and re-arm.
+        """
+        lead_off = ""
         while True:
             self.pump()
             shown = self.snapshot
-            if shown is not None and shown.state in AT_REST:
-                return self.result()
-            if should_stop() and shown is not None and shown.state in ENERGISED:
+            if shown is None:
+                continue
+            if shown.state in AT_REST:
+                result = self.result()
+                return replace(result, fault=result.fault or lead_off)
+            if shown.state not in ENERGISED:
+                continue
+            for number, channel in enumerate(shown.channels, start=1):
+                if channel.is_lead_off and not lead_off:
+                    lead_off = f"channel {number}: electrode off"
+                    self.engine.send(msg.Stop(self.engine.new_id(), lead_off))
+            if should_stop():
                 self.engine.send(msg.Stop(self.engine.new_id(), "interrupted"))
 
     def result(self) -> Result:
@@ -262,7 +279,7 @@ class Stimulator:
         self._is_record_open = True
 
     def _acknowledge_old_lease(self) -> None:
-        """Acknowledge a lease that ran out when an earlier host died; whoever starts anew takes note of it."""
+        """Acknowledge a lease that ran out when an earlier host died: starting anew says so."""
         shown = self._wait_for(lambda shown: shown.status_age_ms >= 0)
         if shown.fault is not None:
             if shown.fault.code != "device_lease_expired":
@@ -325,7 +342,7 @@ class _SteppedEngine(VirtualEngine):
         return replies
 
 
-def open(  # noqa: A001  # reads as `estim.api.open`
+def open(  # reads as `estim.api.open`
     url: str,
     *,
     bench_ohm: int,

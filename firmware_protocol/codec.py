@@ -105,12 +105,14 @@ class _Layout:
         """Return the fields of all objects in one list, as numbers and byte strings."""
         names = self.names
         flat = [getattr(declared, name) for declared in objects for name in names]
+        if self.is_plain:
+            return flat
+        width = len(names)
         for index, members in self._members:
-            for place in range(index, len(flat), len(names)):
-                members[flat[place]]  # an unknown number raises
+            for number in flat[index::width]:
+                members[number]  # an unknown one raises
         for index, name, size in self._texts:
-            for place in range(index, len(flat), len(names)):
-                flat[place] = _encode_text(name, flat[place], size)
+            flat[index::width] = [_encode_text(name, text, size) for text in flat[index::width]]
         return flat
 
     def from_wire(self, numbers: tuple[Any, ...]) -> Sequence[Any]:

@@ -78,7 +78,11 @@ class _Teller:
         if isinstance(reply, Notice):
             blame = reply.blame.value if reply.blame else None
             self.event(
-                "notice", severity=reply.severity.value, text=reply.text, remedy=reply.remedy, blame=blame
+                "notice",
+                severity=reply.severity.value,
+                text=reply.text,
+                remedy=reply.remedy,
+                blame=blame,
             )
             remedy = f" ({reply.remedy})" if reply.remedy else ""
             self.say(f"{reply.severity.value}: {reply.text}{remedy}")
@@ -97,7 +101,8 @@ class _Teller:
         )
         if self._shows_progress:
             amplitudes = " ".join(format_ma(channel.shown_ua) for channel in shown.channels)
-            clock = f"{format_clock(shown.plateau_ms // 1000)} of {format_clock(shown.duration_ms // 1000)}"
+            done, whole = shown.plateau_ms // 1000, shown.duration_ms // 1000
+            clock = f"{format_clock(done)} of {format_clock(whole)}"
             line = f"{shown.state.value:12} {clock}  {amplitudes} mA"
             print(f"\r{line:70}", end="", file=sys.stderr, flush=True)
 
@@ -225,12 +230,12 @@ def _exit_code(result: api.Result, interruption: _Interruption) -> int:
     return 0
 
 
-def _summary(
-    result: api.Result, prepared: Prepared, interruption: _Interruption
-) -> dict[str, Any]:
+def _summary(result: api.Result, prepared: Prepared, interruption: _Interruption) -> dict[str, Any]:
     key = station_key.load(places.configuration_folder())
     verification = verify(Path(result.record_path), key) if result.record_path else None
-    end = result.fault or (f"interrupted by {interruption.name}" if interruption.name else "finished")
+    end = result.fault or (
+        f"interrupted by {interruption.name}" if interruption.name else "finished"
+    )
     wanted_ms = prepared.settings.duration_s * 1000
     if end == "finished" and result.plateau_ms < wanted_ms:
         end = "stopped before the duration was reached"
@@ -269,7 +274,7 @@ def _targets_ua(texts: list[str], channel_count: int) -> tuple[int, ...]:
         is_number = channel_text.isascii() and channel_text.isdigit() and len(channel_text) < 4
         if not separator or not is_number or not 1 <= int(channel_text) <= channel_count:
             raise UsageError(
-                f"--amplitude {sanitize(text)}: expected CH=MA with a channel from 1 to {channel_count}"
+                f"--amplitude {sanitize(text)}: expected CH=MA, channels 1 to {channel_count}"
             )
         channel = int(channel_text)
         if channel in seen:

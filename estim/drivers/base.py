@@ -2,7 +2,8 @@
 
 Rules:
 1. A driver takes output only as an `Approved`, and drops one that has expired.
-2. `stop` needs no approval, goes ahead of everything, drops a Drive that waits, and repeats until zero is confirmed.
+2. `stop` needs no approval, goes ahead of everything, drops a Drive that waits, and repeats until
+   zero is confirmed.
 3. Only the newest Drive waits to be written: there is no queue of them.
 4. A driver never reads a clock and never blocks.
 """
@@ -12,10 +13,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from firmware_protocol.messages import Capabilities, Event, Identity, Status
-
 from estim.errors import EstimError
 from estim.safety.verdict import Approved, ApprovedLoad
+from firmware_protocol.messages import Capabilities, Event, Identity, Status
 
 
 @dataclass(frozen=True, slots=True)

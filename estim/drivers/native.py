@@ -2,7 +2,8 @@
 
 Rules:
 1. Every Drive echoes the device tick of the newest Status; without a Status there is no Drive.
-2. Set-up exchanges (identify, limits, programme) are repeated as a whole, in SAFE alone; output is never repeated blindly.
+2. Set-up exchanges (identify, limits, programme) are repeated as a whole, in SAFE alone; output is
+   never repeated blindly.
 3. Stop is sent three times at least, then until a Status shows zero.
 """
 
@@ -12,6 +13,22 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from estim.drivers.base import (
+    ConnectFailed,
+    DeviceTold,
+    DriveRefused,
+    DriverEvent,
+    Identified,
+    LineDamaged,
+    Loaded,
+    LoadFailed,
+    Output,
+    RoundTrip,
+    StatusSeen,
+    Stimulator,
+)
+from estim.errors import DeviceFault, EstimError, LimitRefused, PortLost, ReplyTimeout
+from estim.safety.verdict import Approved, ApprovedLoad, in_unit
 from firmware_protocol.connection import Connection, Damaged, Dropped, Received, Role
 from firmware_protocol.limits import BY_WIRE_ID
 from firmware_protocol.messages import (
@@ -37,23 +54,6 @@ from firmware_protocol.messages import (
 )
 from firmware_protocol.schema import SCHEMA_HASH
 from firmware_protocol.session_limits import limits_digest
-
-from estim.drivers.base import (
-    ConnectFailed,
-    DeviceTold,
-    DriverEvent,
-    DriveRefused,
-    Identified,
-    LineDamaged,
-    Loaded,
-    LoadFailed,
-    Output,
-    RoundTrip,
-    StatusSeen,
-    Stimulator,
-)
-from estim.errors import DeviceFault, EstimError, LimitRefused, PortLost, ReplyTimeout
-from estim.safety.verdict import Approved, ApprovedLoad, in_unit
 
 HELLO_US = 250_000
 HELLO_ATTEMPTS = 12

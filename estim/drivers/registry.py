@@ -1,6 +1,7 @@
 """From a device URL to its driver and its line, by name: nothing is loaded that is not named.
 
-`DRIVER:ADDRESS`, where the address is anything pyserial opens; `sim:` is the built-in simulator in a process of its own.
+`DRIVER:ADDRESS`, where the address is anything pyserial opens; `sim:` is the built-in simulator in
+a process of its own.
 """
 
 from __future__ import annotations

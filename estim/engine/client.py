@@ -1,7 +1,8 @@
 """The interface's end of an engine.
 
 Rules:
-1. The engine is a session of its own, so that a terminal's Ctrl-C and Ctrl-Z reach only the interface.
+1. The engine is a session of its own, so that a terminal's Ctrl-C and Ctrl-Z reach only the
+   interface.
 2. When this process ends, however it ends, the socket closes and the engine stops the output.
 """
 
@@ -112,7 +113,7 @@ class EngineClient:
             self._asked.pop(request_id, None)
 
     def close(self, timeout_s: float = 2.0) -> int:
-        """Close the line, wait for the engine and return its exit code; -1 if it had to be ended."""
+        """Close the line, wait for the engine and return its exit code, -1 if it was killed."""
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_WR)
         try:

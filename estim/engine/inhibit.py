@@ -18,8 +18,8 @@ _COMMAND = (
 class Inhibitor:
     """Hold a systemd inhibitor lock; say so where there is none.
 
-    The lock's holder is a `cat` that reads a pipe from this process: however this process ends, the pipe closes and the
-    lock goes with it.
+    The lock's holder is a `cat` that reads a pipe from this process: however this process ends, the
+    pipe closes and the lock goes with it.
     """
 
     def __init__(self) -> None:

@@ -1,9 +1,10 @@
 """The threads between the engine's loop and its two lines: the device's and the interface's.
 
 Rules:
-1. Nothing here queues output for the device: Stop goes first, and the newest Drive replaces one that waits.
-2. The interface may stop reading without holding the engine up: the newest snapshot replaces one that waits, and words
-   beyond a bound are dropped, oldest first.
+1. Nothing here queues output for the device: Stop goes first, and the newest Drive replaces one
+   that waits.
+2. The interface may stop reading without holding the engine up: the newest snapshot replaces one
+   that waits, and words beyond a bound are dropped, oldest first.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ class PortListener(Protocol):
     """What a port tells, from its threads."""
 
     def received(self, received: bytes) -> None:
-        """Bytes came in."""
+        """Take bytes that came in."""
 
     def drive_written(self, at_us: int) -> None:
-        """A Drive was handed to the line."""
+        """Take note that a Drive was handed to the line."""
 
     def port_gone(self, explanation: str) -> None:
-        """The port is gone; nothing more will come."""
+        """Take note that the port is gone; nothing more will come."""
 
 
 class ThreadedPort:

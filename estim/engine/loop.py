@@ -1,10 +1,12 @@
 """One turn after another: events into the core, its effects into the world.
 
 Rules:
-1. The loop never blocks and never touches the disk while energised: port and record have threads (or, stepped, none).
+1. The loop never blocks and never touches the disk while energised: port and record have threads
+   (or, stepped, none).
 2. Every Drive goes through `kernel.review`; only its approval reaches the driver.
 3. The same loop runs in real time (`process`) and stepped (`virtual`); both tell it the time.
-4. A turn more than 320 ms after the last, or boot time growing 50 ms past monotonic time, is told to the core.
+4. A turn more than 320 ms after the last, or boot time growing 50 ms past monotonic time, is told
+   to the core.
 """
 
 from __future__ import annotations
@@ -13,9 +15,6 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
-
-from firmware_protocol import limits
-from firmware_protocol.messages import Status
 
 from estim.clock import Clock
 from estim.drivers.base import DriverEvent, Output, StatusSeen, Stimulator
@@ -26,12 +25,14 @@ from estim.record.journal import Journal
 from estim.record.telemetry import Reading, Telemetry
 from estim.record.writer import EventWriter
 from estim.safety import kernel
-from estim.safety.verdict import ApprovedLoad
+from estim.safety.verdict import Approved, ApprovedLoad
 from estim.session import events as ev
 from estim.session.core import SessionCore
 from estim.session.messages import Reply, Stop
 from estim.session.snapshot import take_snapshot
 from estim.session.states import ENERGISED
+from firmware_protocol import limits
+from firmware_protocol.messages import Status
 
 STALL_US = limits.lease_ms.maximum * 1000
 SUSPEND_US = 50_000
@@ -211,8 +212,10 @@ class EngineLoop:
 
     def _review_drive(self, effect: ev.ReviewDrive, now_us: int) -> None:
         core = self.core
-        result = kernel.review(effect.request, core.program, core.facts(now_us), core.bounds, now_us)
-        if isinstance(result, kernel.Approved) and self._driver is not None:
+        result = kernel.review(
+            effect.request, core.program, core.facts(now_us), core.bounds, now_us
+        )
+        if isinstance(result, Approved) and self._driver is not None:
             self._driver.drive(result, now_us)
         self._waiting.appendleft(ev.DriveReviewed(effect.request, result))
 
@@ -269,9 +272,7 @@ class EngineLoop:
         for kind, content in self._telemetry.finish(now_us):
             self._record(kind, content, None, now_us)
         if self._writer is not None:
-            self._writer.seal(
-                self._key, mono_us=now_us, wall=self._clock.wall(), token=SEAL_TOKEN
-            )
+            self._writer.seal(self._key, mono_us=now_us, wall=self._clock.wall(), token=SEAL_TOKEN)
 
     # The line.
 

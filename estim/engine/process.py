@@ -1,6 +1,7 @@
 """The engine's main: port, clock, session and record in one small process.
 
-Started as `python -m estim.engine FD`, FD being its end of a socket pair. It ends when its interface asks, or is gone.
+Started as `python -m estim.engine FD`, FD being its end of a socket pair. It ends when its
+interface asks, or is gone.
 """
 
 from __future__ import annotations

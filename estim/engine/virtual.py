@@ -144,7 +144,9 @@ class VirtualEngine:
         if self._device is None:
             return
         self._has_delivered = True
-        self._device.receive(b"".join((*output.urgent, *output.ordered, output.drive or b"")), now_us)
+        self._device.receive(
+            b"".join((*output.urgent, *output.ordered, output.drive or b"")), now_us
+        )
         if output.drive is not None:
             self._loop.post(ev.DriveWritten(now_us))
 

@@ -1,4 +1,4 @@
-"""Every derived figure of a profile with its limit, margin, owner and certainty: what `estim profiles show` prints."""
+"""Every derived figure of a profile with its limit, margin, owner and certainty."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ _FIGURES: dict[str, Callable[[Figures, int], int]] = {
 
 
 def limit_lines(prepared: Prepared, amplitudes_ua: tuple[int, ...]) -> tuple[LimitLine, ...]:
-    """Return every limit of every channel at the given amplitudes, tightest first within a channel."""
+    """Return every limit of every channel at some amplitudes, tightest first in a channel."""
     lines: list[LimitLine] = []
     for index, (channel, bounds) in enumerate(
         zip(prepared.program.channels, prepared.bounds.channels, strict=True)

@@ -1,4 +1,4 @@
-"""Profile, device, electrodes, patient and site become a programme, its bounds and a session's settings.
+"""Turn profile, device, electrodes, patient and site into a programme with its bounds.
 
 Rules:
 1. Every layer adds bounds; none takes one away.
@@ -21,7 +21,7 @@ from estim.safety.bounds import (
     Owner,
     intersect,
 )
-from estim.safety.verdict import Reason
+from estim.safety.verdict import Reason, Refused
 from estim.session.messages import DeviceSnapshot, SessionSettings
 from estim.units import MS_PER_S
 from estim.waveform.compile import compile_profile
@@ -127,7 +127,7 @@ def prepare(
         capabilities,
     )
     verdict = kernel.review_load(program, bounds, capabilities, 0)
-    if isinstance(verdict, kernel.Refused):
+    if isinstance(verdict, Refused):
         raise LimitRefused(str(verdict))
     settings = SessionSettings(
         profile_id=profile.id,
@@ -194,9 +194,7 @@ def _channel_bounds(
     return tuple(bounds)
 
 
-def _session_bounds(
-    profile: Profile, site: SitePolicy, program: PulseProgram
-) -> tuple[Bound, ...]:
+def _session_bounds(profile: Profile, site: SitePolicy, program: PulseProgram) -> tuple[Bound, ...]:
     slew = limits.setpoint_slew_ua_per_s.name
     bounds = [
         Bound(slew, profile.rise.setpoint_slew_ua_per_s, Owner.PROFILE),
@@ -210,7 +208,7 @@ def _session_bounds(
 
 
 def _running_ms(profile: Profile, program: PulseProgram) -> int:
-    """Return the longest RUNNING: the longest session, the slowest rise to the ceiling, and the end."""
+    """Return the longest RUNNING: longest session, slowest rise to the ceiling, and the end."""
     rises_s = []
     for channel, played in zip(profile.channels, program.channels, strict=True):
         rise_s = channel.amplitude_ceiling_ua // profile.rise.setpoint_slew_ua_per_s

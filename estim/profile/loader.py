@@ -1,8 +1,9 @@
 """Read a treatment profile from TOML, or say in one sentence what is wrong with it.
 
 Rules:
-1. A profile is a regular file of at most 64 KiB, UTF-8, nested at most 8 deep. A folder, device or
-   pipe is refused without waiting for it.
+1. A profile is a regular file of at most 64 KiB, UTF-8, nested at most 8 deep, with lines of at
+   most 4096 characters (a dotted key costs the parser the square of its length). A folder, device
+   or pipe is refused without waiting for it.
 2. Text with control, bidirectional or other invisible characters is refused.
 3. Each failure is one `ProfileError`: file, line where it is known, key, what was found, what was
    expected. In keys, members of a list count from 1, as channels do everywhere.
@@ -17,7 +18,6 @@ import os
 import re
 import stat
 import tomllib
-import types
 import typing
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -34,6 +34,7 @@ from estim.profile.stimulus import KeyProblem
 from estim.text import first_unsafe, sanitize
 
 SIZE_MAX = 64 * 1024
+LINE_MAX = 4096
 DEPTH_MAX = 8
 _SHOWN_MAX = 60
 # Not every system has each of them; together they open without waiting and without side effects.
@@ -79,6 +80,9 @@ def loads(source: bytes | str, name: str) -> LoadedProfile:
         line = source.count(b"\n", 0, error.start) + 1
         raise origin.error((), "not UTF-8 text", line) from None
     origin = _Origin(name, text.replace("\r\n", "\n"))
+    for number, line_text in enumerate(origin.text.split("\n"), start=1):
+        if len(line_text) > LINE_MAX:
+            raise origin.error((), f"more than {LINE_MAX} characters in a line", number)
     raw = _parse(origin)
     _check_raw(origin, raw)
     try:
@@ -195,6 +199,10 @@ def _explain(origin: _Origin, error: ValidationError) -> ProfileError:
     if detail["type"] == "extra_forbidden":
         return origin.error(path, f"unknown key; {_nearest_key(path)}")
     if detail["type"].startswith("union_tag"):
+        unknown = [key for key in detail["input"] if key not in _keys_at(path)]
+        if "waveform" not in detail["input"] and unknown:
+            path = (*path, unknown[0])
+            return origin.error(path, f"unknown key; {_nearest_key(path)}")
         path = (*path, "waveform")
     return origin.error(path, f"{_shown(detail)}; expected {_expectation(detail)}")
 
@@ -271,8 +279,8 @@ def _models_at(path: lines.Path) -> tuple[type[BaseModel], ...]:
 
 
 def _models_in(annotation: Any) -> tuple[type[BaseModel], ...]:
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
-        return (annotation,) if issubclass(annotation, BaseModel) else ()
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return (annotation,)
     return tuple(model for part in typing.get_args(annotation) for model in _models_in(part))
 
 

@@ -55,6 +55,7 @@ Grade = Literal[
     "animal",
     "manufacturer",
     "practice",
+    "not-graded",
 ]
 
 _HALF_PERMILLE = FULL_PERMILLE // 2

@@ -121,9 +121,7 @@ def check_current_density(ask: Ask, bound: Bound) -> Reason | None:
         return None
     asked = ceil_sqrt(-(-figures.second_square * MM2_PER_CM2**2 // US_PER_S))
     density = -(-asked // ask.electrode_area_mm2) if ask.electrode_area_mm2 else asked
-    return Reason(
-        bound.limit, density, bound.value, bound.owner, ask.channel, _area_words(ask)
-    )
+    return Reason(bound.limit, density, bound.value, bound.owner, ask.channel, _area_words(ask))
 
 
 def check_power_density(ask: Ask, bound: Bound) -> Reason | None:
@@ -133,9 +131,7 @@ def check_power_density(ask: Ask, bound: Bound) -> Reason | None:
     if scaled <= bound.value * ask.electrode_area_mm2 * 10**12:
         return None
     density = -(-scaled // (max(ask.electrode_area_mm2, 1) * 10**12))
-    return Reason(
-        bound.limit, density, bound.value, bound.owner, ask.channel, _area_words(ask)
-    )
+    return Reason(bound.limit, density, bound.value, bound.owner, ask.channel, _area_words(ask))
 
 
 def check_step(ask: Ask, bound: Bound) -> Reason | None:

@@ -132,9 +132,7 @@ def review_load(
         for lack in shortfalls(program, capabilities)
     ]
     session_limits = device_limits(program, bounds, capabilities)
-    reasons += checks.run(
-        checks.LOAD_CHECKS, Ask(0, session_limits=session_limits), bounds.session
-    )
+    reasons += checks.run(checks.LOAD_CHECKS, Ask(0, session_limits=session_limits), bounds.session)
     for number, (channel, limit) in enumerate(
         zip(program.channels, bounds.channels, strict=True), start=1
     ):
@@ -156,9 +154,7 @@ _SHAPE_CHECKS = {
 }
 
 
-def device_limits(
-    program: PulseProgram, bounds: Bounds, capabilities: Capabilities
-) -> SetLimits:
+def device_limits(program: PulseProgram, bounds: Bounds, capabilities: Capabilities) -> SetLimits:
     """Return the session limits for the device: every host-side bound that it can hold, lowered into its own terms."""
     rows = []
     for index in range(capabilities.channel_count):
@@ -230,9 +226,7 @@ def _link_reasons(facts: Facts) -> list[Reason]:
     if facts.status_age_us > STATUS_FRESH_US:
         reasons.append(_interlock("status", "the device's report is too old"))
     if not facts.digests_match:
-        reasons.append(
-            _interlock("digest", "the device holds another programme or other limits")
-        )
+        reasons.append(_interlock("digest", "the device holds another programme or other limits"))
     if facts.is_fault_latched or facts.device_state is DeviceState.FAULT:
         reasons.append(_interlock("fault", "the device holds a fault"))
     if InputFlag.PATIENT_STOP_PRESSED in facts.inputs:
@@ -251,9 +245,7 @@ def _running_reasons(request: DriveRequest, facts: Facts, bounds: Bounds) -> lis
         and InputFlag.PATIENT_STOP_PRESENT not in facts.inputs
     ):
         reasons.append(_interlock("patient_stop", "the session requires a patient's stop"))
-    ask = Ask(
-        0, heartbeat_age_ms=facts.heartbeat_age_us // 1000, running_ms=facts.running_ms
-    )
+    ask = Ask(0, heartbeat_age_ms=facts.heartbeat_age_us // 1000, running_ms=facts.running_ms)
     return reasons + checks.run(checks.TIME_CHECKS, ask, bounds.session)
 
 
@@ -281,9 +273,7 @@ def _output_reasons(
     return reasons
 
 
-def _rise_reasons(
-    request: DriveRequest, index: int, rise_ua: int, bounds: Bounds
-) -> list[Reason]:
+def _rise_reasons(request: DriveRequest, index: int, rise_ua: int, bounds: Bounds) -> list[Reason]:
     number = index + 1
     if request.rise_kind is RiseKind.KEY:
         ask = Ask(

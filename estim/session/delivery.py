@@ -2,8 +2,8 @@
 
 Rules:
 1. Time counts only while the device reports RUNNING with a setpoint above zero.
-2. The plateau begins when every wanted target above zero has been reached, and ends when the ramp down begins; what came before is
-   rise, what comes after is neither.
+2. The plateau begins when every wanted target above zero has been reached, and ends when the ramp
+   down begins; what came before is rise, what comes after is neither.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Delivery:
     def pulse_counts(self) -> list[int]:
         """Return pulses per channel so far."""
         return [
-            done + now for done, now in zip(self._finished_pulses, self._current_pulses, strict=True)
+            done + now
+            for done, now in zip(self._finished_pulses, self._current_pulses, strict=True)
         ]
 
     def take(self, status: Status, targets_ua: list[int], now_us: int) -> None:

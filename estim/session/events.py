@@ -1,6 +1,7 @@
 """What happens to a session, and what a session wants done.
 
-The core is a function from events to effects; the engine turns the world into the first and the second into the world.
+The core is a function from events to effects; the engine turns the world into the first and the
+second into the world.
 """
 
 from __future__ import annotations
@@ -8,14 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from firmware_protocol.program import PulseProgram
-
 from estim.drivers.base import DriverEvent
 from estim.errors import EstimError
 from estim.safety.bounds import Bounds
 from estim.safety.kernel import DriveRequest
 from estim.safety.verdict import Approved, Refused
 from estim.session.messages import OpenRecord, Reply, Request
+from firmware_protocol.program import PulseProgram
 
 # Events.
 

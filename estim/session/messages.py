@@ -207,10 +207,26 @@ class Heartbeat:
     beat: int
 
 
-Request = Union[
-    OpenRecord, Connect, Disconnect, Prepare, Arm, Start, Pause, Resume, Raise, Lower, SetTargets,
-    Finish, Stop, Acknowledge, Rearm, Annotate, CloseVisit, Heartbeat,
-]  # fmt: skip
+Request = (
+    OpenRecord
+    | Connect
+    | Disconnect
+    | Prepare
+    | Arm
+    | Start
+    | Pause
+    | Resume
+    | Raise
+    | Lower
+    | SetTargets
+    | Finish
+    | Stop
+    | Acknowledge
+    | Rearm
+    | Annotate
+    | CloseVisit
+    | Heartbeat
+)
 
 
 # Replies: engine to interface.
@@ -335,11 +351,9 @@ class Snapshot:
     inhibition: str
 
 
-Reply = Union[Outcome, Notice, Snapshot]
+Reply = Outcome | Notice | Snapshot
 
-_KINDS: dict[str, type] = {
-    kind.__name__: kind for kind in (*get_args(Request), *get_args(Reply))
-}
+_KINDS: dict[str, type] = {kind.__name__: kind for kind in (*get_args(Request), *get_args(Reply))}
 _T = TypeVar("_T")
 
 

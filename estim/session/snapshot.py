@@ -7,12 +7,17 @@ Rules:
 
 from __future__ import annotations
 
-from firmware_protocol.messages import CapabilityFlag, ChannelFlag, InputFlag, Status
-from firmware_protocol.messages import Contact, CyclePhase
-
 from estim.safety.kernel import STATUS_FRESH_US
 from estim.session.core import SessionCore
 from estim.session.messages import ChannelSnapshot, DeviceSnapshot, Snapshot, to_fields
+from firmware_protocol.messages import (
+    CapabilityFlag,
+    ChannelFlag,
+    Contact,
+    CyclePhase,
+    InputFlag,
+    Status,
+)
 
 
 def take_snapshot(core: SessionCore, record_events: int, inhibition: str, now_us: int) -> Snapshot:

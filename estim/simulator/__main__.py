@@ -1,7 +1,8 @@
 """Run the virtual stimulator as a process of its own, in real time.
 
 Rules:
-1. Everything due before bytes arrived happens before they are acted on, at its own scheduled time, even when this process wakes late.
+1. Everything due before bytes arrived happens before they are acted on, at its own scheduled time,
+   even when this process wakes late.
 2. Its own lateness is told on standard error, so that nobody blames the host for it.
 3. It listens on a pseudo-terminal or on the loopback address, never beyond this machine.
 """

@@ -94,7 +94,8 @@ def read_script(path: str | Path, channel_count: int) -> tuple[Fault, ...]:
     """Read a script of faults, in order of time.
 
     Raises:
-        UsageError: the file cannot be read, or a line makes no sense; names file, line and what was expected.
+        UsageError: the file cannot be read, or a line makes no sense; names file, line and what was
+            expected.
     """
     try:
         raw = Path(path).read_bytes()

@@ -10,25 +10,23 @@ Rules:
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from math import isqrt
 
 from estim.simulator.interpreter import PulseShape, is_paired, pulse_shapes
-from firmware_protocol import codec, limits
+from firmware_protocol import limits
 from firmware_protocol.errors import ProgramError
 from firmware_protocol.limits import Limit
 from firmware_protocol.messages import (
     Capabilities,
     CapabilityFlag,
-    ChannelLimits,
     Message,
-    PolicyFlag,
     RefusalReason,
     SetLimits,
     TargetRow,
 )
 from firmware_protocol.program import ChannelProgram, PulseProgram, from_messages
+from firmware_protocol.session_limits import compiled_limits, limits_digest
 
 US_PER_S = 1_000_000
 NO_CHANNEL = 255
@@ -46,31 +44,12 @@ class Refusal:
     allowed: int = 0
 
 
-def compiled_limits(capabilities: Capabilities) -> SetLimits:
-    """Return the limits in force before a session lowers any."""
-    amplitude_ua = min(limits.amplitude_ua.maximum, capabilities.amplitude_max_ua)
-    row = ChannelLimits(
-        amplitude_ua=amplitude_ua,
-        phase_charge_pc=limits.phase_charge_pc.maximum,
-        rms_ua=limits.rms_ua.maximum,
-        average_ua=limits.average_ua.maximum,
-    )
-    return SetLimits(
-        setpoint_slew_ua_per_s=limits.setpoint_slew_ua_per_s.maximum,
-        rise_per_cycle_ua=limits.rise_per_cycle_ua.maximum,
-        step_ua=limits.step_ua.maximum,
-        running_ms=limits.running_ms.maximum,
-        policy=PolicyFlag.NONE,
-        channels=(row,) * capabilities.channel_count,
-    )
-
-
 class Gate:
     """Hold the limits and the programme in force, and judge what is asked against them."""
 
     def __init__(self, capabilities: Capabilities) -> None:
         self._capabilities = capabilities
-        self._compiled = compiled_limits(capabilities)
+        self._compiled = compiled_limits(capabilities.channel_count, capabilities.amplitude_max_ua)
         self.program: PulseProgram | None = None
         self.program_digest = 0
         self.shapes: tuple[tuple[PulseShape, ...], ...] = ()
@@ -174,7 +153,7 @@ class Gate:
 
     def _put_in_force(self, session: SetLimits) -> None:
         self.session = session
-        self.limits_digest = zlib.crc32(codec.encode_payload(session))
+        self.limits_digest = limits_digest(session)
         self._reviewed.clear()
 
     def _review_capability(

@@ -103,7 +103,7 @@ def pulse_shapes(channel: ChannelProgram, step_ua: int) -> tuple[PulseShape, ...
 class ChannelPlayer:
     """Step through the onsets of one channel since RUNNING began.
 
-    `next_us` is when the next step is due; `begin` takes it. Of the onset taken these stay readable:
+    `next_us` is when the next step is due; `begin` takes it. Of the onset taken these stay:
     `shape`, `interval_us` (since the pulse before in the same on-phase, 0 for its first),
     `is_plateau`, `on_phase_count`.
     """

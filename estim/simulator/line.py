@@ -3,7 +3,8 @@
 Rules:
 1. Without faults every byte passes at once and unchanged.
 2. Faults of the line act on whole frames; a delayed frame never overtakes another of its direction.
-3. Everything happens at its own scheduled time, however late `advance` is called; a seed decides every choice.
+3. Everything happens at its own scheduled time, however late `advance` is called; a seed decides
+   every choice.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ PARTIAL_MAX = 1024
 
 
 class FaultyLine:
-    """Stand in for a device, with a line that may fail; the same four methods as `VirtualDevice`."""
+    """Stand in for a device, with a line that may fail; same four methods as `VirtualDevice`."""
 
     def __init__(
         self,

@@ -64,7 +64,7 @@ class SimulatorOptions:
         return _whole("channels", self.channels, 1, CHANNELS_MAX)
 
     def settings(self, boot_us: int = 0) -> DeviceSettings:
-        """Return the settings of the device asked for; raise UsageError where they make no sense."""
+        """Return the settings of the device; raise UsageError where they make no sense."""
         serial_number = self.serial
         if not (
             1 <= len(serial_number) <= SERIAL_NUMBER_MAX

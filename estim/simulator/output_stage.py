@@ -2,7 +2,8 @@
 
 Rules:
 1. A pulse is delivered whole and balanced: where the voltage needed at the end of any phase exceeds
-   the compliance voltage, all phases are scaled alike, to the largest amplitude on the grid that fits.
+   the compliance voltage, all phases are scaled alike, to the largest amplitude on the grid that
+   fits.
 2. An open circuit takes no current.
 3. A stage set to deliver too much (a fault to be found by the gate) stays balanced too.
 """
@@ -150,7 +151,7 @@ class OutputStage:
     def _voltages(
         self, shape: PulseShape, currents: list[int], capacitor_mv: float
     ) -> tuple[list[float], float]:
-        """Return the voltage at every phase's end, and across the capacitance at the last, in mV."""
+        """Return the voltage at each phase's end, and across the capacitance at the last, in mV."""
         voltages = []
         for current_ua, (duration_us, _) in zip(currents, shape.phases, strict=True):
             voltage_mv, capacitor_mv = self._load.after_phase(current_ua, duration_us, capacitor_mv)

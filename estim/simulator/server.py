@@ -1,7 +1,8 @@
 """Where hosts connect: a pseudo-terminal, or a TCP port of this machine alone.
 
 Rules:
-1. Nothing here blocks: what cannot be written now is kept, and no more is taken from the device until it has gone.
+1. Nothing here blocks: what cannot be written now is kept, and no more is taken from the device
+   until it has gone.
 2. One client at a time.
 """
 

@@ -1,7 +1,7 @@
 """Write what reached the load, independently of any record.
 
 CSV: `t_us,channel,current_ua,duration_us`, header first, one row per active phase. Channels count
-from 1, currents are signed, and zero currents have no row. Pulses come in the order of their onsets.
+from 1, currents are signed, zero currents have no row, pulses come in the order of their onsets.
 """
 
 from __future__ import annotations

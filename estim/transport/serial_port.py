@@ -63,7 +63,9 @@ class SerialPort:
             first: bytes = self._serial.read(1)
             waiting = self._serial.in_waiting if first else 0
             return first + self._serial.read(waiting) if waiting else first
-        except Exception as error:  # pyserial leaks TypeError and termios.error when a port closes under it
+        except (
+            Exception
+        ) as error:  # pyserial leaks TypeError and termios.error when a port closes under it
             raise PortLost(f"{self.address}: the port is gone ({error})") from None
 
     def write(self, sending: bytes) -> None:
@@ -118,8 +120,12 @@ def open_serial(address: str) -> SerialPort:
     """
     plain, options = parse_address(address)
     baud_text = options.pop("baud", str(DEFAULT_BAUD))
-    if "://" in plain and options:  # pyserial has options of its own for these, such as ign_set_control
-        plain += "?" + "&".join(f"{name}={value}" if value else name for name, value in options.items())
+    if (
+        "://" in plain and options
+    ):  # pyserial has options of its own for these, such as ign_set_control
+        plain += "?" + "&".join(
+            f"{name}={value}" if value else name for name, value in options.items()
+        )
         options = {}
     if options:
         raise UsageError(f"{address}: unknown option {sorted(options)[0]!r}, expected baud")

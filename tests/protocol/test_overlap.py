@@ -129,7 +129,11 @@ def pairs(draw: st.DrawFn) -> tuple[ChannelProgram, ChannelProgram]:
     if kind == "pulse":
         second = dataclasses.replace(second, phases=SYMMETRIC)
     elif kind == "period":
-        second = dataclasses.replace(second, pulse_period_us=second.pulse_period_us + 1)
+        second = dataclasses.replace(
+            second,
+            pulse_period_us=second.pulse_period_us + 1,
+            burst_period_us=second.burst_period_us + second.pulses_per_burst,
+        )
     elif kind == "cycle":
         on = st.integers(1, 3)
         own, other, rest = draw(on), draw(on), draw(st.integers(0, 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import os
 from pathlib import Path
@@ -196,6 +197,28 @@ def test_a_chain_made_anew_without_the_key_is_found_by_the_key_holder_alone(
     write_lines(path, lines)
     assert found(verify(path, KEY)) == [(8, What.BAD_SEAL)]
     assert verify(path, None).state is SealState.UNCHECKED
+
+
+def test_a_seal_of_other_lines_is_found_although_it_is_made_with_the_key(tmp_path: Path) -> None:
+    path = sealed_record(tmp_path)
+    lines = raw_lines(path)
+    fields = json.loads(lines[7])
+    fields["content"] = {
+        "events": 7,
+        "head": "ab" * 32,
+        "key_id": hashlib.sha256(KEY).hexdigest()[:16],
+        "recovered": False,
+    }
+
+    def spelled() -> bytes:
+        return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+
+    fields["content"]["hmac"] = hmac.new(KEY, spelled(), "sha256").hexdigest()
+    fields["content"]["check"] = hashlib.sha256(spelled()).hexdigest()
+    lines[7] = spelled()
+    [finding] = verify(write_lines(path, lines), KEY).findings
+    assert (finding.line, finding.what) == (8, What.BAD_SEAL)
+    assert "other lines" in finding.detail
 
 
 def test_a_noted_head_shows_a_record_made_anew(tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 
 from estim.record.files import FileOps
+from estim.record.reader import read
+from estim.record.recover import recover
+from estim.record.verify import verify
 from estim.record.writer import EventWriter, RecordWriter, SynchronousWriter
 from tests.record.samples import KEY, FailingSync, FullDisk, raw_lines, start, wall
 
@@ -212,3 +215,49 @@ def test_no_acknowledged_event_is_lost_to_kill_9(tmp_path: Path) -> None:
         assert kept[: len(acknowledged)] == acknowledged, f"seed {seed}, trial {trial}"
         acknowledged_total += len(acknowledged)
     assert acknowledged_total > 6, "the children were killed before they had done anything"
+
+
+def test_what_comes_after_the_seal_is_told_and_not_written_before_it(tmp_path: Path) -> None:
+    """Both wait in the queue together; the seal keeps its place."""
+    disk = SlowDisk()
+    failures: list[str] = []
+    journal = start(tmp_path, ops=disk)
+    disk.gate.clear()
+    disk.entered.clear()
+    writer = RecordWriter(journal, lambda token: None, failures.append)
+    submit(writer, 0)
+    assert disk.entered.wait(5)
+    writer.seal(KEY, mono_us=1, wall=wall(1))
+    submit(writer, 2)
+    disk.gate.set()
+    assert not writer.close(5.0)
+    kinds = [json.loads(line)["kind"] for line in raw_lines(journal.path)]
+    assert kinds == ["header", "noted", "seal"]
+    assert len(failures) == 1
+    assert "sealed" in failures[0]
+
+
+def test_a_disk_that_fails_at_any_point_loses_nothing_acknowledged(tmp_path: Path) -> None:
+    """Every sync in turn, and the disk full every 41 bytes; recovered, the record verifies."""
+    whole = start(tmp_path / "whole")
+    header_size = whole.path.stat().st_size
+    whole.close()
+    disks: list[FileOps] = [FailingSync(fail_at) for fail_at in range(2, 9)]
+    disks += [FullDisk(room) for room in range(header_size, header_size + 1700, 41)]
+    failure_count = 0
+    for trial, disk in enumerate(disks):
+        durable: list[int] = []
+        failures: list[str] = []
+        journal = start(tmp_path / str(trial), ops=disk)
+        writer = SynchronousWriter(journal, durable.append, failures.append)
+        for number in range(6):
+            submit(writer, number, token=number)
+        writer.seal(KEY, mono_us=9, wall=wall(9), token=6)
+        assert writer.close(1.0) == (failures == [])
+        failure_count += len(failures)
+        assert durable == list(range(len(durable))), "acknowledged after a failure"
+        recover(journal.path, KEY, mono_us=10, wall=wall(10))
+        assert verify(journal.path, KEY).is_ok
+        kept = [event.content.get("n") for event in read(journal.path).events[1:]]
+        assert kept[: len(durable)][:6] == durable[:6]
+    assert failure_count > 40

@@ -1,4 +1,4 @@
-"""A host for tests, as small as can be: it speaks the protocol and steps a virtual device in time."""
+"""A host for tests, as small as can be: it speaks the protocol and steps a device in time."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def session_limits(channel_count: int = 2, **changed: int | PolicyFlag) -> SetLi
         "policy": PolicyFlag.NONE,
     }
     for name, value in changed.items():
-        (row if name in row else head)[name] = value  # type: ignore[index]
+        (row if name in row else head)[name] = value
     return SetLimits(**head, channels=(ChannelLimits(**row),) * channel_count)  # type: ignore[arg-type]
 
 
@@ -174,7 +174,7 @@ class Host:
 
     @property
     def tick_ms(self) -> int:
-        return (self.now_us - self.device._boot_us) // MS % 2**32
+        return (self.now_us - self.device._states.boot_us) // MS % 2**32
 
     def drive(
         self, wanted: WantedState, *targets_ua: int, echoed_tick_ms: int | None = None

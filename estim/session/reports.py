@@ -1,0 +1,314 @@
+"""What the device reports, through its driver, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from estim.drivers import base as driver
+from estim.errors import DeviceFault
+from estim.safety import kernel
+from estim.safety.kernel import RiseKind
+from estim.session import messages as msg
+from estim.session.delivery import Delivery
+from estim.session.messages import Blame, Severity
+from estim.session.state import (
+    DAMAGED_PERIOD_US,
+    DRIVE_AFTER_STATUS_US,
+    DRIVE_WITHOUT_STATUS_US,
+    GOAL_US,
+    SLOW_LINK_SHOWN_US,
+    SLOW_LINK_US,
+    SessionState,
+)
+from estim.session.states import ENERGISED, HostState, Trigger
+from firmware_protocol.messages import FAULT_REMEDIES, ChannelFlag, DeviceState, FaultCode, Status
+
+_FAULT_BLAME = {
+    FaultCode.LEASE_EXPIRED: Blame.HOST,
+    FaultCode.OVERCURRENT: Blame.DEVICE,
+    FaultCode.RUNNING_TIME: Blame.OPERATOR,
+    FaultCode.PATIENT_STOP: Blame.OPERATOR,
+    FaultCode.LINE_NOISE: Blame.RIG,
+    FaultCode.SUPPLY: Blame.DEVICE,
+    FaultCode.SELF_TEST: Blame.DEVICE,
+    FaultCode.OUTPUT_STAGE: Blame.DEVICE,
+}
+
+
+def _on_identified(session: SessionState, told: driver.Identified, now_us: int) -> None:
+    serial_number = told.identity.serial_number
+    if session.identity is not None and serial_number != session.identity.serial_number:
+        error = DeviceFault(
+            f"another device answers: {serial_number}, but this session is bound to "
+            f"{session.identity.serial_number}: connect that one, or open a new session"
+        )
+        session.fail_connect(error)
+        return
+    session.identity = told.identity
+    session.capabilities = told.capabilities
+    session.has_link = True
+    session.follow(Trigger.IDENTIFIED)
+    session.append(
+        "identified",
+        {
+            "url": session.url,
+            "model": told.identity.model,
+            "serial_number": serial_number,
+            "firmware_version": told.identity.firmware_version,
+            "schema_hash": told.identity.schema_hash,
+            "residual_ms": told.capabilities.residual_ms,
+        },
+    )
+    session.done(session.connect_id)
+    session.connect_id = 0
+
+
+def _on_connect_failed(session: SessionState, told: driver.ConnectFailed, now_us: int) -> None:
+    session.fail_connect(told.error)
+
+
+def _on_loaded(session: SessionState, told: driver.Loaded, now_us: int) -> None:
+    if session.preparing is not None:
+        session.program_digest = told.program_digest
+        session.limits_digest = told.limits_digest
+        session.loaded_until_us = now_us + GOAL_US
+
+
+def _see_loaded(session: SessionState, status: Status, now_us: int) -> None:
+    """Take the programme once the device itself reports it."""
+    if session.preparing is None or session.loaded_until_us is None:
+        return
+    if not session.has_digests(status):
+        if now_us >= session.loaded_until_us:
+            session.fail_load(DeviceFault("the device does not report the programme it accepted"))
+        return
+    request_id, session.program, session.bounds, session.settings = session.preparing
+    session.preparing = None
+    session.loaded_until_us = None
+    count = len(session.program.channels)
+    session.targets_ua = [0] * count
+    session.marker_ua = [0] * count
+    session.former_delivered_us += session.delivery.delivered_us
+    session.delivery = Delivery(count)
+    session.ceilings = []
+    for index in range(count):
+        highest_ua, reasons = kernel.ceiling(session.program, session.bounds, index)
+        session.ceilings.append((highest_ua, str(reasons[0]) if reasons else ""))
+    session.follow(Trigger.PREPARED)
+    session.append(
+        "prepared",
+        {
+            "profile": session.settings.profile_id,
+            "program_digest": session.program_digest,
+            "limits_digest": session.limits_digest,
+            "program": session.program.canonical_bytes().hex(),
+            "bounds": msg.to_fields(session.bounds),
+            "ceilings_ua": [ceiling_ua for ceiling_ua, _ in session.ceilings],
+            "duration_s": session.settings.duration_s,
+        },
+    )
+    session.done(request_id)
+
+
+def _on_load_failed(session: SessionState, told: driver.LoadFailed, now_us: int) -> None:
+    session.fail_load(told.error)
+
+
+def _on_drive_refused(session: SessionState, told: driver.DriveRefused, now_us: int) -> None:
+    text = f"the device refused: {told.explanation}"
+    session.notice(now_us, Severity.WARNING, text, blame=Blame.UNKNOWN)
+    if session.state in ENERGISED or session.goal:
+        # The device does not follow any more, and would let its lease run out: stop in good order.
+        session.begin_stop(text, now_us)
+
+
+def _on_told(session: SessionState, told: driver.DeviceTold, now_us: int) -> None:
+    event = told.event
+    session.append(
+        "device_event",
+        {
+            "index": event.index,
+            "tick_ms": event.tick_ms,
+            "code": event.code.name.lower(),
+            "channel": event.channel,
+            "detail": event.detail,
+        },
+    )
+
+
+def _on_round_trip(session: SessionState, told: driver.RoundTrip, now_us: int) -> None:
+    if told.duration_us > SLOW_LINK_US:
+        session.slow_link_until_us = now_us + SLOW_LINK_SHOWN_US
+
+
+def _on_line_damaged(session: SessionState, told: driver.LineDamaged, now_us: int) -> None:
+    session.damaged_count += 1
+    if now_us >= session.damaged_due_us:
+        # At most one line a second: a noisy line must not fill the record.
+        session.damaged_due_us = now_us + DAMAGED_PERIOD_US
+        content = {"explanation": told.explanation, "count": session.damaged_count}
+        session.append("line_damaged", content)
+
+
+def _on_status(session: SessionState, told: driver.StatusSeen, now_us: int) -> None:
+    if not session.has_link:
+        return
+    status, before = told.status, session.status
+    if session.capabilities and len(status.channels) != session.capabilities.channel_count:
+        session.latch_fault(
+            now_us, "bad_report", "the device reports channels that it does not have",
+            "take the device out of use", Blame.DEVICE,
+        )  # fmt: skip
+        return
+    session.status = status
+    session.status_us = now_us
+    session.has_status_since_drive = True
+    session.delivery.take(status, session.targets_ua, now_us)
+    _see_lead_off(session, status, before, now_us)
+    _see_fault(session, status, now_us)
+    _see_loaded(session, status, now_us)
+    _see_goal(session, status, now_us)
+    if session.state is HostState.STOPPING:
+        _see_zero(session, status)
+    elif session.state in ENERGISED:
+        _see_disobedience(session, status, now_us)
+    _see_end(session, now_us)
+    tick_drive(session, now_us)
+
+
+def _see_lead_off(
+    session: SessionState, status: Status, before: Status | None, now_us: int
+) -> None:
+    for index, row in enumerate(status.channels):
+        if ChannelFlag.LEAD_OFF_LATCHED not in row.flags:
+            continue
+        if before is not None and ChannelFlag.LEAD_OFF_LATCHED in before.channels[index].flags:
+            continue
+        was_ua = session.targets_ua[index] if index < len(session.targets_ua) else 0
+        session.drop_wishes("an electrode came off")
+        if was_ua:
+            session.marker_ua[index] = was_ua
+            session.targets_ua[index] = 0
+        session.append(
+            "lead_off", {"channel": index + 1, "load_ohm": row.load_ohm, "at_ua": was_ua}
+        )
+        session.notice(
+            now_us,
+            Severity.ALARM,
+            f"channel {index + 1}: electrode off, output of the channel is zero",
+            "press the electrode on, then re-arm the channel and raise from zero",
+            Blame.OPERATOR,
+        )
+
+
+def _see_fault(session: SessionState, status: Status, now_us: int) -> None:
+    if status.fault is FaultCode.NONE:
+        if session.acknowledge is not None:
+            session.acknowledge.proceed(now_us)
+        return
+    if session.state in (HostState.FAULT, HostState.CLOSED):
+        return
+    words = status.fault.name.replace("_", " ").lower()
+    session.latch_fault(
+        now_us,
+        f"device_{status.fault.name.lower()}",
+        f"the device stopped: {words}",
+        FAULT_REMEDIES[status.fault],
+        _FAULT_BLAME[status.fault],
+    )
+
+
+def _see_goal(session: SessionState, status: Status, now_us: int) -> None:
+    if session.goal is None:
+        return
+    trigger, pending = session.goal
+    reached = {
+        Trigger.ARMED: DeviceState.ARMED,
+        Trigger.STARTED: DeviceState.RUNNING,
+    }[trigger]
+    if status.state is not reached:
+        return
+    session.goal = None
+    session.follow(trigger)
+    if trigger is Trigger.STARTED and any(session.return_ua):
+        wished, session.return_ua = session.return_ua, []
+        session.ask_for(pending.request_id, wished, RiseKind.RETURN, "resume", now_us)
+        return
+    session.done(pending.request_id)
+
+
+def _see_zero(session: SessionState, status: Status) -> None:
+    if status.state is not DeviceState.SAFE or any(row.setpoint_ua for row in status.channels):
+        return
+    session.follow(Trigger.ZERO_CONFIRMED)
+    session.append_delivered()
+    session.append("zero_confirmed", {"tick_ms": status.tick_ms, "reason": session.end_reason})
+    for request_id in session.stopping:
+        session.done(request_id)
+    session.stopping.clear()
+    if session.orphaned_us is not None:
+        session.end_visit(session.end_reason)
+
+
+def _see_disobedience(session: SessionState, status: Status, now_us: int) -> None:
+    if not session.has_digests(status):
+        session.latch_fault(
+            now_us, "programme_lost", "the device no longer holds the programme",
+            "prepare again; if it comes back, take the device out of use", Blame.DEVICE,
+        )  # fmt: skip
+    elif session.state is HostState.RUNNING and status.state is not DeviceState.RUNNING:
+        session.latch_fault(
+            now_us, "left_running", f"the device went to {status.state.name} by itself",
+            "look at the device, acknowledge, prepare again", Blame.DEVICE,
+        )  # fmt: skip
+
+
+def _see_end(session: SessionState, now_us: int) -> None:
+    duration_us = session.settings.duration_s * 1_000_000
+    if (
+        session.state is HostState.RUNNING
+        and session.finish_from is None
+        and duration_us
+        and session.delivery.plateau_us >= duration_us
+    ):
+        session.begin_finish("duration reached", now_us)
+
+
+def tick_drive(session: SessionState, now_us: int) -> None:
+    """Send a Drive where one is due: 45 ms after the last with a Status since, 60 ms without."""
+    if not session.has_link or session.status is None:
+        return
+    waited_us = now_us - session.drive_us
+    if waited_us >= DRIVE_WITHOUT_STATUS_US or (
+        session.has_status_since_drive and waited_us >= DRIVE_AFTER_STATUS_US
+    ):
+        _lower_for_finish(session, now_us)
+        if session.state is not HostState.CLOSED:
+            session.review_drive(now_us)
+
+
+def _lower_for_finish(session: SessionState, now_us: int) -> None:
+    if session.finish_from is None or session.state is not HostState.RUNNING:
+        return
+    began_us, from_ua = session.finish_from
+    left_us = session.settings.ramp_down_ms * 1000 - (now_us - began_us)
+    if left_us <= 0:
+        session.begin_stop(session.end_reason, now_us)
+        return
+    session.targets_ua = [
+        min(target_ua, start_ua * left_us // (session.settings.ramp_down_ms * 1000))
+        for target_ua, start_ua in zip(session.targets_ua, from_ua, strict=True)
+    ]
+
+
+REPORTS: dict[type, Callable[..., None]] = {
+    driver.Identified: _on_identified,
+    driver.ConnectFailed: _on_connect_failed,
+    driver.Loaded: _on_loaded,
+    driver.LoadFailed: _on_load_failed,
+    driver.StatusSeen: _on_status,
+    driver.DriveRefused: _on_drive_refused,
+    driver.DeviceTold: _on_told,
+    driver.RoundTrip: _on_round_trip,
+    driver.LineDamaged: _on_line_damaged,
+}

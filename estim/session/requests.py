@@ -1,0 +1,275 @@
+"""What a person asks of a session.
+
+Each function takes the session, the request and the time; it answers at once, or once record and
+device have followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from estim.errors import LimitRefused, RecordError, UsageError
+from estim.safety.bounds import intersect
+from estim.safety.kernel import RiseKind
+from estim.session import events as ev
+from estim.session import messages as msg
+from estim.session.state import DURABLE_US, GOAL_US, Pending, SessionState
+from estim.session.states import HostState, Trigger, follow
+from firmware_protocol.errors import ProgramError
+from firmware_protocol.messages import CyclePhase, DeviceState, FaultCode
+from firmware_protocol.program import from_canonical_bytes
+
+
+def _open_record(session: SessionState, request: msg.OpenRecord, now_us: int) -> None:
+    if session.record_path or session.open_id:
+        session.refuse(request.request_id, UsageError("the record is open already"))
+        return
+    session.open_id = request.request_id
+    session.do(ev.OpenRecordFile(request))
+
+
+def _connect(session: SessionState, request: msg.Connect, now_us: int) -> None:
+    if session.state is not HostState.DISCONNECTED or session.connect_id:
+        session.refuse(request.request_id, UsageError("a device is connected already"))
+        return
+    session.connect_id = request.request_id
+    session.url = request.url
+    session.do(ev.OpenPort(request.url))
+
+
+def _disconnect(session: SessionState, request: msg.Disconnect, now_us: int) -> None:
+    if session.state not in (HostState.IDENTIFIED, HostState.READY):
+        session.refuse(request.request_id, LimitRefused(f"not while {session.state.value}"))
+        return
+    session.lose_link()
+    session.follow(Trigger.LINK_CLOSED)
+    session.done(request.request_id)
+
+
+def _prepare(session: SessionState, request: msg.Prepare, now_us: int) -> None:
+    if (
+        session.state not in (HostState.IDENTIFIED, HostState.READY)
+        or session.preparing
+        or session.goal
+    ):
+        session.refuse(request.request_id, LimitRefused(f"not while {session.state.value}"))
+        return
+    missing = session.record_missing()
+    if missing or session.capabilities is None:
+        session.refuse(request.request_id, RecordError(missing or "no device"))
+        return
+    try:
+        program = from_canonical_bytes(bytes.fromhex(request.program_hex))
+    except (ValueError, ProgramError) as error:
+        session.refuse(request.request_id, UsageError(f"programme: {error}"))
+        return
+    bounds = intersect(request.bounds, session.capabilities)
+    session.clear_program()
+    session.preparing = (request.request_id, program, bounds, request.settings)
+    session.do(ev.ReviewLoad(program, bounds))
+
+
+def _arm(session: SessionState, request: msg.Arm, now_us: int) -> None:
+    problem = session.record_missing()
+    if session.state is not HostState.READY or session.goal or session.durable:
+        problem = f"not while {session.state.value}"
+    elif session.program is None:
+        problem = "no programme is loaded: prepare one first"
+    if problem:
+        session.refuse(request.request_id, LimitRefused(problem))
+        return
+    session.beat_us = now_us
+    goal = _goal_for(session, Trigger.ARMED, request.request_id, "the device did not arm")
+    session.when_durable("arm_asked", {"profile": session.settings.profile_id}, goal(now_us))
+
+
+def _start(session: SessionState, request: msg.Start | msg.Resume, now_us: int) -> None:
+    if session.state is not HostState.ARMED or session.goal or session.durable:
+        session.refuse(request.request_id, LimitRefused(f"not while {session.state.value}"))
+        return
+    is_return = isinstance(request, msg.Resume)
+    if is_return and not any(session.marker_ua):
+        session.refuse(request.request_id, LimitRefused("nothing was paused"))
+        return
+    session.return_ua = list(session.marker_ua) if is_return else []
+    goal = _goal_for(session, Trigger.STARTED, request.request_id, "the device did not start")
+    kind = "resume_asked" if is_return else "start_asked"
+    session.when_durable(kind, {"targets_ua": session.return_ua}, goal(now_us))
+
+
+def _goal_for(
+    session: SessionState, trigger: Trigger, request_id: int, failure: str
+) -> Callable[[int], Pending]:
+    """Return a maker of what waits for the record, then for the device."""
+
+    def proceed(now_us: int) -> None:
+        session.goal = (trigger, Pending(request_id, now_us + GOAL_US, lambda _: None, failure))
+        session.review_drive(now_us)
+
+    return lambda now_us: Pending(
+        request_id, now_us + DURABLE_US, proceed, "the record is too slow: nothing was started"
+    )
+
+
+def _pause(session: SessionState, request: msg.Pause, now_us: int) -> None:
+    if session.state is not HostState.RUNNING:
+        session.refuse(request.request_id, LimitRefused(f"not while {session.state.value}"))
+        return
+    session.go_to_zero()
+    session.follow(Trigger.PAUSED)
+    session.append("paused", {"marker_ua": session.marker_ua})
+    session.review_drive(now_us)
+    session.done(request.request_id)
+
+
+def _raise(session: SessionState, request: msg.Raise, now_us: int) -> None:
+    wished = list(session.targets_ua)
+    for index in request.channels:
+        if not 0 <= index < len(wished):
+            session.refuse(request.request_id, UsageError(f"there is no channel {index + 1}"))
+            return
+        if _is_between_contractions(session, index):
+            text = f"channel {index + 1}: wait for the contraction"
+            session.refuse(request.request_id, LimitRefused(text))
+            return
+        wished[index] += session.settings.step_ua
+    session.ask_for(request.request_id, wished, RiseKind.KEY, request.reason or "key", now_us)
+
+
+def _is_between_contractions(session: SessionState, index: int) -> bool:
+    program = session.program
+    if program is None or program.channels[index].cycle is None or session.status is None:
+        return False
+    return session.status.channels[index].cycle_phase is not CyclePhase.PLATEAU
+
+
+def _set_targets(session: SessionState, request: msg.SetTargets, now_us: int) -> None:
+    if len(request.targets_ua) != len(session.targets_ua):
+        count = len(session.targets_ua)
+        session.refuse(request.request_id, UsageError(f"{count} targets expected"))
+        return
+    session.ask_for(request.request_id, list(request.targets_ua), RiseKind.TARGET, "target", now_us)
+
+
+def _lower(session: SessionState, request: msg.Lower, now_us: int) -> None:
+    if session.state is not HostState.RUNNING or request.amount_ua < 0:
+        session.refuse(request.request_id, LimitRefused(f"not while {session.state.value}"))
+        return
+    if any(not 0 <= index < len(session.targets_ua) for index in request.channels):
+        session.refuse(request.request_id, UsageError("there is no such channel"))
+        return
+    session.drop_wishes("lowered meanwhile")
+    before = list(session.targets_ua)
+    for index in request.channels:
+        session.targets_ua[index] = max(0, session.targets_ua[index] - request.amount_ua)
+    session.append("lowered", {"from_ua": before, "to_ua": session.targets_ua[:]})
+    session.review_drive(now_us)
+    session.done(request.request_id)
+
+
+def _finish(session: SessionState, request: msg.Finish, now_us: int) -> None:
+    if session.state is HostState.RUNNING:
+        session.begin_finish("finished", now_us)
+        session.stopping.append(request.request_id)
+    elif session.state is HostState.ARMED:
+        session.begin_stop("finished", now_us)
+        session.stopping.append(request.request_id)
+    else:
+        session.refuse(request.request_id, LimitRefused(f"not while {session.state.value}"))
+
+
+def _stop(session: SessionState, request: msg.Stop, now_us: int) -> None:
+    session.begin_stop(request.reason, now_us)
+    if session.state is HostState.STOPPING:
+        session.stopping.append(request.request_id)
+    else:
+        session.done(request.request_id)
+
+
+def _acknowledge_fault(session: SessionState, request: msg.Acknowledge, now_us: int) -> None:
+    if session.state is not HostState.FAULT:
+        session.refuse(request.request_id, LimitRefused("there is no fault"))
+        return
+    session.append("acknowledged", {"fault": session.fault.code if session.fault else ""})
+    if not session.has_link or session.status is None:
+        session.fault = None
+        session.follow(Trigger.ACKNOWLEDGED_UNLINKED)
+        session.done(request.request_id)
+    elif session.status.fault is FaultCode.NONE and session.status.state is not DeviceState.FAULT:
+        _leave_fault(session, request.request_id)
+    else:
+        session.acknowledge = Pending(
+            request.request_id,
+            now_us + GOAL_US,
+            lambda _: _leave_fault(session, request.request_id),
+            "the device keeps its fault: is the cause gone?",
+        )
+        session.do(ev.AcknowledgeDevice(session.status.latch_count, 0))
+
+
+def _leave_fault(session: SessionState, request_id: int) -> None:
+    session.fault = None
+    session.acknowledge = None
+    session.follow(Trigger.ACKNOWLEDGED)
+    session.done(request_id)
+
+
+def _rearm(session: SessionState, request: msg.Rearm, now_us: int) -> None:
+    mask = sum(1 << index for index in set(request.channels) if 0 <= index < 8)
+    if (
+        session.status is None
+        or mask == 0
+        or any(
+            index < len(session.targets_ua) and session.targets_ua[index]
+            for index in request.channels
+        )
+    ):
+        session.refuse(request.request_id, LimitRefused("no electrode to re-arm at zero"))
+        return
+    session.append("rearmed", {"channels": list(request.channels)})
+    session.do(ev.AcknowledgeDevice(session.status.latch_count, mask))
+    session.done(request.request_id)
+
+
+def _annotate(session: SessionState, request: msg.Annotate, now_us: int) -> None:
+    missing = session.record_missing()
+    if missing:
+        session.refuse(request.request_id, RecordError(missing))
+        return
+    pending = Pending(
+        request.request_id,
+        now_us + 20 * DURABLE_US,
+        lambda _: session.done(request.request_id),
+        "the record is too slow: nobody knows whether the note was kept",
+    )
+    session.when_durable("annotation", {"kind": request.kind, "content": request.content}, pending)
+
+
+def _close_visit(session: SessionState, request: msg.CloseVisit, now_us: int) -> None:
+    if follow(session.state, Trigger.CLOSED) is None or session.goal:
+        error = LimitRefused(f"stop first: the session is {session.state.value}")
+        session.refuse(request.request_id, error)
+        return
+    session.close_id = request.request_id
+    session.end_visit(request.reason)
+
+
+REQUESTS: dict[type, Callable[..., None]] = {
+    msg.OpenRecord: _open_record,
+    msg.Connect: _connect,
+    msg.Disconnect: _disconnect,
+    msg.Prepare: _prepare,
+    msg.Arm: _arm,
+    msg.Start: _start,
+    msg.Pause: _pause,
+    msg.Resume: _start,
+    msg.Raise: _raise,
+    msg.Lower: _lower,
+    msg.SetTargets: _set_targets,
+    msg.Finish: _finish,
+    msg.Stop: _stop,
+    msg.Acknowledge: _acknowledge_fault,
+    msg.Rearm: _rearm,
+    msg.Annotate: _annotate,
+    msg.CloseVisit: _close_visit,
+}
