@@ -24,7 +24,6 @@ from textual.driver import Driver
 from textual.theme import Theme
 
 from estim.errors import EstimError
-from estim.session.messages import Reply, Snapshot
 from estim.tui import messages, words
 from estim.tui.screens.base import EstimScreen, HelpScreen
 from estim.tui.screens.library import LibraryScreen
@@ -32,6 +31,7 @@ from estim.tui.widgets.strip import StatusStrip, StripState
 
 if TYPE_CHECKING:
     from estim.profile.loader import LoadedProfile
+    from estim.session.messages import Reply
     from estim.tui.controller import SessionController, SessionPlan
     from estim.tui.screens.session import SessionScreen
 
@@ -114,7 +114,10 @@ class EstimApp(App[None]):
 
     def on_mount(self) -> None:
         self.set_interval(TICK_S, self._tick)
-        self.push_screen(LibraryScreen())
+
+    def get_default_screen(self) -> LibraryScreen:
+        """Return the home screen."""
+        return LibraryScreen()
 
     # The strip and the beat.
 
@@ -244,13 +247,8 @@ class EstimApp(App[None]):
 
     def _engine_said(self, reply: Reply) -> None:
         session = self.session_screen
-        if session is None:
-            return
-        if isinstance(reply, Snapshot):
-            if session.is_news(reply):
-                session.post_message(messages.StateChanged())
-        else:
-            session.post_message(messages.EngineTold(reply))
+        if session is not None:
+            session.take(reply)
 
     def _engine_ended(self, reason: str) -> None:
         session = self.session_screen
@@ -258,14 +256,14 @@ class EstimApp(App[None]):
             session.post_message(messages.EngineGone(reason))
 
 
-def run(options: Options) -> int:
+def run(options: Options | None = None) -> int:
     """Run the interface in this terminal; return the exit code of the command line."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         print("estim: the interface needs a terminal; try `estim run --help`", file=sys.stderr)
         return EXIT_NO_TERMINAL
     from estim.tui.terminal import BeatDriver, Guard
 
-    app = EstimApp(options, BeatDriver)
+    app = EstimApp(options or Options(), BeatDriver)
 
     def leave(code: int) -> None:
         if app.controller is not None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual.message import Message
 
-from estim.session.messages import Notice, Outcome
+if TYPE_CHECKING:
+    from estim.session.messages import Notice, Outcome
 
 
 class EngineTold(Message):

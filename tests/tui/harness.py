@@ -1,7 +1,7 @@
 """The interface in memory, with the real engine and simulator behind it.
 
-`MemoryDriver` is a terminal that takes every byte at once: what Textual writes goes through the same
-`BeatReportingFile` as on a real terminal, so the engine gets its heartbeats from what was drawn.
+`MemoryDriver` is a terminal that takes every byte at once: what Textual writes goes through the
+`BeatReportingFile` of a real terminal, so the engine gets its heartbeats from what was drawn.
 """
 
 from __future__ import annotations

@@ -32,7 +32,15 @@ _SEQUENCE = re.compile(rb"\x1b(\[[0-9;?<>=$]*[a-zA-Z~]|[=>])")
 class Terminal:
     """Run the interface at a size; read what it draws, or stop reading."""
 
-    def __init__(self, records: Path, *, is_demo: bool, columns: int = 80, rows: int = 24) -> None:
+    def __init__(
+        self,
+        records: Path,
+        *,
+        is_demo: bool = False,
+        program: str = PROGRAM,
+        columns: int = 80,
+        rows: int = 24,
+    ) -> None:
         self.records = records
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -43,7 +51,7 @@ class Terminal:
             XDG_CONFIG_HOME=str(records / "configuration"),
         )
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(records), "demo" if is_demo else ""],
+            [sys.executable, "-c", program, str(records), "demo" if is_demo else ""],
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -57,7 +65,10 @@ class Terminal:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         if self.process.poll() is None:
             self.process.kill()
@@ -95,7 +106,7 @@ class Terminal:
         return False
 
     def shows(self, words: str) -> bool:
-        """Tell whether words were drawn since `drawn` was last emptied; spaces may be cursor jumps."""
+        """Tell whether words were drawn since `drawn` was last emptied."""
         plain = _SEQUENCE.sub(b"", self.drawn).decode("utf-8", "replace")
         return words in plain
 

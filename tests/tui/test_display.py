@@ -1,4 +1,4 @@
-"""What is shown: never less than the truth, in words and signs, and nothing that a terminal obeys."""
+"""What is shown: never less than the truth, in words and signs, nothing that a terminal obeys."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from textual.widget import Widget
 
 from estim.session.messages import Blame, Severity
 from estim.session.states import HostState
-from estim.tui import words
+from estim.tui import session_words, words
 from estim.tui.screens.session import SessionScreen
 from estim.tui.widgets.channels import ChannelPanel, ChannelsState
 from estim.tui.widgets.events import EventList
@@ -46,7 +46,9 @@ def shown(widget: Widget, show: Callable[[], None], size: tuple[int, int] = (80,
         async with app.run_test(size=size) as pilot:
             show()
             await pilot.pause()
-            return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips())
+            return "\n".join(
+                strip.text.rstrip() for strip in app.screen._compositor.render_strips()
+            )
 
     return asyncio.run(look())
 
@@ -71,8 +73,8 @@ def test_the_strip_shows_the_largest_current_rounded_up_and_the_time_left() -> N
 
 @pytest.mark.parametrize("state", list(HostState))
 def test_every_state_has_a_sign_and_words_of_its_own(state: HostState) -> None:
-    others = {words.STATE_SIGNS[other] for other in HostState if other is not state}
-    sign, text = words.STATE_SIGNS[state]
+    others = {session_words.STATE_SIGNS[other] for other in HostState if other is not state}
+    sign, text = session_words.STATE_SIGNS[state]
     assert (sign, text) not in others
     assert not {sign, text} & {part for pair in others for part in pair}
     assert sign not in words.BEAT_SIGNS
@@ -180,9 +182,7 @@ def test_every_state_of_the_session_is_marked_unknown_500_ms_after_the_last_snap
     drive(script, records)
 
 
-def test_no_color_sends_no_colour_at_all(
-    records: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_color_sends_no_colour_at_all(records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
 
     async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
@@ -202,7 +202,9 @@ def test_with_colour_the_same_screen_has_some(records: Path) -> None:
     async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
         await pilot.pause(0.05)
 
-    assert re.search("\x1b\\[[0-9;]*(38;|9[0-7]|10[0-7])", drive(script, records).written.getvalue())
+    assert re.search(
+        "\x1b\\[[0-9;]*(38;|9[0-7]|10[0-7])", drive(script, records).written.getvalue()
+    )
 
 
 def test_the_style_sheet_ships_with_the_package() -> None:

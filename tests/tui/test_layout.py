@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.widget import Widget
 from textual.widgets import Footer
 from textual.widgets._footer import FooterKey
 
@@ -24,7 +25,7 @@ SIZES = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "160x50"])
 async def check_fits(app: WatchedApp) -> None:
     """Check that nothing lies outside the screen or scrolls sideways, and the footer is whole."""
     width, height = app.size
-    for widget in app.screen.walk_children():
+    for widget in app.screen.walk_children(Widget):
         if not widget.display or not widget.region.area:
             continue
         assert widget.region.right <= width, widget
@@ -84,11 +85,11 @@ def test_session_help_and_report_fit_while_running(records: Path, size: tuple[in
         await pilot.press("+")
         await until(lambda: "0.5 mA" in app.strip())
         await check_fits(app)
+        await until(lambda: "one pulse, channel 1 at 0.5 mA" in app.text())
         text = " ".join(app.text().split())
         for essential in ("commanded", "measured", "ceiling", "load", "contact", "delivered"):
             assert essential in text
         assert text.count("limit amplitude: 40 mA allowed by the profile") == 2
-        assert "one pulse, channel 1 at 0.5 mA" in text
         assert ("intensity, last 60 s" in text) is (size == LARGE)
         await pilot.press("question_mark")
         await until(lambda: "Keys: Session" in app.text())

@@ -89,7 +89,9 @@ def test_a_held_key_rises_at_most_1_ma_in_a_second_and_its_refusal_is_listed_onc
         await start(app, pilot)
         for _ in range(30):
             app.simulate_key("plus")
-        await until(lambda: any("refused" in one.text for one in session.query_one(EventList).events))
+        await until(
+            lambda: any("refused" in one.text for one in session.query_one(EventList).events)
+        )
         await pilot.pause(0.3)
         assert max(_channels_ua(app)) <= 1000
         refusals = [one for one in session.query_one(EventList).events if "refused" in one.text]

@@ -21,9 +21,9 @@ from textual.widgets import Static
 
 from estim.errors import EstimError
 from estim.session import messages as requests
-from estim.session.messages import Notice, Severity, Snapshot
+from estim.session.messages import Notice, Reply, Severity, Snapshot
 from estim.session.states import HostState
-from estim.tui import words
+from estim.tui import session_words, words
 from estim.tui.controller import SessionController
 from estim.tui.messages import EngineGone, EngineTold, StateChanged
 from estim.tui.screens.base import EstimScreen, HelpLines
@@ -135,11 +135,15 @@ class SessionScreen(EstimScreen[None]):
 
     # What the engine says.
 
-    def is_news(self, snapshot: Snapshot) -> bool:
-        """Tell whether a snapshot is to be shown at once; called in the client's thread."""
-        seen = (snapshot.state, snapshot.fault, snapshot.has_program, snapshot.is_busy)
-        is_news, self._newest_state = seen != self._newest_state, seen
-        return is_news
+    def take(self, reply: Reply) -> None:
+        """Pass on what is to be shown at once; called in the client's thread."""
+        if not isinstance(reply, Snapshot):
+            self.post_message(EngineTold(reply))
+            return
+        seen = (reply.state, reply.fault, reply.has_program, reply.is_busy)
+        if seen != self._newest_state:
+            self._newest_state = seen
+            self.post_message(StateChanged())
 
     def on_state_changed(self, event: StateChanged) -> None:
         self.estim.refresh_strip()
@@ -199,7 +203,7 @@ class SessionScreen(EstimScreen[None]):
         if before is None:
             return
         if (before.state, before.has_program) != (snapshot.state, snapshot.has_program):
-            self._say(Severity.INFORMATION, words.state_words(snapshot)[1].lower())
+            self._say(Severity.INFORMATION, session_words.state_words(snapshot)[1].lower())
         commanded = [row.target_ua for row in snapshot.channels]
         if snapshot.state is HostState.RUNNING and commanded != [
             row.target_ua for row in before.channels
@@ -215,7 +219,7 @@ class SessionScreen(EstimScreen[None]):
     def _remember(self, snapshot: Snapshot) -> None:
         history = self._history
         if not history or snapshot.at_us > history[-1][0]:
-            history.append((snapshot.at_us, words.largest_ua(snapshot)))
+            history.append((snapshot.at_us, session_words.largest_ua(snapshot)))
         while history and history[0][0] < snapshot.at_us - HISTORY_US:
             history.popleft()
 
@@ -379,7 +383,7 @@ _NEEDS: dict[str, Callable[[Snapshot], bool]] = {
 def _time_line(snapshot: Snapshot, width: int) -> Content:
     """Return delivered and left, with a bar of the plateau time."""
     delivered = words.clock_ms(snapshot.delivered_ms)
-    left_ms = words.left_ms(snapshot)
+    left_ms = session_words.left_ms(snapshot)
     if left_ms is None:
         return Content.assemble("delivered ", (delivered, "bold"), ", no end set")
     total = words.clock_ms(snapshot.duration_ms)

@@ -8,7 +8,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from estim.session.messages import ChannelSnapshot
-from estim.tui import words
+from estim.tui import session_words, words
 
 _COLUMNS = (("commanded", 11), ("measured", 19), ("ceiling", 11), ("load", 11), ("contact", 13))
 _HEAD_CELLS = 14
@@ -60,10 +60,10 @@ class ChannelPanel(Widget):
         shown = words.current(channel.shown_ua) if self._state.is_known else "UNKNOWN"
         cells = (
             words.current(channel.target_ua),
-            words.measured(channel) if self._state.is_known else "UNKNOWN",
+            session_words.measured(channel) if self._state.is_known else "UNKNOWN",
             words.current(channel.ceiling_ua),
-            words.load(channel.load_ohm) if self._state.is_known else "–",
-            words.contact(channel) if self._state.is_known else "? unknown",
+            session_words.load(channel.load_ohm) if self._state.is_known else "–",
+            session_words.contact(channel) if self._state.is_known else "? unknown",
         )
         row = "".join(f"{cell:<{size}}" for cell, (_, size) in zip(cells, _COLUMNS, strict=True))
         alarm = "$error" if channel.is_lead_off else ""
@@ -79,8 +79,9 @@ class ChannelPanel(Widget):
             return Content.styled(
                 "    ▲ electrode off, at zero: press it on, then l re-arms", "bold $error"
             )
-        limit = f"limit {words.limit(channel.ceiling_reason)}" if channel.ceiling_reason else ""
-        cycle = words.CYCLE_WORDS.get(channel.cycle_phase, words.safe(channel.cycle_phase))
+        reason = session_words.limit(channel.ceiling_reason)
+        limit = f"limit {reason}" if reason else ""
+        cycle = session_words.CYCLE_WORDS.get(channel.cycle_phase, words.safe(channel.cycle_phase))
         tail = f"{cycle}, {limit}" if cycle and limit else cycle or limit
         bar_cells = max(_BAR_MIN, min(_BAR_MAX, width - 7 - len(tail)))
         return Content.assemble("    ", self._bar(channel, bar_cells), "  ", (tail, "dim"))

@@ -9,7 +9,7 @@ from textual.widget import Widget
 
 from estim.clock import SystemClock
 from estim.session.messages import Blame, Severity
-from estim.tui import words
+from estim.tui import session_words, words
 
 KEPT = 500
 SAME_US = 10_000_000
@@ -66,7 +66,7 @@ class EventList(Widget):
         if remedy:
             line += f": {words.safe(remedy)}"
         if blame is not None and severity is not Severity.INFORMATION:
-            line += f" (suspect: {words.BLAME_WORDS[blame]})"
+            line += f" (suspect: {session_words.BLAME_WORDS[blame]})"
         for index in range(len(self._events) - 1, -1, -1) if not replaces else ():
             before = self._events[index]
             if now_us - before.at_us > SAME_US:
@@ -100,7 +100,7 @@ class EventList(Widget):
 
     def _wrapped(self, event: EventLine, width: int) -> list[Content]:
         elapsed = words.clock_ms((event.at_us - self._start_us) // 1000)
-        head = f"{elapsed:>6} {words.SEVERITY_SIGNS[event.severity]} "
+        head = f"{elapsed:>6} {session_words.SEVERITY_SIGNS[event.severity]} "
         count = f" (×{event.times})" if event.times > 1 else ""
         body = Content.styled(event.text + count, _STYLES[event.severity])
         rows = body.wrap(max(10, width - len(head)))

@@ -6,7 +6,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from estim.session.messages import Fault
-from estim.tui import words
+from estim.tui import session_words, words
 
 
 class FaultPanel(Static):
@@ -27,7 +27,7 @@ class FaultPanel(Static):
             Content.assemble(
                 (f"▲ FAULT: {words.safe(fault.text)}\n", "bold $error"),
                 ("What to do  ", "dim"), f"{words.safe(fault.remedy)}\n",
-                ("Suspect     ", "dim"), f"{words.BLAME_WORDS[fault.blame]}\n",
+                ("Suspect     ", "dim"), f"{session_words.BLAME_WORDS[fault.blame]}\n",
                 (" k ", "bold reverse"),
                 " acknowledges once the cause is gone; nothing starts by itself",
             )

@@ -13,7 +13,7 @@ from estim.errors import EstimError
 from estim.prepare.report import LimitLine, preview
 from estim.prepare.session import Prepared, prepare
 from estim.safety.verdict import in_unit
-from estim.tui import words
+from estim.tui import session_words, words
 from estim.tui.widgets.plot import VIEWS, Plot
 from estim.units import format_clock
 
@@ -93,7 +93,7 @@ def _limits(prepared: Prepared) -> Content:
     parts = [Content.styled("Limits at the ceiling, tightest first", "bold")]
     lines = preview(prepared)
     for channel in prepared.ceilings:
-        reason = words.limit(str(channel.reasons[0])) if channel.reasons else ""
+        reason = session_words.limit(str(channel.reasons[0])) if channel.reasons else ""
         name = words.safe(channel.name)
         parts.append(
             Content.assemble(

@@ -9,14 +9,16 @@ Rules:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual.content import Content
 from textual.geometry import Region
 from textual.widget import Widget
 
-from estim.session.messages import Snapshot
-from estim.session.states import ENERGISED, HostState
 from estim.tui import words
+
+if TYPE_CHECKING:
+    from estim.session.messages import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,8 @@ class StatusStrip(Widget):
                 self.refresh(Region(0, 0, 2, 1))
             return
         self._stop_words = stop_words
-        snapshot = state.snapshot
-        self.set_class(snapshot is not None and snapshot.state in ENERGISED, "-energised")
-        self.set_class(
-            snapshot is not None and (snapshot.state is HostState.FAULT or not state.is_known),
-            "-alarm",
-        )
+        self.set_class(_is_energised(state.snapshot), "-energised")
+        self.set_class(_is_alarming(state), "-alarm")
         self.refresh()
 
     def render(self) -> Content:
@@ -69,20 +67,22 @@ class StatusStrip(Widget):
         snapshot = self._state.snapshot
         if snapshot is None:
             return Content("   NO SESSION, nothing is delivered")
-        sign, state_words = words.state_words(snapshot)
+        from estim.tui import session_words
+
+        sign, state_words = session_words.state_words(snapshot)
         is_known = self._state.is_known
         beat = " "
-        if snapshot.state in ENERGISED:
+        if _is_energised(snapshot):
             beat = words.BEAT_SIGNS[self._state.beat % len(words.BEAT_SIGNS)]
-        shown = words.current(words.largest_ua(snapshot)) if is_known else "UNKNOWN mA"
+        shown = words.current(session_words.largest_ua(snapshot)) if is_known else "UNKNOWN mA"
         parts: list[str | tuple[str, str]] = [
             (f"{beat} ", "bold"),
             (f"{sign} {state_words}", "bold"),
             "   ",
             (shown, "bold"),
         ]
-        left_ms = words.left_ms(snapshot)
-        if left_ms is not None and snapshot.state is not HostState.CLOSED:
+        left_ms = session_words.left_ms(snapshot)
+        if left_ms is not None and not session_words.is_over(snapshot):
             parts.append(f"   {words.clock_ms(left_ms)} left")
         if snapshot.is_busy:
             parts.append("   … busy")
@@ -98,3 +98,16 @@ def stop_key_words(focused: Widget | None) -> str:
     ):
         return "F12 or Ctrl+X stops"
     return "SPACE stops"
+
+
+def _is_energised(snapshot: Snapshot | None) -> bool:
+    if snapshot is None:
+        return False
+    from estim.session.states import ENERGISED
+
+    return snapshot.state in ENERGISED
+
+
+def _is_alarming(state: StripState) -> bool:
+    snapshot = state.snapshot
+    return snapshot is not None and (snapshot.fault is not None or not state.is_known)
