@@ -29,7 +29,7 @@ AT_40_MA = {
     "average_ua": (1280, 10_000, "standard"),
     # 7155.4 uA / 25 cm2 = 286.2, rounded up.
     "current_density_ua_per_cm2": (287, 1000, "profile"),
-    # (7.156 mA)^2 x 500 ohm / 25 cm2 = 1024.2 uW/cm2, rounded up: from the RMS that is shown.
+    # (7.156 mA)^2 x 500 ohm / 25 cm2 = 1024.2 uW/cm2, rounded up.
     "power_density_uw_per_cm2": (1025, 250_000, "electrode"),
 }
 
