@@ -17,6 +17,7 @@ from estim.clock import SystemClock
 from estim.drivers.base import Stimulator
 from estim.drivers.registry import make_driver, open_transport
 from estim.engine.inbox import Inbox
+from estim.engine.inhibit import Inhibitor
 from estim.engine.lines import ReplyWriter, ThreadedPort, read_requests
 from estim.engine.loop import EngineLoop, Port, is_urgent
 from estim.errors import EstimError
@@ -36,7 +37,7 @@ class EngineProcess:
         self._clock = SystemClock()
         self._inbox = Inbox()
         self._replies = ReplyWriter(connection)
-        self._loop = EngineLoop(self, self._clock)
+        self._loop = EngineLoop(self, self._clock, inhibitor=Inhibitor())
         threading.Thread(
             target=read_requests,
             args=(connection, self._take_request, self._take_mistake, self._take_end),

@@ -20,6 +20,7 @@ from estim.safety.kernel import DriveRequest, Facts, RiseKind
 from estim.session import events as ev
 from estim.session import messages as msg
 from estim.session.delivery import Delivery
+from estim.session.limiter import Limiter
 from estim.session.messages import Blame, Fault, Notice, Outcome, Severity
 from estim.session.overload import Overload
 from estim.session.states import ENERGISED, WANTED, HostState, Trigger, follow
@@ -48,18 +49,28 @@ SLOW_LINK_US = 150_000
 SLOW_LINK_SHOWN_US = 2_000_000
 KEY_WINDOW_US = 1_000_000
 ORPHAN_US = 1_000_000
+SEAL_US = 10_000_000
+OBEY_US = 500_000
+DAMAGE_PERIOD_US = 1_000_000
+DEVICE_EVENT_PERIOD_US = 1_000_000
+DEVICE_EVENTS_MAX = 100
+REFUSAL_PERIOD_US = 10_000_000
 
 _NO_BOUNDS = Bounds((), (), PolicyFlag.NONE, is_bench=True, amplitude_step_ua=1)
 
 
 @dataclass(slots=True)
 class Pending:
-    """Something that waits for the record to be durable, the device to follow, or both."""
+    """Something that waits for the record to be durable, the device to follow, or both.
+
+    A wish could bring output about, and is dropped whenever output goes down; a note is not.
+    """
 
     request_id: int
     deadline_us: int
     proceed: Callable[[int], None]
     failure: str
+    is_wish: bool = True
 
 
 class SessionState:
@@ -108,6 +119,17 @@ class SessionState:
         self.loaded_until_us: int | None = None
         self.orphaned_us: int | None = None
         self.reviewing_id = 0
+        self.closing_until_us: int | None = None
+        self.lowered_us = 0
+        self.overshoot_count = 0
+        self.damage = Limiter(DAMAGE_PERIOD_US, 1)
+        self.device_events = Limiter(DEVICE_EVENT_PERIOD_US, DEVICE_EVENTS_MAX)
+        self.refusals = Limiter(REFUSAL_PERIOD_US, 1)
+
+    @property
+    def has_wish(self) -> bool:
+        """Tell whether a rise, an arming or a start waits for the record."""
+        return any(pending.is_wish for pending in self.durable.values())
 
     @property
     def is_busy(self) -> bool:
@@ -133,6 +155,8 @@ class SessionState:
             due.append(self.acknowledge.deadline_us)
         if self.orphaned_us is not None:
             due.append(self.orphaned_us)
+        if self.closing_until_us is not None:
+            due.append(self.closing_until_us)
         return min(due, default=2**62)
 
     def do(self, effect: ev.Effect) -> None:
@@ -154,7 +178,7 @@ class SessionState:
         return True
 
     def append(self, kind: str, content: dict[str, object]) -> None:
-        if self.record_path and not self.record_failure:
+        if not self.record_missing():
             self.do(ev.Append(kind, content))
 
     def done(self, request_id: int) -> None:
@@ -187,6 +211,8 @@ class SessionState:
         self.do(ev.Append(kind, content, self.tokens))
 
     def record_missing(self) -> str:
+        if self.state is HostState.CLOSED:
+            return "the record is closed"
         if self.record_failure:
             return f"the record cannot be written: {self.record_failure}"
         return "" if self.record_path else "there is no record yet"
@@ -266,7 +292,7 @@ class SessionState:
         problem = self.record_missing()
         if self.state is not HostState.RUNNING or self.finish_from:
             problem = f"not while {self.state.value}"
-        elif self.durable:
+        elif self.has_wish:
             problem = "the last wish is still being recorded"
         if problem:
             self.refuse(request_id, LimitRefused(problem))
@@ -294,7 +320,8 @@ class SessionState:
 
     def go_to_zero(self) -> None:
         self.drop_wishes("output went to zero")
-        if any(self.targets_ua):
+        if self.state is HostState.RUNNING:
+            # Zero too: a return must not reach what was lowered before the pause.
             self.marker_ua = list(self.targets_ua)
         self.targets_ua = [0] * len(self.targets_ua)
         self.finish_from = None
@@ -302,9 +329,10 @@ class SessionState:
 
     def drop_wishes(self, why: str) -> None:
         """Refuse every rise or start that still waits."""
-        for pending in self.durable.values():
-            self.refuse(pending.request_id, LimitRefused(why))
-        self.durable.clear()
+        for token, pending in list(self.durable.items()):
+            if pending.is_wish:
+                del self.durable[token]
+                self.refuse(pending.request_id, LimitRefused(why))
         if self.goal is not None:
             self.refuse(self.goal[1].request_id, LimitRefused(why))
             self.goal = None
@@ -327,7 +355,8 @@ class SessionState:
         if was_busy and self.follow(Trigger.STOPPED):
             self.end_reason = reason
             self.stopping_until_us = now_us + ZERO_US
-            self.clear_program()
+        # At rest too: an Arm that waited behind this Stop must find nothing to arm.
+        self.clear_program()
 
     def clear_program(self) -> None:
         self.program = None
@@ -371,22 +400,31 @@ class SessionState:
         self.connect_id = 0
 
     def lose_link(self) -> None:
+        self.drop_wishes("the link was closed")
+        self.fail_load(DeviceFault("the link was closed"))
         self.has_link = False
         self.status = None
         self.has_status_since_drive = False
         self.clear_program()
         self.do(ev.ClosePort())
 
-    def end_visit(self, reason: str) -> None:
+    def end_visit(self, reason: str, now_us: int) -> None:
         self.orphaned_us = None
         if self.state in (HostState.STOPPING, *ENERGISED):
             self.follow(Trigger.FAULT)
         self.append(
             "closed", {"reason": reason, "delivered_ms": self.delivery.delivered_us // 1000}
         )
-        self.follow(Trigger.CLOSED)
+        self.refuse(self.connect_id, LimitRefused(reason))
+        self.connect_id = 0
+        if self.acknowledge is not None:
+            self.refuse(self.acknowledge.request_id, LimitRefused(reason))
+            self.acknowledge = None
         self.lose_link()
-        if self.record_path and not self.record_failure:
+        missing = self.record_missing()
+        self.follow(Trigger.CLOSED)
+        if not missing:
+            self.closing_until_us = now_us + SEAL_US
             self.do(ev.SealRecord(reason))
         else:
             self.done(self.close_id)

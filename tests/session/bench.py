@@ -150,6 +150,8 @@ class HandDevice:
 
     def send_status(self, now_us: int) -> None:
         if not self.is_silent and self.connection.epoch is not None:
+            for index in range(2):
+                self.pulse_counts[index] += self.setpoints[index] > 0
             self.say(self.status(now_us))
             self.status_due_us = now_us + STATUS_US
 
