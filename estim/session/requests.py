@@ -162,7 +162,7 @@ def _pause(session: SessionState, request: msg.Pause, now_us: int) -> None:
     for finish_id in session.stopping:
         session.refuse(finish_id, LimitRefused("paused meanwhile"))
     session.stopping.clear()
-    session.go_to_zero()
+    session.go_to_zero("paused meanwhile")
     session.lowered_us = now_us
     session.follow(Trigger.PAUSED)
     session.append("paused", {"marker_ua": session.marker_ua})

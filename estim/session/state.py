@@ -318,8 +318,8 @@ class SessionState:
             return
         self.review_drive(now_us, wished_ua, kind, request_id)
 
-    def go_to_zero(self) -> None:
-        self.drop_wishes("output went to zero")
+    def go_to_zero(self, why: str) -> None:
+        self.drop_wishes(why)
         if self.state is HostState.RUNNING:
             # Zero too: a return must not reach what was lowered before the pause.
             self.marker_ua = list(self.targets_ua)
@@ -350,7 +350,7 @@ class SessionState:
         self.do(ev.StopOutput())
         self.fail_load(LimitRefused(reason))
         was_busy = self.goal is not None or self.state in (*ENERGISED, HostState.STOPPING)
-        self.go_to_zero()
+        self.go_to_zero(reason)
         self.append("stop", {"reason": reason, "state": self.state.value})
         if was_busy and self.follow(Trigger.STOPPED):
             self.end_reason = reason
@@ -366,7 +366,7 @@ class SessionState:
         """Latch a fault: output to zero, everything pending refused."""
         self.do(ev.StopOutput())
         self.fail_load(DeviceFault(text))
-        self.go_to_zero()
+        self.go_to_zero(text)
         self.clear_program()
         self.fault = Fault(code, text, remedy, blame)
         self.end_reason = text
