@@ -20,7 +20,7 @@ from estim.engine.inbox import Inbox
 from estim.engine.inhibit import Inhibitor
 from estim.engine.lines import ReplyWriter, ThreadedPort, read_requests
 from estim.engine.loop import EngineLoop, Port, is_urgent
-from estim.errors import EstimError
+from estim.errors import EstimError, PortLost
 from estim.record.journal import Journal
 from estim.record.writer import EventWriter, RecordWriter
 from estim.session import events as ev
@@ -76,8 +76,9 @@ class EngineProcess:
             try:
                 driver = make_driver(url, epoch)
                 port = ThreadedPort(open_transport(url), self, self._clock)
-            except EstimError as error:
-                failure = ev.PortFailed(error)
+            except (EstimError, OSError) as error:  # OSError: no simulator could be started
+                lost = error if isinstance(error, EstimError) else PortLost(f"{url}: {error}")
+                failure = ev.PortFailed(lost)
                 self._post(lambda: self._loop.post(failure))
                 return
             self._post(lambda: self._loop.port_opened(port, driver))
