@@ -7,10 +7,11 @@ a process of its own.
 from __future__ import annotations
 
 import importlib
+import threading
 from typing import Any, Protocol
 
 from estim.drivers.base import Stimulator
-from estim.errors import UsageError
+from estim.errors import PortLost, UsageError
 from estim.transport.serial_port import open_serial, parse_address
 
 _DRIVERS = {
@@ -74,7 +75,11 @@ class _SimulatorLine:
         if plain:
             raise UsageError(f"sim:{address}: expected sim: or sim:?name=value")
         self._simulator = _load(_SIMULATOR)(options)
-        self._port = open_serial(self._simulator.path)
+        try:
+            self._port = open_serial(self._simulator.path)
+        except PortLost:
+            self._let_go()
+            raise
 
     def read(self) -> bytes:
         return self._port.read()
@@ -84,7 +89,15 @@ class _SimulatorLine:
 
     def close(self) -> None:
         self._port.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Let the simulator end by itself, which takes it 2 s, and collect it without waiting."""
         self._simulator.stdin.close()
+        self._simulator.messages.close()
+        threading.Thread(
+            target=self._simulator.process.wait, name="simulator-end", daemon=True
+        ).start()
 
 
 def _load(name: str) -> Any:

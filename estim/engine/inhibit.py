@@ -59,5 +59,5 @@ class Inhibitor:
             return
         if holder.stdin is not None:
             holder.stdin.close()
-        holder.terminate()
+        holder.kill()  # never to be waited for: the engine's loop does this
         holder.wait()

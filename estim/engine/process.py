@@ -17,9 +17,10 @@ from estim.clock import SystemClock
 from estim.drivers.base import Stimulator
 from estim.drivers.registry import make_driver, open_transport
 from estim.engine.inbox import Inbox
+from estim.engine.inhibit import Inhibitor
 from estim.engine.lines import ReplyWriter, ThreadedPort, read_requests
 from estim.engine.loop import EngineLoop, Port, is_urgent
-from estim.errors import EstimError
+from estim.errors import EstimError, PortLost
 from estim.record.journal import Journal
 from estim.record.writer import EventWriter, RecordWriter
 from estim.session import events as ev
@@ -36,7 +37,7 @@ class EngineProcess:
         self._clock = SystemClock()
         self._inbox = Inbox()
         self._replies = ReplyWriter(connection)
-        self._loop = EngineLoop(self, self._clock)
+        self._loop = EngineLoop(self, self._clock, inhibitor=Inhibitor())
         threading.Thread(
             target=read_requests,
             args=(connection, self._take_request, self._take_mistake, self._take_end),
@@ -75,8 +76,9 @@ class EngineProcess:
             try:
                 driver = make_driver(url, epoch)
                 port = ThreadedPort(open_transport(url), self, self._clock)
-            except EstimError as error:
-                failure = ev.PortFailed(error)
+            except (EstimError, OSError) as error:  # OSError: no simulator could be started
+                lost = error if isinstance(error, EstimError) else PortLost(f"{url}: {error}")
+                failure = ev.PortFailed(lost)
                 self._post(lambda: self._loop.post(failure))
                 return
             self._post(lambda: self._loop.port_opened(port, driver))
