@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
 
 _COMMAND = (
     "systemd-inhibit",
@@ -53,11 +54,11 @@ class Inhibitor:
             self._has_way = False
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Give the lock back, without waiting for it: output may just have been stopped."""
         holder, self._holder = self._holder, None
         if holder is None:
             return
         if holder.stdin is not None:
             holder.stdin.close()
         holder.terminate()
-        holder.wait()
+        threading.Thread(target=holder.wait, name="inhibitor-end", daemon=True).start()

@@ -376,7 +376,8 @@ def from_line(line: bytes) -> Request | Reply:
         raise UsageError(f"not a line of JSON: {error}") from None
     if not isinstance(fields, dict):
         raise UsageError("a message is a JSON object")
-    kind = _KINDS.get(fields.pop("kind", ""))
+    name = fields.pop("kind", None)
+    kind = _KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise UsageError("a message names a known kind")
     return typing.cast("Request | Reply", _build(kind, fields, kind.__name__))
