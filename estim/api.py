@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import queue
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -146,6 +146,7 @@ class Stimulator:
             is_bench=True,
             site=load_site(places.configuration_folder()),
             duration_s=duration_s,
+            origin=loaded.path,
         )
         program_hex = prepared.program.canonical_bytes().hex()
         request_id = self.engine.new_id()
@@ -177,14 +178,22 @@ class Stimulator:
         self.ask(msg.Stop(self.engine.new_id(), reason))
 
     def wait_until_finished(self, stop_reason: Callable[[], str] = str) -> Result:
-        """Keep the session alive until it comes to rest, stopping it once there is a reason to."""
+        """Keep the session alive until it comes to rest, or there is a reason to have it stopped.
+
+        An electrode that comes off ends it too: nobody is here to press it on and re-arm.
+        """
+        lead_off = ""
         while True:
             self.pump()
             shown = self.snapshot
-            if shown is not None and shown.state in AT_REST:
-                return self.result()
-            reason = stop_reason()
-            if reason and shown is not None and shown.state in ENERGISED:
+            if shown is None:
+                continue
+            if shown.state in AT_REST:
+                result = self.result()
+                return replace(result, fault=result.fault or lead_off)
+            lead_off = lead_off or _lead_off(shown)
+            reason = lead_off or stop_reason()
+            if reason and shown.state in ENERGISED:
                 self.engine.send(msg.Stop(self.engine.new_id(), reason))
 
     def result(self) -> Result:
@@ -304,6 +313,14 @@ class Stimulator:
             if self.engine.clock.now_us() > deadline_us:
                 raise DeviceFault("the session did not get there in time")
         return self.snapshot
+
+
+def _lead_off(shown: Snapshot) -> str:
+    """Name a channel whose electrode came off, '' for none."""
+    for number, channel in enumerate(shown.channels, start=1):
+        if channel.is_lead_off:
+            return f"channel {number}: electrode off"
+    return ""
 
 
 class _RealEngine:

@@ -84,13 +84,14 @@ def _spans(steps: Sequence[Step], axes: Axes, columns: int) -> list[tuple[float,
     """Return lowest and highest of the quantity within each column, joined to the column before."""
     per_column = (axes.end - axes.start) / columns
     spans = []
-    first, before = 0, 0.0
+    first = 0
+    before: list[float] = []
     for column in range(columns):
         start = axes.start + column * per_column
         end = start + per_column
         while first < len(steps) and steps[first].end <= start:
             first += 1
-        met, covered = [before], 0.0
+        met, covered = before, 0.0
         index = first
         after = 0.0
         while index < len(steps) and steps[index].start < end:
@@ -102,5 +103,5 @@ def _spans(steps: Sequence[Step], axes: Axes, columns: int) -> list[tuple[float,
         if covered < per_column * (1 - 1e-9):
             met.append(0.0)
         spans.append((min(met), max(met)))
-        before = after
+        before = [after]
     return spans

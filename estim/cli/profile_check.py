@@ -9,7 +9,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from estim.cli.console import complain, progress, say, say_json
-from estim.cli.profile_figures import limit_words
+from estim.cli.profile_figures import binding_words, limit_words
 from estim.errors import EstimError, LimitRefused, ProfileError
 from estim.prepare.report import LimitLine, preview
 from estim.prepare.session import Prepared, prepare
@@ -71,14 +71,9 @@ def _warnings(loaded: LoadedProfile, prepared: Prepared) -> list[str]:
     warnings = []
     for channel, line in zip(loaded.profile.channels, prepared.ceilings, strict=True):
         if line.ceiling_ua < channel.amplitude_ceiling_ua:
-            binding = " and ".join(
-                f"{limit_words(reason.limit)} ({reason.owner.value})"
-                for reason in line.reasons
-                if reason.owner
-            )
             warnings.append(
                 f"channel {line.channel}: its ceiling of {channel.amplitude_ceiling_ma} mA is out "
-                f"of reach: {binding} binds at {line.ceiling_ua / UA_PER_MA:g} mA"
+                f"of reach: {binding_words(line)} binds at {line.ceiling_ua / UA_PER_MA:g} mA"
             )
     recommended = {_above_recommended(line): None for line in preview(prepared)}
     return [*warnings, *filter(None, recommended)]

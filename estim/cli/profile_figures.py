@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from estim.prepare.report import LimitLine, limit_lines
-from estim.prepare.session import Prepared
+from estim.prepare.session import ChannelCeiling, Prepared
 from estim.profile.loader import LoadedProfile
+from estim.safety.bounds import Owner
 from estim.safety.verdict import Reason, in_unit
 from estim.units import US_PER_S
 from firmware_protocol.limits import BY_NAME
@@ -55,7 +56,7 @@ def document(
                 "channel": line.channel,
                 "name": line.name,
                 "ceiling_ua": line.ceiling_ua,
-                "binding": [_reason(reason) for reason in line.reasons],
+                "binding": [_reason(reason) for reason in binding(line)],
             }
             for line in prepared.ceilings
         ],
@@ -75,6 +76,20 @@ def at(prepared: Prepared, amplitudes_ua: tuple[int, ...]) -> dict[str, Any]:
             for line in limit_lines(prepared, amplitudes_ua)
         ],
     }
+
+
+def binding(line: ChannelCeiling) -> list[Reason]:
+    """Return what refuses the next step above a ceiling; no device is there to be named."""
+    return [reason for reason in line.reasons if reason.owner is not Owner.DEVICE]
+
+
+def binding_words(line: ChannelCeiling) -> str:
+    """Say which limits bind a ceiling, and whose they are."""
+    owners: dict[str, list[str]] = {}
+    for reason in binding(line):
+        if reason.owner is not None:
+            owners.setdefault(limit_words(reason.limit), []).append(reason.owner.value)
+    return "; ".join(f"{limit} ({', '.join(names)})" for limit, names in owners.items())
 
 
 def is_exceeded(line: LimitLine) -> bool:

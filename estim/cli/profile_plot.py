@@ -14,7 +14,7 @@ from estim.prepare.session import Prepared, prepare
 from estim.profile.library import find
 from estim.units import MS_PER_S, UA_PER_MA, US_PER_MS, US_PER_S, format_ma
 from estim.waveform.pulses import pulses
-from firmware_protocol.program import ChannelProgram, PulseProgram
+from firmware_protocol.program import FULL_PERMILLE, ChannelProgram, PulseProgram
 
 WIDTH_MIN, WIDTH_MAX = 40, 240
 _PULSE_ROWS, _TRAIN_ROWS, _ENVELOPE_ROWS = 8, 6, 5
@@ -128,12 +128,13 @@ class _Drawing:
     def modulation(self) -> None:
         """Draw what keyframes change: amplitude, pulse rate, phase duration."""
         channel = self._channel
-        first = channel.phases[0]
-        quantities = (
-            ("amplitude", "mA", [f.amplitude_permille * self._ceiling_ua / 1_000_000 for f in channel.settings]),
-            ("pulse rate", "Hz", [rate_hz(frame.pulse_period_us) for frame in channel.settings]),
-            ("first phase", "us", [float(channel.phase_us(first, f.unit_us)) for f in channel.settings]),
-        )  # fmt: skip
+        first, settings = channel.phases[0], channel.settings
+        full_ma = self._ceiling_ua / UA_PER_MA
+        quantities: tuple[tuple[str, str, list[float]], ...] = (
+            ("amplitude", "mA", [f.amplitude_permille * full_ma / FULL_PERMILLE for f in settings]),
+            ("pulse rate", "Hz", [rate_hz(f.pulse_period_us) for f in settings]),
+            ("first phase", "us", [channel.phase_us(first, f.unit_us) for f in settings]),
+        )
         starts_s = [frame.at_ms / MS_PER_S for frame in channel.settings]
         end_s = channel.keyframe_cycle_ms / MS_PER_S
         for name, unit, held in quantities:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import replace
 from typing import Any
 
 from estim.cli import arguments as given
 from estim.cli.console import say, say_json, say_table, say_wrapped
-from estim.cli.profile_figures import document, exceeded, in_words, limit_words, rate_hz, summary
+from estim.cli.profile_figures import (
+    binding_words,
+    document,
+    exceeded,
+    in_words,
+    limit_words,
+    rate_hz,
+    summary,
+)
 from estim.errors import LimitRefused
 from estim.prepare.places import configuration_folder
 from estim.prepare.report import limit_lines
@@ -18,7 +27,7 @@ from estim.profile.loader import LoadedProfile
 from estim.profile.models import Basis, Profile
 from estim.profile.stimulus import Table
 from estim.safety.verdict import in_unit
-from estim.units import format_clock, format_ma
+from estim.units import MS_PER_S, UA_PER_MA, format_clock, format_ma
 from firmware_protocol.program import ChannelProgram, Keyframe
 
 LIST_SCHEMA = "estim.profile-summary/1"
@@ -103,7 +112,7 @@ def _say_profile(
     for number, channel in enumerate(profile.channels, start=1):
         say_wrapped(f"Channel {number}, {channel.name}: {channel.placement}")
     _heading("What flows", profile.basis.stimulus)
-    _say_programs(profile, prepared)
+    _say_programs(prepared)
     _heading("Electrodes", profile.basis.electrode)
     _say_parameters(profile.electrode)
     _heading("Ceilings, rise, policy", profile.basis.ceilings)
@@ -128,16 +137,34 @@ def _heading(title: str, basis: Basis | None) -> None:
         say_wrapped(f"({basis.source})")
 
 
-def _say_programs(profile: Profile, prepared: Prepared) -> None:
-    told: dict[str, list[int]] = {}
+def _say_programs(prepared: Prepared) -> None:
+    told: dict[ChannelProgram, list[str]] = {}
     for number, channel in enumerate(prepared.program.channels, start=1):
-        told.setdefault(_program_words(channel), []).append(number)
-    for words, numbers in told.items():
-        say_wrapped(f"Channel {' and '.join(map(str, numbers))}: {words}")
+        # The shift against other channels is no part of what a patient feels.
+        told.setdefault(replace(channel, pulse_offset_us=0), []).append(str(number))
+    for channel, numbers in told.items():
+        say_wrapped(f"Channel {' and '.join(numbers)}: {_program_words(channel)}")
+        if channel.keyframes:
+            _say_keyframes(channel)
+
+
+def _say_keyframes(channel: ChannelProgram) -> None:
+    say(f"  modulated every {channel.keyframe_cycle_ms / MS_PER_S:g} s:")
+    rows = [
+        (
+            f"{frame.at_ms / MS_PER_S:g}",
+            f"{rate_hz(frame.pulse_period_us):g}",
+            str(frame.pulse_period_us),
+            str(channel.phase_us(channel.phases[0], frame.unit_us)),
+            str(frame.amplitude_permille),
+        )
+        for frame in channel.keyframes
+    ]
+    say_table(("from s", "rate Hz", "period us", "first phase us", "amplitude permille"), rows, 4)
 
 
 def _program_words(channel: ChannelProgram) -> str:
-    """Say what a channel plays; the shift against other channels is left out."""
+    """Say what a channel plays."""
     first = channel.settings[0]
     words = [f"pulse {_phases_words(channel, first)}"]
     if not channel.keyframes:
@@ -150,17 +177,10 @@ def _program_words(channel: ChannelProgram) -> str:
     cycle = channel.cycle
     if cycle is not None:
         words.append(
-            f"cycle of {cycle.total_ms / 1000:g} s: ramp up {cycle.ramp_up_ms / 1000:g} s, "
-            f"on {cycle.on_ms / 1000:g} s, ramp down {cycle.ramp_down_ms / 1000:g} s, "
-            f"off {cycle.off_ms / 1000:g} s"
+            f"cycle of {cycle.total_ms / MS_PER_S:g} s: ramp up {cycle.ramp_up_ms / MS_PER_S:g} s, "
+            f"on {cycle.on_ms / MS_PER_S:g} s, ramp down {cycle.ramp_down_ms / MS_PER_S:g} s, "
+            f"off {cycle.off_ms / MS_PER_S:g} s"
         )
-    if channel.keyframes:
-        holds = "; ".join(
-            f"from {frame.at_ms / 1000:g} s {_rate_words(frame)}, "
-            f"{_phases_words(channel, frame)}, amplitude {frame.amplitude_permille} permille"
-            for frame in channel.keyframes
-        )
-        words.append(f"modulated every {channel.keyframe_cycle_ms / 1000:g} s: {holds}")
     return "; ".join(words)
 
 
@@ -199,16 +219,11 @@ def _parameter(key: str, content: Any) -> tuple[str, str, str]:
 
 
 def _say_ceilings(prepared: Prepared) -> None:
-    rows = []
-    for line in prepared.ceilings:
-        binding = "; ".join(
-            reason.explanation
-            if reason.owner is None or reason.allowed is None
-            else f"{limit_words(reason.limit)}: {reason.owner.value}"
-            for reason in line.reasons
-        )
-        rows.append((str(line.channel), line.name, f"{line.ceiling_ua / 1000:g} mA", binding))
-    say_table(("channel", "name", "ceiling", "binding limit: whose"), rows, indent=2)
+    rows = [
+        (str(line.channel), line.name, f"{line.ceiling_ua / UA_PER_MA:g} mA", binding_words(line))
+        for line in prepared.ceilings
+    ]
+    say_table(("channel", "name", "ceiling", "binding limit (whose)"), rows, indent=2)
 
 
 def _say_limits(title: str, prepared: Prepared, amplitudes_ua: tuple[int, ...]) -> None:

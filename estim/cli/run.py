@@ -253,20 +253,7 @@ def _deliver(
     stimulator.arm()
     stimulator.start()
     stimulator.set_targets_ua(targets_ua)
-    return (
-        stimulator.wait_until_finished(
-            lambda: interruption.reason() or _lead_off(stimulator.snapshot)
-        ),
-        prepared,
-    )
-
-
-def _lead_off(shown: Snapshot | None) -> str:
-    """Return why an electrode that came off ends the session: nobody is here to re-arm it."""
-    for number, channel in enumerate(shown.channels if shown else (), start=1):
-        if channel.is_lead_off:
-            return f"channel {number}: electrode off"
-    return ""
+    return stimulator.wait_until_finished(interruption.reason), prepared
 
 
 def _summary(

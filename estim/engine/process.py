@@ -79,7 +79,7 @@ class EngineProcess:
 
     def open_port(self, url: str, now_us: int) -> tuple[Port, Stimulator] | None:
         """Open in a thread: an address on a network may take its time."""
-        epoch = secrets.randbits(64)
+        epoch = secrets.randbits(64) or 1  # 0 is what a device without an epoch sends
         former = self._port
 
         def work() -> None:
