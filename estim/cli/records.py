@@ -83,10 +83,9 @@ def run_show(arguments: Namespace) -> int:
         RecordError: it cannot be read, or is not a record.
     """
     path = _path(arguments.record, _folder(arguments.records))
+    _check_is_record(path)
     if arguments.json:
-        is_any = False
         for event in stream(path):
-            is_any = True
             say_json(
                 EVENT_SCHEMA,
                 seq=event.seq,
@@ -95,14 +94,10 @@ def run_show(arguments: Namespace) -> int:
                 kind=event.kind,
                 content=dict(event.content),
             )
-        if not is_any:
-            raise RecordError(f"{path}: not a session record")
         return 0
     with progress(f"reading {path}"):
         record = read(path)
         verification = verify(path, _key())
-    if not record.events:
-        raise RecordError(f"{path}: not a session record")
     say_timeline(record, verification)
     return 0
 
@@ -145,6 +140,7 @@ def run_export(arguments: Namespace) -> int:
         RecordError: the record cannot be read.
     """
     path = _path(arguments.record, _folder(arguments.records))
+    _check_is_record(path)
     export = export_telemetry if arguments.telemetry else export_events
     if arguments.csv == _STANDARD_OUTPUT:
         export(path, sys.stdout)
@@ -227,6 +223,12 @@ def _path(name: str, folder: Path) -> Path:
     nearest = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
     raise RecordError(f"there is no record {name!r} in {folder}{hint}")
+
+
+def _check_is_record(path: Path) -> None:
+    """Raise RecordError where a file has not one readable event."""
+    if next(stream(path), None) is None:
+        raise RecordError(f"{path}: not a session record")
 
 
 def _key() -> bytes | None:
