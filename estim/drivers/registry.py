@@ -11,8 +11,8 @@ import threading
 from typing import Any, Protocol
 
 from estim.drivers.base import Stimulator
-from estim.errors import PortLost, UsageError
-from estim.transport.serial_port import open_serial, parse_address
+from estim.errors import EstimError, UsageError
+from estim.transport.serial_port import open_port, parse_address
 
 _DRIVERS = {
     "native": "estim.drivers.native:NativeStimulator",
@@ -64,7 +64,7 @@ def open_transport(url: str) -> Transport:
     address = url.partition(":")[2]
     if name == "sim":
         return _SimulatorLine(address)
-    return open_serial(address)
+    return open_port(address)
 
 
 class _SimulatorLine:
@@ -76,8 +76,8 @@ class _SimulatorLine:
             raise UsageError(f"sim:{address}: expected sim: or sim:?name=value")
         self._simulator = _load(_SIMULATOR)(options)
         try:
-            self._port = open_serial(self._simulator.path)
-        except PortLost:
+            self._port = open_port(self._simulator.path)
+        except EstimError:
             self._let_go()
             raise
 

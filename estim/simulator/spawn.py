@@ -72,7 +72,7 @@ def spawn(url_query: Mapping[str, str]) -> SimulatorProcess:
     # A file, not a pipe: nobody needs to drain it, and it does not write over a terminal interface.
     messages = tempfile.TemporaryFile()  # noqa: SIM115
     process = subprocess.Popen(
-        [sys.executable, "-m", "estim.simulator", "--until-closed", *options.arguments()],
+        [sys.executable, "-P", "-m", "estim.simulator", "--until-closed", *options.arguments()],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=messages,
