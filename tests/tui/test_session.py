@@ -168,7 +168,7 @@ def test_when_the_engine_dies_the_session_is_over_and_its_record_can_be_recovere
         assert app.controller is not None
         os.kill(app.controller.engine_pid, signal.SIGKILL)
         await until(lambda: isinstance(app.screen, LostScreen), 2.0)
-        await until(lambda: "UNKNOWN mA" in app.strip(), 2.0)
+        await until(lambda: "▲ ENGINE LOST   UNKNOWN mA" in app.strip(), 2.0)
         assert "THE ENGINE HAS ENDED" in app.text()
         await pilot.press("enter")
         await until(lambda: "✓ recovered and sealed" in app.text())

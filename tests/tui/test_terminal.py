@@ -97,6 +97,19 @@ def test_a_signal_stops_the_output_restores_the_terminal_and_exits_130(
     assert '"kind":"seal"' in terminal.record()
 
 
+def test_a_suspended_interface_leaves_no_output_on(tmp_path: Path) -> None:
+    with Terminal(tmp_path, is_demo=True) as terminal:
+        _running(terminal)
+        os.kill(terminal.process.pid, signal.SIGTSTP)
+        assert terminal.wait_for(lambda: '"kind":"zero_confirmed"' in terminal.record())
+        assert '"reason":"suspended"' in terminal.record()
+        status = Path(f"/proc/{terminal.process.pid}/stat")
+        assert terminal.wait_for(lambda: ") T " in status.read_text()), "it was not suspended"
+        terminal.drawn = b""
+        os.kill(terminal.process.pid, signal.SIGCONT)
+        assert terminal.wait_for(lambda: terminal.shows("STOPPED"))
+
+
 def test_a_terminal_that_is_gone_ends_the_session_and_the_process(tmp_path: Path) -> None:
     with Terminal(tmp_path, is_demo=True) as terminal:
         _running(terminal)

@@ -47,13 +47,13 @@ class SessionScreen(EstimScreen[None]):
 
     TITLE_WORDS = "Session"
     HELP_LINES: ClassVar[HelpLines] = (
-        ("g", "arm and start at zero; after a stop, load again and start"),
+        ("g", "arm and start, from zero"),
         ("+, up", "raise the marked channels by one step"),
         ("-, down", "lower them by one step"),
         ("1 to 4", "mark one channel"),
         ("0, a", "mark all channels, linked"),
         ("p", "pause: to zero, armed"),
-        ("r", "resume: from zero back to the intensity before the pause"),
+        ("r", "resume: from zero to the intensity of before"),
         ("f", "finish: ramp down, then stop"),
         ("k", "acknowledge a fault"),
         ("l", "re-arm channels whose electrode came off"),
@@ -229,11 +229,8 @@ class SessionScreen(EstimScreen[None]):
             return
         index = min(self._selected & _indexes(snapshot), default=0)
         channel = snapshot.channels[index]
-        highest_ua = max(row.ceiling_ua for row in snapshot.channels)
-        self.query_one("#history", Plot).show(
-            history_trace(list(self._history), HISTORY_US, highest_ua)
-        )
-        wanted = (self._view, index, channel.shown_ua, channel.ceiling_ua, snapshot.state)
+        self.query_one("#history", Plot).show(history_trace(list(self._history), HISTORY_US))
+        wanted = (self._view, index, channel.shown_ua, prepared)
         if wanted == self._shown_trace or index >= len(prepared.program.channels):
             return
         self._shown_trace = wanted
@@ -241,7 +238,7 @@ class SessionScreen(EstimScreen[None]):
             prepared.program, index, channel.shown_ua, prepared.bounds.amplitude_step_ua
         )
         note = f", channel {index + 1} at {words.current(channel.shown_ua)}"
-        self.query_one("#waveform", Plot).show(trace.scaled_to(channel.ceiling_ua), note)
+        self.query_one("#waveform", Plot).show(trace, note)
 
     def _say(
         self,
