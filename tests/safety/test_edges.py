@@ -182,7 +182,9 @@ def test_a_looser_layer_undoes_nothing(limit: str, value: int, told: int) -> Non
     ],
 )  # fmt: skip
 def test_the_compiled_limits_hold_alone(
-    played, highest_ua: int, reason: tuple[object, ...]  # type: ignore[no-untyped-def]
+    played,
+    highest_ua: int,
+    reason: tuple[object, ...],  # type: ignore[no-untyped-def]
 ) -> None:
     within = bounds(area_mm2=40_000)
     assert isinstance(judge(highest_ua, within, program(played)), Approved)

@@ -182,7 +182,9 @@ def test_lowering_in_a_healthy_session_needs_no_kind() -> None:
     request = DriveRequest(WantedState.RUNNING, (9_999, 0), (10_000, 30_000))
     known = facts(lead_off_channels=frozenset({1}))
     within = bounds(channel_count=2)
-    assert isinstance(review(request, program(channel(), channel()), known, within, NOW_US), Approved)
+    assert isinstance(
+        review(request, program(channel(), channel()), known, within, NOW_US), Approved
+    )
 
 
 def test_a_channel_whose_electrode_is_off_gets_nothing_even_downwards() -> None:
@@ -341,7 +343,9 @@ def spoilt() -> list[tuple[str, Bounds, str]]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("within", "said"), [c[1:] for c in spoilt()], ids=[c[0] for c in spoilt()])
+@pytest.mark.parametrize(
+    ("within", "said"), [c[1:] for c in spoilt()], ids=[c[0] for c in spoilt()]
+)
 def test_bounds_with_a_flaw_allow_nothing(within: Bounds, said: str) -> None:
     assert f"bounds: {said}" in explained(judge(1, within))
     known = facts(device_state=DeviceState.SAFE)
