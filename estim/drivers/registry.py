@@ -88,7 +88,7 @@ class _SimulatorLine:
 
     def close(self) -> None:
         self._port.close()
-        self._simulator.stdin.close()
+        self._simulator.let_go()
 
 
 def _load(name: str) -> Any:
