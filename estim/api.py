@@ -183,6 +183,7 @@ class Stimulator:
         An electrode that comes off ends it too: nobody is here to press it on and re-arm.
         """
         lead_off = ""
+        is_stopping = False
         while True:
             self.pump()
             shown = self.snapshot
@@ -193,7 +194,8 @@ class Stimulator:
                 return replace(result, fault=result.fault or lead_off)
             lead_off = lead_off or _lead_off(shown)
             reason = lead_off or stop_reason()
-            if reason and shown.state in ENERGISED:
+            if reason and not is_stopping and shown.state in ENERGISED:
+                is_stopping = True
                 self.engine.send(msg.Stop(self.engine.new_id(), reason))
 
     def result(self) -> Result:

@@ -7,7 +7,6 @@ a process of its own.
 from __future__ import annotations
 
 import importlib
-import threading
 from typing import Any, Protocol
 
 from estim.drivers.base import Stimulator
@@ -78,7 +77,7 @@ class _SimulatorLine:
         try:
             self._port = open_port(self._simulator.path)
         except EstimError:
-            self._let_go()
+            self._simulator.let_go()
             raise
 
     def read(self) -> bytes:
@@ -89,15 +88,7 @@ class _SimulatorLine:
 
     def close(self) -> None:
         self._port.close()
-        self._let_go()
-
-    def _let_go(self) -> None:
-        """Let the simulator end by itself, which takes it 2 s, and collect it without waiting."""
-        self._simulator.stdin.close()
-        self._simulator.messages.close()
-        threading.Thread(
-            target=self._simulator.process.wait, name="simulator-end", daemon=True
-        ).start()
+        self._simulator.let_go()
 
 
 def _load(name: str) -> Any:
