@@ -84,6 +84,9 @@ def drive(script: Script, records: Path, size: tuple[int, int] = SMALL) -> Watch
             await until(lambda: isinstance(app.screen, LibraryScreen))
             await until(lambda: "▲ not reviewed" in app.text())
             await script(app, pilot)
+        except AssertionError:
+            print(app.text())
+            raise
         finally:
             if app.controller is not None:
                 app.controller.stop("end of the test")
@@ -99,7 +102,7 @@ async def until(is_met: Callable[[], bool], timeout_s: float = 10.0) -> None:
     end = time.monotonic() + timeout_s
     while not is_met():
         assert time.monotonic() < end, "what was waited for did not come"
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.03)  # looking at the screen is work, and a beat is due at 10 Hz
 
 
 async def open_demo(app: WatchedApp, pilot: Pilot[Any]) -> SessionScreen:

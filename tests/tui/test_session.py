@@ -106,9 +106,9 @@ def test_the_interface_cannot_be_left_while_output_is_possible(records: Path) ->
     async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
         session = await open_demo(app, pilot)
         await start(app, pilot)
-        for key in ("q", "ctrl+q", "e"):
+        for key in ("e", "q", "ctrl+q"):
             await pilot.press(key)
-        await pilot.pause(0.1)
+        await until(lambda: "Output is on: SPACE stops it" in " ".join(app.text().split()))
         assert app.screen is session
         assert app.state is HostState.RUNNING
         await pilot.press("ctrl+c")

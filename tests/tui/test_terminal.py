@@ -110,8 +110,14 @@ def test_a_suspended_interface_leaves_no_output_on(tmp_path: Path) -> None:
         assert terminal.wait_for(lambda: terminal.shows("STOPPED"))
 
 
-def test_a_terminal_that_is_gone_ends_the_session_and_the_process(tmp_path: Path) -> None:
-    with Terminal(tmp_path, is_demo=True) as terminal:
+DEAF_TO_HANGUP = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])\n"
+
+
+@pytest.mark.parametrize("program", [PROGRAM, DEAF_TO_HANGUP + PROGRAM], ids=["told", "not told"])
+def test_a_terminal_that_is_gone_ends_the_session_and_the_process(
+    tmp_path: Path, program: str
+) -> None:
+    with Terminal(tmp_path, is_demo=True, program=program) as terminal:
         _running(terminal)
         terminal.hang_up()
         assert _ends(terminal, 5.0) is not None

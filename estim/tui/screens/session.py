@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, ClassVar
@@ -129,6 +130,9 @@ class SessionScreen(EstimScreen[None]):
                 self._say(
                     Severity.WARNING, "this device measures nothing: what is shown is what was set"
                 )
+        # All is loaded: from now on a full collection would hold up the beat for nothing.
+        gc.collect()
+        gc.freeze()
         self._say(
             Severity.INFORMATION, "ready: compare the ceilings with what you meant, then g starts"
         )

@@ -2,7 +2,8 @@
 
 Rules:
 1. It never understates: a report that is old, or missing, shows UNKNOWN instead of a number.
-2. The beat sign turns only while output is possible; it is the only widget that draws one.
+2. The beat sign turns while a device is connected, so that beats flow before anything is armed;
+   no other widget draws one.
 3. The key it names is one that works at this moment, wherever the focus is.
 """
 
@@ -71,7 +72,7 @@ class StatusStrip(Widget):
             sign, state_words = "▲", "ENGINE LOST"
         is_known = self._state.is_known
         beat = " "
-        if _is_energised(snapshot) and not self._state.is_lost:
+        if snapshot.device is not None and not self._state.is_lost:
             beat = words.BEAT_SIGNS[self._state.beat % len(words.BEAT_SIGNS)]
         shown = words.current(session_words.largest_ua(snapshot)) if is_known else "UNKNOWN mA"
         parts: list[str | tuple[str, str]] = [
