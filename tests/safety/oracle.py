@@ -54,7 +54,8 @@ def delivered(
 ) -> list[Delivered]:
     """Return every pulse with its onset before `until_us`."""
     grid = grid_ua(channel, step_ua)
-    cycle, pulses = channel.cycle, []
+    cycle = channel.cycle
+    pulses: list[Delivered] = []
     on_phase = 0
     while True:
         start_us, length_us = 0, None

@@ -13,7 +13,7 @@ from estim.safety.figures import Figures
 from estim.safety.kernel import RiseKind, ceiling, review, review_load
 from estim.safety.verdict import Approved, ApprovedLoad, Reason
 from firmware_protocol.messages import ChannelLimits, PolicyFlag, SetLimits
-from firmware_protocol.program import Cycle, Phase, PulseProgram
+from firmware_protocol.program import ChannelProgram, Cycle, Phase, PulseProgram
 from tests.safety.samples import (
     CAPABILITIES,
     FACTS,
@@ -54,7 +54,8 @@ def held(**value: object) -> Ask:
 # (limit, bound, what passes, what does not, the figure told of the latter)
 EDGES = [
     ("amplitude_ua", 40_000, output(amplitude_ua=40_000), output(amplitude_ua=40_001), 40_001),
-    ("sensory_amplitude_ua", 80_000, output(amplitude_ua=80_000), output(amplitude_ua=80_001), 80_001),
+    ("sensory_amplitude_ua", 80_000, output(amplitude_ua=80_000), output(amplitude_ua=80_001),
+     80_001),
     ("phase_duration_us", 1000, output(phase_max_us=1000), output(phase_max_us=1001), 1001),
     ("pulse_duration_us", 10_000, output(pulse_max_us=10_000), output(pulse_max_us=10_001), 10_001),
     ("phase_charge_pc", 5_000_000, output(phase_charges=((5_000_000, 200),)),
@@ -174,17 +175,15 @@ def test_a_looser_layer_undoes_nothing(limit: str, value: int, told: int) -> Non
     [
         (channel(100, 1_000_000), 100_000, ("amplitude_ua", 100_001, 100_000, "standard", 1)),
         # 34.0 uC in 500 us are 68 mA; 31.2 uC in 400 us are 78 mA; 48 uC in 1 ms are 48 mA.
-        (channel(500, 1_000_000), 68_000, ("phase_charge_pc", 34_000_500, 34_000_000, "standard", 1)),
-        (channel(400, 1_000_000), 78_000, ("phase_charge_pc", 31_200_400, 31_200_000, "standard", 1)),
-        (channel(1000, 1_000_000), 48_000, ("phase_charge_pc", 48_001_000, 48_000_000, "standard", 1)),
+        (channel(500, 10**6), 68_000, ("phase_charge_pc", 34_000_500, 34_000_000, "standard", 1)),
+        (channel(400, 10**6), 78_000, ("phase_charge_pc", 31_200_400, 31_200_000, "standard", 1)),
+        (channel(1000, 10**6), 48_000, ("phase_charge_pc", 48_001_000, 48_000_000, "standard", 1)),
         # 2 x 250 us at 500 Hz flow a quarter of the time: 10 mA on average are 40 mA.
         (channel(250, 2_000), 40_000, ("average_ua", 10_001, 10_000, "standard", 1)),
     ],
 )  # fmt: skip
 def test_the_compiled_limits_hold_alone(
-    played,
-    highest_ua: int,
-    reason: tuple[object, ...],  # type: ignore[no-untyped-def]
+    played: ChannelProgram, highest_ua: int, reason: tuple[object, ...]
 ) -> None:
     within = bounds(area_mm2=40_000)
     assert isinstance(judge(highest_ua, within, program(played)), Approved)
@@ -226,7 +225,9 @@ def test_the_worst_of_several_phases_is_told() -> None:
         (channel(500, 100_000, 9_001), ("pulse_duration_us", 10_001, 10_000, "standard", 1)),
     ],
 )  # fmt: skip
-def test_the_shape_of_a_pulse_is_judged_when_it_is_loaded(played, reason: object) -> None:  # type: ignore[no-untyped-def]
+def test_the_shape_of_a_pulse_is_judged_when_it_is_loaded(
+    played: ChannelProgram, reason: object
+) -> None:
     result = review_load(program(played), bounds(), CAPABILITIES, NOW_US)
     assert reasons_of(result) == ([] if reason is None else [reason])
     driven = judge(100, bounds(), program(played))
@@ -358,8 +359,8 @@ def test_the_rms_sent_is_that_of_the_power_density_where_it_is_least() -> None:
 
 def test_a_programme_of_two_channels_is_judged_by_each_channels_own_bounds() -> None:
     both = bounds(Bound("amplitude_ua", 20_000, Owner.PROFILE), channel_count=2)
-    second = replace(both.channels[1], bounds=(*both.channels[1].bounds,
-                                               Bound("amplitude_ua", 10_000, Owner.SITE)))  # fmt: skip
+    row = both.channels[1]
+    second = replace(row, bounds=(*row.bounds, Bound("amplitude_ua", 10_000, Owner.SITE)))
     within = replace(both, channels=(both.channels[0], second))
     played = PulseProgram((channel(), channel()), allow_overlap=True)
     assert isinstance(review(target(20_000, 10_000), played, FACTS, within, NOW_US), Approved)

@@ -136,7 +136,7 @@ def test_onsets_in_a_second_of_bursts(per_burst: int, burst_period_us: int, coun
 
 
 def test_on_phases_that_follow_each_other_at_once_are_counted() -> None:
-    """1 ms on, nothing off, a pulse every 100 ms: each on-phase begins with a pulse, 1000 a second."""
+    """1 ms on, nothing off, a pulse every 100 ms: each on-phase has one, 1000 a second."""
     played = channel(period_us=100_000, cycle=Cycle(0, 1, 0, 0))
     pulses = oracle.delivered(played, 10_000, 100, 2_000_000)
     assert oracle.worst_by_onset(pulses, "charge") == 1000 * 4_000_000

@@ -7,8 +7,8 @@ from itertools import product
 
 import pytest
 
-from estim.safety import kernel, verdict
-from estim.safety.bounds import Bound, Bounds, ChannelBounds, Owner
+from estim.safety import verdict
+from estim.safety.bounds import Bound, Bounds, ChannelBounds, Owner, intersect
 from estim.safety.checks import CHECKS, OUTPUT_CHECKS, Ask
 from estim.safety.kernel import DriveRequest, RiseKind, ceiling, review, review_load
 from estim.safety.verdict import Approved, ApprovedLoad, Reason, Refused, in_unit
@@ -384,8 +384,8 @@ def test_bounds_of_another_device_are_not_loaded(other) -> None:  # type: ignore
 
 def test_bounds_made_for_a_stronger_device_can_be_intersected_again() -> None:
     weaker = replace(CAPABILITIES, amplitude_max_ua=20_000, amplitude_step_ua=100)
-    again = kernel.intersect(bounds(), weaker)
-    assert kernel.intersect(again, weaker) == again
+    again = intersect(bounds(), weaker)
+    assert intersect(again, weaker) == again
     result = review_load(program(), again, weaker, NOW_US)
     assert isinstance(result, ApprovedLoad)
     assert result.limits.channels[0].amplitude_ua == 20_000
@@ -502,7 +502,8 @@ def test_a_refusal_gives_every_reason_each_with_limit_asked_allowed_and_owner() 
          "channel 1: current density: 2.05 mA/cm2 RMS asked, 2 mA/cm2 RMS allowed by the electrode "
          "area (8.04 cm2)"),
         (Reason("power_density_uw_per_cm2", 250_001, 250_000, Owner.ELECTRODE, 1),
-         "channel 1: power density: 0.250001 W/cm2 asked, 0.25 W/cm2 allowed by the electrode area"),
+         "channel 1: power density: 0.250001 W/cm2 asked, 0.25 W/cm2 allowed by the electrode "
+         "area"),
         (Reason("running_ms", 10_800_001, 10_800_000, Owner.SITE),
          "running: 10800001 ms asked, 10800000 ms allowed by the site policy"),
         (Reason("setpoint_slew_ua_per_s", 1_100, 1_000, Owner.PATIENT),
@@ -547,7 +548,7 @@ def test_nobody_but_the_kernel_makes_an_approval(seal: object) -> None:
     with pytest.raises(PermissionError):
         ApprovedLoad(seal, program(), held, 2**62)
     with pytest.raises(TypeError):
-        Approved(WantedState.RUNNING, (100_000,), 2**62)  # type: ignore[call-arg, arg-type]
+        Approved(WantedState.RUNNING, (100_000,), 2**62)  # type: ignore[call-arg]
 
 
 def test_an_approval_can_be_neither_changed_nor_copied_with_changes() -> None:

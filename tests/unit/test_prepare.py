@@ -49,20 +49,22 @@ def test_the_profile_binds_where_nothing_else_does() -> None:
     ("layers", "highest_ua", "owners"),
     [
         ({"patient_ceiling_ua": 59_999}, 59_999, {("amplitude_ua", "patient")}),
-        ({"patient_ceiling_ua": 60_000}, 60_000, {("amplitude_ua", "profile"), ("amplitude_ua", "patient")}),
+        ({"patient_ceiling_ua": 60_000}, 60_000,
+         {("amplitude_ua", "profile"), ("amplitude_ua", "patient")}),
         ({"patient_ceiling_ua": 60_001}, 60_000, {("amplitude_ua", "profile")}),
         ({"patient_ceiling_ua": 0}, 0, {("amplitude_ua", "patient")}),
         ({"is_sensation_impaired": True}, 30_000, {("amplitude_ua", "patient")}),
         ({"site": SitePolicy(amplitude_ceiling_ua=12_000)}, 12_000, {("amplitude_ua", "site")}),
         ({"site": SitePolicy(amplitude_ceiling_ua=12_000), "patient_ceiling_ua": 11_000}, 11_000,
          {("amplitude_ua", "patient")}),
-        ({"capabilities": replace(REFERENCE, amplitude_max_ua=9_000)}, 9_000, {("amplitude_ua", "device")}),
+        ({"capabilities": replace(REFERENCE, amplitude_max_ua=9_000)}, 9_000,
+         {("amplitude_ua", "device")}),
     ],
 )  # fmt: skip
 def test_each_layer_lowers_the_ceiling_and_is_named(
     layers: dict[str, object], highest_ua: int, owners: set[tuple[str, str]]
 ) -> None:
-    assert ceilings(ready(**layers)) == [(highest_ua, owners)]
+    assert ceilings(ready("tens-low-rate", **layers)) == [(highest_ua, owners)]
 
 
 def test_the_electrode_lowers_the_ceiling_and_is_named() -> None:
