@@ -93,6 +93,7 @@ class EngineLoop:
         self._inhibitor = inhibitor
         self._waiting: deque[ev.CoreEvent] = deque()
         self._is_turning = False
+        self._owes_output = False
         self._record_events = 0
         self._snapshot_due_us = 0
         self._turned_us = clock.now_us()
@@ -113,7 +114,8 @@ class EngineLoop:
                     self._carry_out(effect, now_us)
         finally:
             self._is_turning = False
-        self._flush_output()
+        if self._owes_output:
+            self._flush_output()
 
     def receive(self, received: bytes) -> None:
         """Take bytes from the device."""
@@ -204,6 +206,7 @@ class EngineLoop:
         elif isinstance(effect, ev.AcknowledgeDevice):
             if self._driver is not None:
                 self._driver.acknowledge(effect.latch_count, effect.channel_mask, now_us)
+                self._owes_output = True
         elif isinstance(effect, ev.OpenPort):
             self._open_port(effect.url, now_us)
         elif isinstance(effect, ev.ClosePort):
@@ -229,6 +232,7 @@ class EngineLoop:
         )
         if isinstance(result, Approved) and self._driver is not None:
             self._driver.drive(result, now_us)
+            self._owes_output = True
         self._waiting.appendleft(ev.DriveReviewed(effect.request, result))
 
     def _review_load(self, effect: ev.ReviewLoad, now_us: int) -> None:
@@ -238,6 +242,7 @@ class EngineLoop:
         result = kernel.review_load(effect.program, effect.bounds, capabilities, now_us)
         if isinstance(result, ApprovedLoad):
             self._driver.load(result, now_us)
+            self._owes_output = True
         else:
             self._waiting.append(ev.LoadReviewed(result))
 
@@ -303,6 +308,7 @@ class EngineLoop:
                 self._record(kind, content, None, now_us)
 
     def _flush_output(self) -> None:
+        self._owes_output = False
         if self._driver is None or self._port is None:
             return
         output = self._driver.take_output()

@@ -93,9 +93,6 @@ class VirtualEngine:
             due.append(self._beat_due_us)
         if until_us is not None:
             due.append(until_us)
-        if self._has_delivered:
-            due.append(self.clock.now_us())
-        self._has_delivered = False
         now_us = max(self.clock.now_us(), min(due))
         self.clock.advance_to(now_us)
         if is_energised and now_us >= self._beat_due_us:
@@ -103,12 +100,19 @@ class VirtualEngine:
             self._beat_due_us = now_us + HEARTBEAT_US
             self.send(Heartbeat(self._beat))
         self._loop.wake()
-        if self._device is not None:
-            self._device.advance(now_us)
-            received = self._device.take_output(now_us)
-            if received:
-                self._loop.receive(received)
+        self._exchange(now_us)
         self._loop.turn()
+        # What the turn sent is answered at this very time.
+        while self._has_delivered:
+            self._exchange(now_us)
+
+    def _exchange(self, now_us: int) -> None:
+        self._has_delivered = False
+        if self._device is None:
+            return
+        received = self._device.take_output(now_us)
+        if received:
+            self._loop.receive(received)
 
     def close(self) -> None:
         """Let go of everything."""

@@ -384,7 +384,7 @@ def from_line(line: bytes) -> Request | Reply:
     kind = _KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise UsageError("a message names a known kind")
-    built = _build(kind, fields, kind.__name__)
+    built: Any = _build(kind, fields, kind.__name__)
     if getattr(built, "request_id", 1) < 1:
         raise UsageError(f"{kind.__name__}.request_id: above 0 expected")
     return typing.cast("Request | Reply", built)

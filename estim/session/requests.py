@@ -221,9 +221,7 @@ def _lower(session: SessionState, request: msg.Lower, now_us: int) -> None:
     _lower_to(session, wished, request.request_id, now_us)
 
 
-def _lower_to(
-    session: SessionState, wished_ua: list[int], request_id: int, now_us: int
-) -> None:
+def _lower_to(session: SessionState, wished_ua: list[int], request_id: int, now_us: int) -> None:
     session.drop_wishes("lowered meanwhile")
     before, session.targets_ua = session.targets_ua, wished_ua
     session.lowered_us = now_us

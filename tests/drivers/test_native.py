@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from estim.drivers import base, native
+from estim.drivers import base
 from estim.drivers.native import NativeStimulator
 from estim.errors import DeviceFault, EstimError, LimitRefused, PortLost, ReplyTimeout
 from estim.safety import kernel
@@ -29,13 +29,14 @@ from firmware_protocol.messages import (
     InputFlag,
     LimitsAccepted,
     ProgramAccepted,
-    Refused,
     RefusalReason,
+    Refused,
     SelfTestReport,
     SetLimits,
     Stop,
     WantedState,
 )
+from firmware_protocol.session_limits import limits_digest
 from tests.session.bench import MS, HandDevice, prepared
 
 EPOCH = 77
@@ -224,9 +225,7 @@ def test_one_damaged_frame_anywhere_does_not_keep_a_set_up_from_ending_well(
     assert line.driver.next_deadline_us() is None
 
 
-@pytest.mark.parametrize(
-    ("ignored", "what"), [(SetLimits, "limits"), (CommitProgram, "programme")]
-)
+@pytest.mark.parametrize(("ignored", "what"), [(SetLimits, "limits"), (CommitProgram, "programme")])
 def test_a_load_without_an_answer_ends(ignored: type, what: str) -> None:
     line = Line().connected()
     line.device.ignores = (ignored,)
@@ -409,7 +408,7 @@ def test_stop_ends_a_load_for_good() -> None:
     line.pass_on()
     line.driver.stop(line.now_us)
     line.device.ignores = ()
-    line.device.say(LimitsAccepted(0, native.limits_digest(load.limits)))
+    line.device.say(LimitsAccepted(0, limits_digest(load.limits)))
     line.run(1000 * MS)
     assert not line.device.of(CommitProgram)
     assert not line.of(base.Loaded)
@@ -421,9 +420,7 @@ def test_stop_ends_a_load_for_good() -> None:
 def test_a_refusal_is_told_in_words() -> None:
     line = Line().loaded()
     line.device.say(
-        Refused(
-            0, Drive.message_id, RefusalReason.LIMIT, amplitude_ua.wire_id, 1, 41_000, 40_000
-        )
+        Refused(0, Drive.message_id, RefusalReason.LIMIT, amplitude_ua.wire_id, 1, 41_000, 40_000)
     )
     line.device.say(Refused(0, Drive.message_id, RefusalReason.NOT_FROM_ZERO, 0, 255, 0, 0))
     line.pass_on()

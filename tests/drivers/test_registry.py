@@ -14,7 +14,9 @@ from estim.drivers.native import NativeStimulator
 from estim.errors import EstimError, PortLost, UsageError
 
 
-@pytest.mark.parametrize("url", ["sim:", "sim:?load=500", "native:/dev/ttyUSB0", "native:socket://a:1"])
+@pytest.mark.parametrize(
+    "url", ["sim:", "sim:?load=500", "native:/dev/ttyUSB0", "native:socket://a:1"]
+)
 def test_known_urls_name_a_driver(url: str) -> None:
     assert registry.driver_name(url) == url.partition(":")[0]
     assert isinstance(registry.make_driver(url, 1), NativeStimulator)

@@ -342,7 +342,7 @@ class Bench:
 
     @property
     def state(self) -> HostState:
-        return self.loop.core.state
+        return self.loop.core.state  # asked anew each time, whatever a type checker has concluded
 
     def ask(self, kind: type, *args: Any, **fields: Any) -> int:
         """Make a request and return its id."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -27,13 +27,13 @@ from firmware_protocol.messages import (
     FaultCode,
     LimitsAccepted,
     PolicyFlag,
-    Refused,
     RefusalReason,
+    Refused,
     Status,
     Stop,
     WantedState,
 )
-from tests.session.bench import MS, S, Bench, HandDevice, prepared
+from tests.session.bench import MS, Bench, HandDevice, S, prepared
 
 READY, ARMED, RUNNING = HostState.READY, HostState.ARMED, HostState.RUNNING
 IDENTIFIED, FAULT = HostState.IDENTIFIED, HostState.FAULT
@@ -203,10 +203,8 @@ def test_settings_that_would_keep_output_on_are_refused(bench: Bench) -> None:
         {"step_ua": 0},
         {"step_ua": 1001},
     ):
-        changed = dataclasses.replace(made.settings, **wrong)
-        asked = bench.ask(
-            msg.Prepare, made.program.canonical_bytes().hex(), made.bounds, changed
-        )
+        changed = dataclasses.replace(made.settings, **cast(Any, wrong))
+        asked = bench.ask(msg.Prepare, made.program.canonical_bytes().hex(), made.bounds, changed)
         assert next(iter(wrong)) in bench.why(asked)
 
 

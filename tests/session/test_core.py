@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from estim.errors import DeviceFault
 from estim.session import events as ev
 from estim.session import messages as msg
 from estim.session.messages import Blame
@@ -25,7 +26,7 @@ from firmware_protocol.messages import (
     Stop,
     WantedState,
 )
-from tests.session.bench import MS, S, Bench, HandDevice, prepared
+from tests.session.bench import MS, Bench, HandDevice, S, prepared
 
 DISCONNECTED, IDENTIFIED = HostState.DISCONNECTED, HostState.IDENTIFIED
 READY, ARMED, RUNNING = HostState.READY, HostState.ARMED, HostState.RUNNING
@@ -85,7 +86,7 @@ _DONE: dict[type, dict[HostState, HostState]] = {
     msg.Annotate: {
         state: READY if state is STOPPING else state for state in HostState if state is not CLOSED
     },
-    msg.CloseVisit: {state: CLOSED for state in (DISCONNECTED, IDENTIFIED, READY, FAULT)},
+    msg.CloseVisit: dict.fromkeys((DISCONNECTED, IDENTIFIED, READY, FAULT), CLOSED),
 }
 
 
@@ -769,7 +770,7 @@ def test_reports_of_another_epoch_are_silence(bench: Bench) -> None:
 @pytest.mark.parametrize("field", ["program_digest", "limits_digest"])
 def test_a_device_that_lost_programme_or_limits_is_a_fault(bench: Bench, field: str) -> None:
     bench.to(RUNNING)
-    bench.device.lie = lambda status: dataclasses.replace(status, **{field: 1})
+    bench.device.lie = lambda status: dataclasses.replace(status, **cast(Any, {field: 1}))
     bench.run(50 * MS)
     assert bench.state is FAULT
     assert bench.core.fault.code == "programme_lost"
@@ -796,7 +797,9 @@ def test_a_programme_that_the_device_does_not_report_is_not_taken(bench: Bench) 
 
 def test_a_device_that_makes_no_sense_is_not_connected(bench: Bench) -> None:
     for wrong in ({"channel_count": 0}, {"channel_count": 5}, {"amplitude_step_ua": 0}):
-        bench.device.capabilities = dataclasses.replace(bench.device.capabilities, **wrong)
+        bench.device.capabilities = dataclasses.replace(
+            bench.device.capabilities, **cast(Any, wrong)
+        )
         asked = bench.ask(msg.Connect, "native:x")
         bench.settle(asked)
         assert "makes no sense" in bench.why(asked)
@@ -811,9 +814,7 @@ def test_a_programme_beyond_a_limit_is_refused_with_every_reason(bench: Bench) -
         made.bounds,
         channels=tuple(dataclasses.replace(c, electrode_area_mm2=0) for c in made.bounds.channels),
     )
-    asked = bench.ask(
-        msg.Prepare, made.program.canonical_bytes().hex(), bounds, made.settings
-    )
+    asked = bench.ask(msg.Prepare, made.program.canonical_bytes().hex(), bounds, made.settings)
     reasons = bench.outcome(asked).reasons  # type: ignore[union-attr]
     assert [reason for reason in reasons if "electrode area" in reason] == [
         "channel 1: no electrode area is known",
@@ -883,3 +884,25 @@ def test_a_slow_link_is_shown_and_stops_nothing(bench: Bench) -> None:
     bench.run(60 * MS)
     assert bench.snapshots[-1].is_link_slow
     assert bench.state in ENERGISED
+
+
+def test_an_event_for_nobody_changes_nothing(bench: Bench) -> None:
+    """Late answers of a driver, a record and a kernel whose question is no longer open."""
+    from estim.drivers import base
+
+    bench.to(READY)
+    before = (bench.state, bench.core.program, len(bench.submitted))
+    bench.loop.post(ev.LoadReviewed(None))
+    bench.loop.post(ev.RecordDurable(10**6))
+    bench.loop.post(ev.DriverSaid(base.Loaded(1, 2)))
+    bench.loop.post(ev.DriverSaid(base.LoadFailed(DeviceFault("late"))))
+    assert (bench.state, bench.core.program, len(bench.submitted)) == before
+
+
+def test_nobody_answering_is_the_answer_to_connect(bench: Bench) -> None:
+    bench.open_record()
+    bench.device.is_deaf = True
+    asked = bench.ask(msg.Connect, "native:x")
+    bench.run(3100 * MS)
+    assert "no device answered" in bench.why(asked)
+    assert bench.state is DISCONNECTED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from typing import Any, get_args
@@ -82,18 +83,14 @@ def test_garbage_is_a_usage_error(line: bytes) -> None:
         msg.from_line(line)
 
 
-@given(
-    st.sampled_from(KINDS), st.dictionaries(_TEXT | st.just("request_id"), _PLAIN, max_size=5)
-)
+@given(st.sampled_from(KINDS), st.dictionaries(_TEXT | st.just("request_id"), _PLAIN, max_size=5))
 def test_a_known_kind_with_any_content_is_whole_or_a_usage_error(
     kind: type, fields: dict[str, Any]
 ) -> None:
-    try:
+    message: object = None
+    with contextlib.suppress(UsageError):
         message = msg.from_line(json.dumps({**fields, "message": kind.__name__}).encode())
-    except UsageError as error:
-        assert str(error)
-    else:
-        assert isinstance(message, kind)
+    assert message is None or isinstance(message, kind)
 
 
 @given(_build(msg.Prepare), st.data())
@@ -116,7 +113,7 @@ def test_any_one_wrong_field_is_a_usage_error_or_the_same_type(
         again = msg.from_line(json.dumps(fields).encode())
     except UsageError:
         return
-    assert msg.from_line(msg.to_line(again)) == again  # type: ignore[arg-type]
+    assert msg.from_line(msg.to_line(again)) == again
 
 
 @pytest.mark.parametrize(

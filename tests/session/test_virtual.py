@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ class Visit:
 def _session(
     folder: Path, profile: str, duration_s: int, targets_ua: tuple[int, ...], **options: str
 ) -> Visit:
-    visit = Visit(folder, profile, **options)
+    visit = Visit(folder, profile, 1, **options)
     visit.start(duration_s, targets_ua)
     visit.until_rest()
     visit.run(600 * MS)
@@ -213,9 +214,7 @@ def test_low_rate_tens_end_to_end(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert peaks.count(5000) in (40, 41, 42)
     onsets = [pulse.onset_us for pulse in visit.pulses()]
-    assert {later - earlier for earlier, later in zip(onsets, onsets[1:], strict=False)} == {
-        250_000
-    }
+    assert {later - earlier for earlier, later in pairwise(onsets)} == {250_000}
 
 
 def test_burst_tens_end_to_end(tmp_path: Path) -> None:
@@ -227,7 +226,7 @@ def test_burst_tens_end_to_end(tmp_path: Path) -> None:
     bursts: dict[int, int] = {}
     for onset_us in plateau:
         bursts[onset_us // 500_000] = bursts.get(onset_us // 500_000, 0) + 1
-    intervals = {b - a for a, b in zip(plateau, plateau[1:], strict=False)}
+    intervals = {b - a for a, b in pairwise(plateau)}
     assert intervals == {10_000, 410_000}
     assert visit.snapshot.channels[0].pulse_count == len(pulses)
 
