@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,11 +15,11 @@ from tests.engine.scene import CHECKOUT, is_alive, wait_for
 
 HOLDS = 'echo $$ > "$NOTE"; echo "$@" >> "$NOTE"; exec cat'
 REFUSES = "exit 1"
-STUBBORN = 'trap "" TERM; echo $$ > "$NOTE"; sleep 2; cat; sleep 1'
+STUBBORN = 'trap "" TERM; echo $$ > "$NOTE"; sleep 0.5; cat; sleep 0.2'
 
 
 @pytest.fixture
-def note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put a folder of its own before the system's programs; return where a script leaves notes."""
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("NOTE", str(tmp_path / "note"))
