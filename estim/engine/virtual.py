@@ -27,6 +27,7 @@ from estim.transport.serial_port import parse_address
 HEARTBEAT_US = 100_000
 SEED_MODULUS = 1 << 32
 SNAPSHOT_US = 500_000
+PLAY_OUT_US = 1_000_000
 
 
 class SteppedDevice(Protocol):
@@ -112,15 +113,14 @@ class VirtualEngine:
     def close(self) -> None:
         """Let go of everything."""
         self._loop.end()
-        if self._trace is not None:
-            self._trace.close()
+        self.unplug()
 
     # World.
 
     def open_port(self, url: str, now_us: int) -> tuple[Port, Stimulator] | None:
         if not url.startswith("sim:"):
             raise UsageError(f"the virtual clock drives sim: alone, not {url}")
-        driver = make_driver(url, self._random.getrandbits(64))
+        driver = make_driver(url, self._random.getrandbits(64) or 1)
         _, query = parse_address(url.removeprefix("sim:"))
         query.setdefault("seed", str(self._seed % SEED_MODULUS))
         options: Any = importlib.import_module("estim.simulator.options")
@@ -151,8 +151,13 @@ class VirtualEngine:
             self._loop.post(ev.DriveWritten(now_us))
 
     def unplug(self) -> None:
-        """Forget the device, as its port has been closed."""
+        """Let the device play out what its lease still allows, and forget it."""
+        if self._device is not None:
+            self._device.advance(self.clock.now_us() + PLAY_OUT_US)
         self._device = None
+        if self._trace is not None:
+            self._trace.close()
+            self._trace = None
 
 
 class _SteppedPort:
