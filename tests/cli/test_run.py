@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def test_trace_result_and_record_tell_the_same_story(estim: Shell, tmp_path: Pat
         assert second_us == onset_us + 200
         assert first_ua + second_ua == 0
     onsets = [t_us for t_us, _, _, _ in played[::2]]
-    assert {later - earlier for earlier, later in zip(onsets, onsets[1:], strict=False)} == {12_500}
+    assert {later - earlier for earlier, later in pairwise(onsets)} == {12_500}
     # The rise is no steeper than 1 mA/s, give or take one amplitude step.
     start_us = onsets[0]
     for t_us, _, current_ua, _ in played[::2]:
@@ -117,18 +118,14 @@ def test_above_the_ceiling_is_refused_with_limit_values_and_owner(estim: Shell) 
         (("--bench", "500", "--amplitude", "1=1", "--device", "native:/dev/x"), "virtual clock"),
     ],
 )
-def test_bad_usage_is_one_message(
-    estim: Shell, arguments: tuple[str, ...], expected: str
-) -> None:
+def test_bad_usage_is_one_message(estim: Shell, arguments: tuple[str, ...], expected: str) -> None:
     answer = estim("run", "dpn-conventional", "--clock", "virtual", *arguments)
     answer.assert_one_message(4 if expected == "--bench" and "--bench" not in arguments else 2)
     assert expected in answer.err
 
 
 def test_a_duration_beyond_the_profile_is_refused(estim: Shell) -> None:
-    answer = estim(
-        "run", "dpn-conventional", *BENCH, "--amplitude", "1=1", "--duration", "3601"
-    )
+    answer = estim("run", "dpn-conventional", *BENCH, "--amplitude", "1=1", "--duration", "3601")
     answer.assert_one_message(4)
     assert "3601 s asked, 3600 s allowed by the profile" in answer.err
 
