@@ -24,6 +24,7 @@ from estim.session.states import ENERGISED, HostState, Trigger
 from firmware_protocol.messages import (
     CHANNELS_MAX,
     FAULT_REMEDIES,
+    NO_CHANNEL,
     Capabilities,
     ChannelFlag,
     DeviceState,
@@ -158,7 +159,7 @@ def _on_told(session: SessionState, told: driver.DeviceTold, now_us: int) -> Non
             "index": event.index,
             "tick_ms": event.tick_ms,
             "code": event.code.name.lower(),
-            "channel": event.channel,
+            "channel": 0 if event.channel == NO_CHANNEL else event.channel + 1,
             "detail": event.detail,
             **({"left_out_before": held_back} if held_back else {}),
         },
