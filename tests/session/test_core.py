@@ -267,6 +267,16 @@ def test_pause_goes_to_zero_and_resume_returns_at_most_to_the_marker(bench: Benc
     assert max(row[0] for row in rows) == 6000
 
 
+def test_a_start_after_a_pause_stays_at_zero(bench: Bench) -> None:
+    """Only a resume returns; a start begins anew."""
+    bench.to(RUNNING).raise_to(6000, 2000)
+    assert bench.settle(bench.ask(msg.Pause))
+    assert bench.settle(bench.ask(msg.Start))
+    bench.run(2 * S)
+    assert bench.state is RUNNING
+    assert bench.device.targets == [0, 0]
+
+
 def test_a_resume_at_the_limit_of_what_may_return(bench: Bench) -> None:
     """A return above the marker is refused, even if the core's own memory were wrong."""
     bench.to(RUNNING).raise_to(6000, 0)
@@ -555,7 +565,7 @@ def test_the_heartbeat_may_be_400_ms_old_and_no_more(bench: Bench) -> None:
     beat_us = bench.core.beat_us
     bench.run(beat_us + 400 * MS - bench.clock.now_us(), 1 * MS)
     assert bench.state is RUNNING
-    bench.run(1 * MS)
+    bench.run(1, 1)
     assert bench.state is FAULT
     assert bench.core.fault.code == "display_frozen"
     assert bench.core.fault.blame is Blame.HOST
