@@ -3,6 +3,7 @@
 #   make run      the terminal UI on the simulator; without a terminal, a demo session and its summary
 #   make test     every test                    make check    formatting, types, imports, generated files
 #   make bench    benchmarks, JSON lines        make smoke    install the wheel elsewhere and use it
+#   make soak     an hour on a busy machine (HOURS=1)    make faults   each fault TRIALS=200 times
 #   make coverage tests with branch coverage    make lock     pin again (UPGRADE=1: to the newest)
 #   make clean    remove what these made        PYTHON=...    another interpreter
 
@@ -18,7 +19,7 @@ PYTHON_TAG := $(shell $(PYTHON) -c 'import sys; print(sys.implementation.cache_t
 RUN_STAMP := $(VENV)/.run-$(PYTHON_TAG)
 DEV_STAMP := $(VENV)/.dev-$(PYTHON_TAG)
 
-.PHONY: run test check bench coverage smoke lock clean
+.PHONY: run test check generate bench soak faults coverage smoke lock clean
 
 run: $(RUN_STAMP)
 	@$(VENV_PYTHON) -m estim
@@ -32,9 +33,23 @@ check: $(DEV_STAMP)
 	@$(VENV_PYTHON) -m mypy
 	@$(VENV)/bin/lint-imports
 	@$(VENV_PYTHON) -m firmware_protocol.generate --check
+	@$(VENV_PYTHON) -m estim.session.diagram --check
+
+# What is derived: PROTOCOL.md, vectors, the limits table, the state diagram.
+generate: $(RUN_STAMP)
+	@$(VENV_PYTHON) -m firmware_protocol.generate
+	@$(VENV_PYTHON) -m estim.session.diagram
 
 bench: $(DEV_STAMP)
 	@$(VENV_PYTHON) -m tests.benchmarks
+
+# One JSON object; fails if anything stopped the output.
+soak: $(DEV_STAMP)
+	@$(VENV_PYTHON) -m tests.soak --hours $(or $(HOURS),1)
+
+# One JSON line for each kind of fault; fails if anything was not as it must be.
+faults: $(DEV_STAMP)
+	@$(VENV_PYTHON) -m tests.soak.faults --trials $(or $(TRIALS),200)
 
 coverage: $(DEV_STAMP)
 	@$(VENV_PYTHON) -m pytest -n 2 --cov --cov-report=term

@@ -7,12 +7,11 @@ a process of its own.
 from __future__ import annotations
 
 import importlib
-import threading
 from typing import Any, Protocol
 
 from estim.drivers.base import Stimulator
-from estim.errors import PortLost, UsageError
-from estim.transport.serial_port import open_serial, parse_address
+from estim.errors import EstimError, UsageError
+from estim.transport.serial_port import open_port, parse_address
 
 _DRIVERS = {
     "native": "estim.drivers.native:NativeStimulator",
@@ -64,7 +63,7 @@ def open_transport(url: str) -> Transport:
     address = url.partition(":")[2]
     if name == "sim":
         return _SimulatorLine(address)
-    return open_serial(address)
+    return open_port(address)
 
 
 class _SimulatorLine:
@@ -76,9 +75,9 @@ class _SimulatorLine:
             raise UsageError(f"sim:{address}: expected sim: or sim:?name=value")
         self._simulator = _load(_SIMULATOR)(options)
         try:
-            self._port = open_serial(self._simulator.path)
-        except PortLost:
-            self._let_go()
+            self._port = open_port(self._simulator.path)
+        except EstimError:
+            self._simulator.let_go()
             raise
 
     def read(self) -> bytes:
@@ -89,15 +88,7 @@ class _SimulatorLine:
 
     def close(self) -> None:
         self._port.close()
-        self._let_go()
-
-    def _let_go(self) -> None:
-        """Let the simulator end by itself, which takes it 2 s, and collect it without waiting."""
-        self._simulator.stdin.close()
-        self._simulator.messages.close()
-        threading.Thread(
-            target=self._simulator.process.wait, name="simulator-end", daemon=True
-        ).start()
+        self._simulator.let_go()
 
 
 def _load(name: str) -> Any:

@@ -53,7 +53,7 @@ class Inhibitor:
             self._has_way = False
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Give the lock back, without waiting for it: output may just have been stopped."""
         holder, self._holder = self._holder, None
         if holder is None:
             return

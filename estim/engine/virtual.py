@@ -124,7 +124,7 @@ class VirtualEngine:
     def open_port(self, url: str, now_us: int) -> tuple[Port, Stimulator] | None:
         if not url.startswith("sim:"):
             raise UsageError(f"the virtual clock drives sim: alone, not {url}")
-        driver = make_driver(url, self._random.getrandbits(64))
+        driver = make_driver(url, self._random.getrandbits(64) or 1)
         _, query = parse_address(url.removeprefix("sim:"))
         query.setdefault("seed", str(self._seed % SEED_MODULUS))
         options: Any = importlib.import_module("estim.simulator.options")

@@ -7,14 +7,16 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
 import estim
-from estim.profile.loader import LoadedProfile
 from firmware_protocol.messages import PROTOCOL_VERSION
 from firmware_protocol.schema import SCHEMA_HASH
+
+if TYPE_CHECKING:  # so that asking for a folder does not load the models of a profile
+    from estim.profile.loader import LoadedProfile
 
 _NAME = "estim"
 

@@ -1,4 +1,4 @@
-"""Turn profile, device, electrodes, patient and site into a programme with its bounds.
+"""From profile, device, electrodes, patient and site to a programme and its bounds.
 
 Rules:
 1. Every layer adds bounds; none takes one away.
@@ -23,11 +23,11 @@ from estim.safety.bounds import (
 )
 from estim.safety.verdict import Reason, Refused
 from estim.session.messages import DeviceSnapshot, SessionSettings
-from estim.units import MS_PER_S
+from estim.units import MS_PER_S, UA_PER_MA
 from estim.waveform.compile import compile_profile
 from firmware_protocol import limits
 from firmware_protocol.messages import Capabilities, CapabilityFlag, PolicyFlag
-from firmware_protocol.program import PulseProgram
+from firmware_protocol.program import FULL_PERMILLE, PulseProgram
 
 MM2_PER_CM2 = 100
 END_ALLOWANCE_S = 60
@@ -79,6 +79,7 @@ def prepare(
     electrode_area_cm2: Decimal | None = None,
     patient_ceiling_ua: int | None = None,
     is_sensation_impaired: bool = False,
+    origin: str = "",
 ) -> Prepared:
     """Compile a profile and gather its bounds for one device.
 
@@ -91,15 +92,19 @@ def prepare(
         electrode_area_cm2: of the smallest electrode; the profile's recommendation if None.
         patient_ceiling_ua: what this patient may have at most.
         is_sensation_impaired: whether sensation at the site is impaired.
+        origin: the profile's file, for messages.
 
     Raises:
         ProfileError: the profile cannot be compiled.
         LimitRefused: a limit refuses it before anything is sent.
     """
     site = site or SitePolicy()
-    program = compile_profile(profile)
-    area_cm2 = electrode_area_cm2 or profile.electrode.recommended_area_cm2
-    if area_cm2 < profile.electrode.minimum_area_cm2:
+    program = compile_profile(profile, origin)
+    _check_grid(profile, program, capabilities.amplitude_step_ua)
+    area_cm2 = electrode_area_cm2
+    if area_cm2 is None:
+        area_cm2 = profile.electrode.recommended_area_cm2
+    if not area_cm2.is_finite() or area_cm2 < profile.electrode.minimum_area_cm2:
         raise LimitRefused(
             f"electrode area: {area_cm2} cm2 given, at least "
             f"{profile.electrode.minimum_area_cm2} cm2 required by the profile"
@@ -149,10 +154,24 @@ def capabilities_from_snapshot(device: DeviceSnapshot) -> Capabilities:
     return Capabilities(in_reply_to=0, flags=flags, **fields)
 
 
+def _check_grid(profile: Profile, program: PulseProgram, amplitude_step_ua: int) -> None:
+    """Refuse a pulse whose shares this device could only play in leaps above a key press."""
+    for number, channel in enumerate(program.channels, start=1):
+        grid_ua = channel.grid_ua(amplitude_step_ua)
+        if grid_ua > profile.rise.step_ua:
+            raise LimitRefused(
+                f"channel {number}: balanced pulses of this shape exist on the device every "
+                f"{grid_ua / UA_PER_MA:g} mA only, more than one step of "
+                f"{profile.rise.step_ua / UA_PER_MA:g} mA"
+            )
+
+
 def _check_duration(profile: Profile, site: SitePolicy, wanted_s: int) -> None:
     longest_s, owner = profile.session.longest_duration_s, "the profile"
     if site.longest_session_s is not None and site.longest_session_s < longest_s:
         longest_s, owner = site.longest_session_s, "the site policy"
+    if wanted_s < 1:
+        raise LimitRefused(f"duration: {wanted_s} s asked, at least 1 s expected")
     if wanted_s > longest_s:
         raise LimitRefused(f"duration: {wanted_s} s asked, {longest_s} s allowed by {owner}")
 
@@ -172,15 +191,13 @@ def _channel_bounds(
         sensory = limits.sensory_amplitude_ua
         bounds.append(Bound(sensory.name, sensory.maximum, Owner.STANDARD))
     optional = (
-        (limits.phase_charge_pc.name, ceilings.phase_charge_uc, 1_000_000),
-        (limits.rms_ua.name, ceilings.rms_ma, 1000),
-        (limits.average_ua.name, ceilings.average_ma, 1000),
-        (density, ceilings.current_density_ma_per_cm2, 1000),
+        (limits.phase_charge_pc.name, ceilings.phase_charge_pc),
+        (limits.rms_ua.name, ceilings.rms_ua),
+        (limits.average_ua.name, ceilings.average_ua),
+        (density, ceilings.current_density_ua_per_cm2),
     )
     bounds += [
-        Bound(name, int(stated * scale), Owner.PROFILE)
-        for name, stated, scale in optional
-        if stated is not None
+        Bound(name, stated, Owner.PROFILE) for name, stated in optional if stated is not None
     ]
     if patient_ceiling_ua is not None:
         bounds.append(Bound(amplitude, patient_ceiling_ua, Owner.PATIENT))
@@ -189,29 +206,45 @@ def _channel_bounds(
         lowered_ua = profile.impaired_amplitude_ceiling_ua(channel)
         bounds.append(Bound(amplitude, lowered_ua, Owner.PATIENT))
         bounds.append(Bound(impaired.name, impaired.maximum, Owner.PATIENT))
+        if ceilings.current_density_ua_per_cm2 is not None:
+            share = ceilings.impaired_sensation_permille
+            lowered = ceilings.current_density_ua_per_cm2 * share // FULL_PERMILLE
+            bounds.append(Bound(density, lowered, Owner.PATIENT))
     if site.amplitude_ceiling_ua is not None:
         bounds.append(Bound(amplitude, site.amplitude_ceiling_ua, Owner.SITE))
     return tuple(bounds)
 
 
 def _session_bounds(profile: Profile, site: SitePolicy, program: PulseProgram) -> tuple[Bound, ...]:
-    slew = limits.setpoint_slew_ua_per_s.name
+    slew, running = limits.setpoint_slew_ua_per_s.name, limits.running_ms.name
+    slew_ua_per_s = min(
+        profile.rise.setpoint_slew_ua_per_s,
+        site.setpoint_slew_ua_per_s or limits.setpoint_slew_ua_per_s.maximum,
+    )
+    rise_s = _rise_s(profile, program, slew_ua_per_s)
     bounds = [
         Bound(slew, profile.rise.setpoint_slew_ua_per_s, Owner.PROFILE),
         Bound(limits.rise_per_cycle_ua.name, profile.rise.rise_per_cycle_ua, Owner.PROFILE),
         Bound(limits.step_ua.name, profile.rise.step_ua, Owner.PROFILE),
-        Bound(limits.running_ms.name, _running_ms(profile, program), Owner.PROFILE),
+        Bound(running, _running_ms(profile.session.longest_duration_s, rise_s), Owner.PROFILE),
     ]
     if site.setpoint_slew_ua_per_s is not None:
         bounds.append(Bound(slew, site.setpoint_slew_ua_per_s, Owner.SITE))
+    if site.longest_session_s is not None:
+        bounds.append(Bound(running, _running_ms(site.longest_session_s, rise_s), Owner.SITE))
     return tuple(bounds)
 
 
-def _running_ms(profile: Profile, program: PulseProgram) -> int:
-    """Return the longest RUNNING: longest session, slowest rise to the ceiling, and the end."""
+def _running_ms(longest_s: int, rise_s: int) -> int:
+    """Return the longest RUNNING: the longest session, the slowest rise and the end."""
+    return min((longest_s + rise_s + END_ALLOWANCE_S) * MS_PER_S, limits.running_ms.maximum)
+
+
+def _rise_s(profile: Profile, program: PulseProgram, slew_ua_per_s: int) -> int:
+    """Return how long the slowest channel may rise to its ceiling."""
     rises_s = []
     for channel, played in zip(profile.channels, program.channels, strict=True):
-        rise_s = channel.amplitude_ceiling_ua // profile.rise.setpoint_slew_ua_per_s
+        rise_s = channel.amplitude_ceiling_ua // slew_ua_per_s
         if played.cycle is not None:
             cycles = channel.amplitude_ceiling_ua // profile.rise.rise_per_cycle_ua + 2
             rise_s = max(rise_s, cycles * played.cycle.total_ms // MS_PER_S)
@@ -220,8 +253,7 @@ def _running_ms(profile: Profile, program: PulseProgram) -> int:
             pulses = channel.amplitude_ceiling_ua // profile.rise.step_ua + 2
             rise_s = max(rise_s, pulses * slowest_us // 1_000_000)
         rises_s.append(rise_s)
-    total_s = profile.session.longest_duration_s + max(rises_s) + END_ALLOWANCE_S
-    return min(total_s * MS_PER_S, limits.running_ms.maximum)
+    return max(rises_s)
 
 
 def _policy(profile: Profile, site: SitePolicy) -> PolicyFlag:

@@ -2,13 +2,15 @@
 
 Rules:
 1. A bound names a limit of `firmware_protocol.limits`, a value, and whose it is.
-2. Layers only lower: every check runs against every bound, so the lowest binds and a higher one cannot undo it.
-3. `intersect` adds the compiled limits and the device's capabilities whatever it was given.
+2. Layers only lower: every check runs against every bound, so the lowest binds and a higher one
+   cannot undo it.
+3. `intersect` adds the compiled limits and the device's capabilities whatever it was given;
+   without the compiled limits bounds allow nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from firmware_protocol import limits
@@ -61,13 +63,6 @@ class Bounds:
     is_bench: bool
     amplitude_step_ua: int
 
-    def lowest(self, limit: str) -> Bound:
-        """Return the lowest session bound of a limit; raise KeyError where there is none."""
-        found = [bound for bound in self.session if bound.limit == limit]
-        if not found:
-            raise KeyError(limit)
-        return min(found, key=lambda bound: bound.value)
-
 
 COMPILED_CHANNEL_LIMITS = (
     limits.amplitude_ua,
@@ -89,18 +84,15 @@ COMPILED_SESSION_LIMITS = (
     limits.running_ms,
     limits.heartbeat_ms,
 )
-_ELECTRODE_LIMITS = frozenset(
-    {limits.current_density_ua_per_cm2.name, limits.power_density_uw_per_cm2.name}
-)
 
 
 def compiled_channel_bounds() -> tuple[Bound, ...]:
-    """Return what `limits.py` says of any channel."""
+    """Return what `limits.py` says of any channel; densities bind by the electrode."""
     return tuple(
         Bound(
             limit.name,
             limit.maximum,
-            Owner.ELECTRODE if limit.name in _ELECTRODE_LIMITS else Owner.STANDARD,
+            Owner.ELECTRODE if limit.name.endswith("_per_cm2") else Owner.STANDARD,
         )
         for limit in COMPILED_CHANNEL_LIMITS
     )
@@ -115,19 +107,22 @@ def compiled_session_bounds(is_bench: bool) -> tuple[Bound, ...]:
     return tuple(bounds)
 
 
+def with_compiled(bounds: Bounds, device: tuple[Bound, ...] = ()) -> Bounds:
+    """Add the compiled limits, and what a device bounds, wherever they are missing."""
+    layers = (*compiled_channel_bounds(), *device)
+    channels = tuple(
+        ChannelBounds(_merge(layers, channel.bounds), channel.electrode_area_mm2)
+        for channel in bounds.channels
+    )
+    session = _merge(compiled_session_bounds(bounds.is_bench), bounds.session)
+    return replace(bounds, channels=channels, session=session)
+
+
 def intersect(bounds: Bounds, capabilities: Capabilities) -> Bounds:
     """Add the compiled limits and the device's own to whatever was prepared (rule 3)."""
     device = Bound(limits.amplitude_ua.name, capabilities.amplitude_max_ua, Owner.DEVICE)
-    layers = (*compiled_channel_bounds(), device)
-    return Bounds(
-        channels=tuple(
-            ChannelBounds(_merge(layers, channel.bounds), channel.electrode_area_mm2)
-            for channel in bounds.channels
-        ),
-        session=_merge(compiled_session_bounds(bounds.is_bench), bounds.session),
-        policy=bounds.policy,
-        is_bench=bounds.is_bench,
-        amplitude_step_ua=capabilities.amplitude_step_ua,
+    return replace(
+        with_compiled(bounds, (device,)), amplitude_step_ua=capabilities.amplitude_step_ua
     )
 
 

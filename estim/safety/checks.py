@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isqrt
 
+from estim.safety.bounds import Bound
+from estim.safety.figures import STANDARD_LOAD_OHM, Figures
+from estim.safety.verdict import Reason, in_unit
 from firmware_protocol import limits
 from firmware_protocol.messages import SetLimits
 from firmware_protocol.program import ChannelProgram
-
-from estim.safety.bounds import Bound
-from estim.safety.figures import STANDARD_LOAD_OHM, US_PER_S, Figures, ceil_sqrt
-from estim.safety.verdict import Reason
 
 MM2_PER_CM2 = 100
 
@@ -39,22 +39,16 @@ class Ask:
 Check = Callable[[Ask, Bound], Reason | None]
 
 
-def _too_high(ask: Ask, bound: Bound, asked: int, explanation: str = "") -> Reason | None:
+def _too_high(ask: Ask, bound: Bound, asked: int) -> Reason | None:
     if asked <= bound.value:
         return None
-    return Reason(bound.limit, asked, bound.value, bound.owner, ask.channel, explanation)
+    return Reason(bound.limit, asked, bound.value, bound.owner, ask.channel)
 
 
 def _figures(ask: Ask) -> Figures:
     if ask.figures is None:
         raise ValueError("a check of output needs figures")
     return ask.figures
-
-
-def _limits(ask: Ask) -> SetLimits:
-    if ask.session_limits is None:
-        raise ValueError("a check of the session needs its limits")
-    return ask.session_limits
 
 
 def check_amplitude(ask: Ask, bound: Bound) -> Reason | None:
@@ -80,11 +74,14 @@ def check_pulse_duration(ask: Ask, bound: Bound) -> Reason | None:
 
 def check_phase_charge(ask: Ask, bound: Bound) -> Reason | None:
     """Refuse a phase whose charge exceeds the bound or 20 uC + 28 uC/ms x its duration."""
-    for charge_pc, duration_us in _figures(ask).phase_charges:
-        allowed_pc = min(bound.value, limits.compiled_phase_charge_pc(duration_us))
-        if charge_pc > allowed_pc:
-            return Reason(bound.limit, charge_pc, allowed_pc, bound.owner, ask.channel)
-    return None
+    judged = [
+        (charge_pc, min(bound.value, limits.compiled_phase_charge_pc(duration_us)))
+        for charge_pc, duration_us in _figures(ask).phase_charges
+    ]
+    charge_pc, allowed_pc = max(judged, key=lambda pair: pair[0] - pair[1])
+    if charge_pc <= allowed_pc:
+        return None
+    return Reason(bound.limit, charge_pc, allowed_pc, bound.owner, ask.channel)
 
 
 def check_net_charge(ask: Ask, bound: Bound) -> Reason | None:
@@ -99,69 +96,93 @@ def check_pulse_energy(ask: Ask, bound: Bound) -> Reason | None:
 
 def check_rms(ask: Ask, bound: Bound) -> Reason | None:
     """Refuse an RMS current over the worst second above the bound."""
-    figures = _figures(ask)
-    if figures.second_square <= bound.value**2 * US_PER_S:
-        return None
-    return Reason(bound.limit, figures.rms_ua, bound.value, bound.owner, ask.channel)
+    return _too_high(ask, bound, _figures(ask).rms_ua)
 
 
 def check_average(ask: Ask, bound: Bound) -> Reason | None:
     """Refuse an average absolute current over the worst second above the bound."""
-    figures = _figures(ask)
-    if figures.second_absolute_pc <= bound.value * US_PER_S:
-        return None
-    return Reason(bound.limit, figures.average_ua, bound.value, bound.owner, ask.channel)
+    return _too_high(ask, bound, _figures(ask).average_ua)
 
 
 def check_current_density(ask: Ask, bound: Bound) -> Reason | None:
     """Refuse an RMS current above density x area of the smallest electrode."""
-    figures = _figures(ask)
-    allowed = bound.value * ask.electrode_area_mm2
-    if figures.second_square * MM2_PER_CM2**2 <= allowed**2 * US_PER_S:
-        return None
-    asked = ceil_sqrt(-(-figures.second_square * MM2_PER_CM2**2 // US_PER_S))
-    density = -(-asked // ask.electrode_area_mm2) if ask.electrode_area_mm2 else asked
-    return Reason(bound.limit, density, bound.value, bound.owner, ask.channel, _area_words(ask))
+    return _density_reason(ask, bound, current_density_ua_per_cm2)
 
 
 def check_power_density(ask: Ask, bound: Bound) -> Reason | None:
     """Refuse a mean output into 500 ohm above density x area of the smallest electrode."""
-    # uA2 us per second x ohm = 1e-18 W s / s; x 1e12 makes uW, and 1 cm2 is 100 mm2.
-    scaled = _figures(ask).second_square * STANDARD_LOAD_OHM * MM2_PER_CM2
-    if scaled <= bound.value * ask.electrode_area_mm2 * 10**12:
+    return _density_reason(ask, bound, power_density_uw_per_cm2)
+
+
+def _density_reason(
+    ask: Ask, bound: Bound, density: Callable[[Figures, int], int]
+) -> Reason | None:
+    worst, area_mm2 = _figures(ask), ask.electrode_area_mm2
+    if worst.rms_ua <= density_rms_ua(bound, area_mm2):
         return None
-    density = -(-scaled // (max(ask.electrode_area_mm2, 1) * 10**12))
-    return Reason(bound.limit, density, bound.value, bound.owner, ask.channel, _area_words(ask))
+    asked, area = density(worst, area_mm2), in_unit(area_mm2, "mm2")
+    return Reason(bound.limit, asked, bound.value, bound.owner, ask.channel, area)
+
+
+def density_rms_ua(bound: Bound, area_mm2: int) -> int:
+    """Return the RMS current that a density bound allows on an electrode, rounded down.
+
+    The device is sent this figure, so the kernel judges by it too and both refuse alike.
+    """
+    if bound.limit == limits.power_density_uw_per_cm2.name:
+        return isqrt(bound.value * area_mm2 * 10**6 // (STANDARD_LOAD_OHM * MM2_PER_CM2))
+    return bound.value * area_mm2 // MM2_PER_CM2
+
+
+def current_density_ua_per_cm2(worst: Figures, area_mm2: int) -> int:
+    """Return the RMS current density under an electrode, rounded up."""
+    return -(-worst.rms_ua * MM2_PER_CM2 // area_mm2)
+
+
+def power_density_uw_per_cm2(worst: Figures, area_mm2: int) -> int:
+    """Return the mean power density into 500 ohm under an electrode, rounded up.
+
+    uA2 x ohm is 1e-12 W, which is 1e-6 uW.
+    """
+    return -(-(worst.rms_ua**2) * STANDARD_LOAD_OHM * MM2_PER_CM2 // (area_mm2 * 10**6))
 
 
 def check_step(ask: Ask, bound: Bound) -> Reason | None:
-    """Refuse a rise by one key press above the bound, or a session step above it."""
+    """Refuse a rise by one key press above the bound, or a session step outside its limits."""
     if ask.session_limits is not None:
-        return _too_high(ask, bound, ask.session_limits.step_ua)
+        return _session_reason(ask, bound)
     return _too_high(ask, bound, ask.key_rise_ua)
 
 
 def check_held_key_rise(ask: Ask, bound: Bound) -> Reason | None:
     """Refuse a rise that makes more than the bound within one second by keys."""
-    if ask.key_rise_ua == 0:
-        return None
-    return _too_high(ask, bound, ask.key_rise_in_second_ua + ask.key_rise_ua)
+    return _too_high(ask, bound, max(ask.key_rise_in_second_ua, 0) + ask.key_rise_ua)
 
 
 def check_setpoint_slew(ask: Ask, bound: Bound) -> Reason | None:
     """Refuse session limits that let a setpoint rise faster than the bound."""
-    return _too_high(ask, bound, _limits(ask).setpoint_slew_ua_per_s)
+    return _session_reason(ask, bound)
 
 
 def check_rise_per_cycle(ask: Ask, bound: Bound) -> Reason | None:
     """Refuse session limits that let a setpoint rise further in a cycle than the bound."""
-    return _too_high(ask, bound, _limits(ask).rise_per_cycle_ua)
+    return _session_reason(ask, bound)
 
 
 def check_running(ask: Ask, bound: Bound) -> Reason | None:
     """Refuse to run on, or to let the device run, longer than the bound."""
-    asked_ms = ask.running_ms if ask.session_limits is None else _limits(ask).running_ms
-    return _too_high(ask, bound, asked_ms)
+    if ask.session_limits is not None:
+        return _session_reason(ask, bound)
+    return _too_high(ask, bound, ask.running_ms)
+
+
+def _session_reason(ask: Ask, bound: Bound) -> Reason | None:
+    """Judge the session limits sent; below its minimum the device would not take a value."""
+    lowest = limits.BY_NAME[bound.limit].minimum
+    if bound.value < lowest:
+        return Reason(bound.limit, bound.value, lowest, bound.owner, 0, "at least")
+    asked: int = getattr(ask.session_limits, bound.limit)
+    return _too_high(ask, bound, asked)
 
 
 def check_heartbeat(ask: Ask, bound: Bound) -> Reason | None:
@@ -179,19 +200,25 @@ def check_cycle_ramp_up(ask: Ask, bound: Bound) -> Reason | None:
     return Reason(bound.limit, ramp_up_ms, bound.value, bound.owner, ask.channel, "at least")
 
 
+SHAPE_CHECKS: dict[str, Check] = {
+    limits.phase_duration_us.name: check_phase_duration,
+    limits.pulse_duration_us.name: check_pulse_duration,
+}
+DENSITY_CHECKS: dict[str, Check] = {
+    limits.current_density_ua_per_cm2.name: check_current_density,
+    limits.impaired_current_density_ua_per_cm2.name: check_current_density,
+    limits.power_density_uw_per_cm2.name: check_power_density,
+}
 OUTPUT_CHECKS: dict[str, Check] = {
     limits.amplitude_ua.name: check_amplitude,
     limits.sensory_amplitude_ua.name: check_amplitude,
-    limits.phase_duration_us.name: check_phase_duration,
-    limits.pulse_duration_us.name: check_pulse_duration,
     limits.phase_charge_pc.name: check_phase_charge,
     limits.net_charge_pc.name: check_net_charge,
     limits.pulse_energy_uj.name: check_pulse_energy,
     limits.rms_ua.name: check_rms,
     limits.average_ua.name: check_average,
-    limits.current_density_ua_per_cm2.name: check_current_density,
-    limits.impaired_current_density_ua_per_cm2.name: check_current_density,
-    limits.power_density_uw_per_cm2.name: check_power_density,
+    **SHAPE_CHECKS,
+    **DENSITY_CHECKS,
 }
 KEY_CHECKS: dict[str, Check] = {
     limits.step_ua.name: check_step,
@@ -208,13 +235,8 @@ TIME_CHECKS: dict[str, Check] = {
     limits.running_ms.name: check_running,
     limits.heartbeat_ms.name: check_heartbeat,
 }
-CHECKS: dict[str, Check] = {
-    **OUTPUT_CHECKS,
-    **KEY_CHECKS,
-    **LOAD_CHECKS,
-    **CYCLE_CHECKS,
-    **TIME_CHECKS,
-}
+SESSION_CHECKS = KEY_CHECKS | LOAD_CHECKS | CYCLE_CHECKS | TIME_CHECKS
+CHECKS = OUTPUT_CHECKS | SESSION_CHECKS
 
 
 def run(checks: dict[str, Check], ask: Ask, bounds: tuple[Bound, ...]) -> list[Reason]:
@@ -226,7 +248,3 @@ def run(checks: dict[str, Check], ask: Ask, bounds: tuple[Bound, ...]) -> list[R
         if reason is not None:
             reasons.append(reason)
     return reasons
-
-
-def _area_words(ask: Ask) -> str:
-    return f"{ask.electrode_area_mm2 / MM2_PER_CM2:g} cm2"

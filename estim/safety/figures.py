@@ -1,11 +1,15 @@
 """What a programme delivers at an amplitude, in exact integers.
 
 Rules:
-1. Every figure is the worst over all settings (keyframes) of a channel, at the quantised currents that would really flow.
-2. Sums over the worst sliding second are upper bounds: off time does not average in, bursts do.
+1. Every figure is the worst over all settings (keyframes) of a channel, at the quantised
+   currents that would really flow.
+2. Sums over the worst sliding second are upper bounds, exact where a channel has one setting:
+   bursts average in, off time does not.
+3. Each on-phase begins anew: what it adds where the off time is shorter than the spacing of
+   pulses, or of bursts, is counted.
 
-With currents in uA and times in us, a charge is in pC, and a sum of squares in uA2 us; the RMS over one second is the
-square root of that sum / 1e6 (for example 4 mA for 100 Hz, 2 x 200 us, 20 mA).
+With currents in uA and times in us, a charge is in pC, and a sum of squares in uA2 us; the RMS over
+one second is the square root of that sum / 1e6 (for example 4 mA for 100 Hz, 2 x 200 us, 20 mA).
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import isqrt
 
-from firmware_protocol.program import FULL_PERMILLE, ChannelProgram, Keyframe
+from firmware_protocol.program import FULL_PERMILLE, US_PER_MS, ChannelProgram, Keyframe
 
 US_PER_S = 1_000_000
 STANDARD_LOAD_OHM = 500
@@ -51,7 +55,8 @@ class Figures:
     @property
     def rms_ua(self) -> int:
         """Return the RMS current over the worst second, rounded up."""
-        return ceil_sqrt(-(-self.second_square // US_PER_S))
+        mean_square = -(-self.second_square // US_PER_S)
+        return isqrt(mean_square - 1) + 1 if mean_square else 0
 
     @property
     def average_ua(self) -> int:
@@ -59,29 +64,41 @@ class Figures:
         return -(-self.second_absolute_pc // US_PER_S)
 
     @property
-    def phase_charge_pc(self) -> int:
-        """Return the largest charge of one phase."""
-        return max(charge_pc for charge_pc, _ in self.phase_charges)
-
-    @property
     def pulse_energy_uj(self) -> int:
         """Return the energy of the largest pulse into 500 ohm, rounded up."""
         return -(-self.pulse_square * STANDARD_LOAD_OHM // 10**12)
 
 
-def ceil_sqrt(square: int) -> int:
-    """Return the least integer whose square is at least `square`."""
-    root = isqrt(square)
-    return root if root * root == square else root + 1
-
-
+@lru_cache(maxsize=256)
 def pulses_in_second(channel: ChannelProgram, pulse_period_us: int) -> int:
-    """Return the most pulse onsets that any half-open second can hold."""
-    if not channel.pulses_per_burst:
-        return -(-US_PER_S // pulse_period_us)
-    whole, rest_us = divmod(US_PER_S, channel.burst_period_us)
-    rest_count = min(channel.pulses_per_burst, -(-rest_us // pulse_period_us))
-    return whole * channel.pulses_per_burst + rest_count
+    """Return the most pulse onsets that any half-open second can hold.
+
+    `pulse_period_us` is the shortest period that may hold within it.
+    """
+    spaced = -(-US_PER_S // pulse_period_us) + _restarts_in_second(channel, pulse_period_us)
+    per_burst, burst_period_us = channel.pulses_per_burst, channel.burst_period_us
+    if not per_burst:
+        return spaced
+    longest_us = max(setting.pulse_period_us for setting in channel.settings)
+    in_bursts = 0
+    # The second begins after `missed` pulses of a burst, spread out as far as they can be; where
+    # all bursts are alike that gains nothing.
+    for missed in range(per_burst if pulse_period_us < longest_us else 1):
+        reach_us = US_PER_S + missed * longest_us
+        bursts = (reach_us - 1) // burst_period_us
+        last = min(per_burst, -(-(reach_us - bursts * burst_period_us) // pulse_period_us))
+        in_bursts = max(in_bursts, bursts * per_burst - missed + last)
+    return min(spaced, in_bursts + _restarts_in_second(channel, burst_period_us) * per_burst)
+
+
+def _restarts_in_second(channel: ChannelProgram, spacing_us: int) -> int:
+    """Return how many on-phases of a second may begin sooner than `spacing_us` after an onset."""
+    if channel.cycle is None:
+        return 0
+    pulse_us = min(channel.pulse_us(setting.unit_us) for setting in channel.settings)
+    if pulse_us + channel.cycle.off_ms * US_PER_MS + channel.pulse_offset_us >= spacing_us:
+        return 0
+    return -(-US_PER_S // (channel.cycle.total_ms * US_PER_MS))
 
 
 @lru_cache(maxsize=4096)
@@ -90,36 +107,30 @@ def figures(channel: ChannelProgram, amplitude_ua: int, amplitude_step_ua: int) 
     pulses = [
         _Pulse.at(channel, setting, amplitude_ua, amplitude_step_ua) for setting in channel.settings
     ]
-    largest_square = max(pulse.square for pulse in pulses)
-    largest_absolute_pc = max(pulse.absolute_pc for pulse in pulses)
-    if len(pulses) == 1:
-        count = pulses_in_second(channel, pulses[0].period_us)
-        second_square = count * largest_square
-        second_absolute_pc = count * largest_absolute_pc
-    elif channel.pulses_per_burst:
-        count = pulses_in_second(channel, min(pulse.period_us for pulse in pulses))
-        second_square = (count + 1) * largest_square
-        second_absolute_pc = (count + 1) * largest_absolute_pc
-    else:
-        counts = [pulses_in_second(channel, pulse.period_us) for pulse in pulses]
-        second_square = largest_square + max(
-            count * pulse.square for count, pulse in zip(counts, pulses, strict=True)
-        )
-        second_absolute_pc = largest_absolute_pc + max(
-            count * pulse.absolute_pc for count, pulse in zip(counts, pulses, strict=True)
-        )
     durations_us = [duration_us for pulse in pulses for _, duration_us in pulse.charges]
     return Figures(
         amplitude_ua=amplitude_ua,
         peak_ua=max(pulse.peak_ua for pulse in pulses),
         phase_charges=tuple(sorted({charge for pulse in pulses for charge in pulse.charges})),
         net_charge_pc=max(abs(pulse.net_pc) for pulse in pulses),
-        second_square=second_square,
-        second_absolute_pc=second_absolute_pc,
-        pulse_square=largest_square,
+        second_square=_worst_second(channel, [(p.period_us, p.square) for p in pulses]),
+        second_absolute_pc=_worst_second(channel, [(p.period_us, p.absolute_pc) for p in pulses]),
+        pulse_square=max(pulse.square for pulse in pulses),
         phase_min_us=min(durations_us),
         phase_max_us=max(durations_us),
         pulse_max_us=max(pulse.duration_us for pulse in pulses),
+    )
+
+
+def _worst_second(channel: ChannelProgram, settings: list[tuple[int, int]]) -> int:
+    """Return the most of a quantity in any second, over (period, quantity of a pulse)."""
+    largest = max(quantity for _, quantity in settings)
+    if len(settings) == 1 or channel.pulses_per_burst:
+        count = pulses_in_second(channel, min(period_us for period_us, _ in settings))
+        return (count + (len(settings) > 1)) * largest
+    extra = 1 + _restarts_in_second(channel, max(period_us for period_us, _ in settings))
+    return extra * largest + max(
+        -(-US_PER_S // period_us) * quantity for period_us, quantity in settings
     )
 
 

@@ -7,24 +7,29 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import InitVar, dataclass
+from typing import final
 
+from estim.safety.bounds import Owner
 from firmware_protocol.limits import BY_NAME
 from firmware_protocol.messages import SetLimits, WantedState
 from firmware_protocol.program import PulseProgram
 
-from estim.safety.bounds import Owner
-
 APPROVAL_US = 100_000
 
-_UNIT_SCALES = {
-    "uA": (1000, "mA"),
-    "uA/s": (1000, "mA/s"),
-    "pC": (1_000_000, "uC"),
-    "uJ": (1000, "mJ"),
-    "uA/cm2 RMS": (1000, "mA/cm2 RMS"),
-    "uW/cm2": (1_000_000, "W/cm2"),
+_UNIT_PLACES = {
+    "uA": (3, "mA"),
+    "uA/s": (3, "mA/s"),
+    "pC": (6, "uC"),
+    "uJ": (3, "mJ"),
+    "uA/cm2 RMS": (3, "mA/cm2 RMS"),
+    "uW/cm2": (6, "W/cm2"),
+    "mm2": (2, "cm2"),
 }
+"""Unit of a limit: decimal places to move, and the unit shown."""
+
+_UNIT_SUFFIX = re.compile("_(ua|us|ms|pc|uj|uw)(_per_(s|cm2))?$")
 
 _OWNER_WORDS = {
     Owner.STANDARD: "the compiled safety limit",
@@ -61,7 +66,7 @@ class Reason:
         if self.asked is None or self.allowed is None or self.owner is None:
             return place + self.explanation
         limit = BY_NAME[self.limit]
-        words = self.limit.removesuffix("_" + limit.name.rsplit("_", 1)[-1]).replace("_", " ")
+        words = _UNIT_SUFFIX.sub("", self.limit).replace("_", " ")
         asked = in_unit(self.asked, limit.unit)
         allowed = in_unit(self.allowed, limit.unit)
         extra = f" ({self.explanation})" if self.explanation else ""
@@ -71,42 +76,45 @@ class Reason:
 
 
 def in_unit(value: int, unit: str) -> str:
-    """Write a value of a limit as people read it."""
-    scale, shown = _UNIT_SCALES.get(unit, (1, unit))
-    return f"{value / scale:g} {shown}"
+    """Write a value of a limit as people read it, to its last digit."""
+    places, shown = _UNIT_PLACES.get(unit, (0, unit))
+    whole, rest = divmod(abs(value), 10**places)
+    fraction = f".{rest:0{places}}".rstrip("0") if rest else ""
+    return f"{'-' if value < 0 else ''}{whole}{fraction} {shown}"
 
 
 _SEAL = object()
 
 
-class Approved:
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """What only the kernel makes."""
+
+    seal: InitVar[object]
+
+    def __post_init__(self, seal: object) -> None:
+        if seal is not _SEAL:
+            raise PermissionError("only the safety kernel approves")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Approved(_Sealed):
     """Permission for one Drive, until it expires."""
 
-    __slots__ = ("expires_us", "targets_ua", "wanted")
-
-    def __init__(
-        self, seal: object, wanted: WantedState, targets_ua: tuple[int, ...], expires_us: int
-    ) -> None:
-        if seal is not _SEAL:
-            raise PermissionError("only the safety kernel approves")
-        self.wanted = wanted
-        self.targets_ua = targets_ua
-        self.expires_us = expires_us
+    wanted: WantedState
+    targets_ua: tuple[int, ...]
+    expires_us: int
 
 
-class ApprovedLoad:
+@final
+@dataclass(frozen=True, slots=True)
+class ApprovedLoad(_Sealed):
     """Permission to load one programme with its session limits, until it expires."""
 
-    __slots__ = ("expires_us", "limits", "program")
-
-    def __init__(
-        self, seal: object, program: PulseProgram, limits: SetLimits, expires_us: int
-    ) -> None:
-        if seal is not _SEAL:
-            raise PermissionError("only the safety kernel approves")
-        self.program = program
-        self.limits = limits
-        self.expires_us = expires_us
+    program: PulseProgram
+    limits: SetLimits
+    expires_us: int
 
 
 @dataclass(frozen=True, slots=True)

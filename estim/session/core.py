@@ -245,7 +245,9 @@ def _on_interface_gone(session: SessionState, event: ev.InterfaceGone, now_us: i
 
 
 def _on_interrupted(session: SessionState, event: ev.Interrupted, now_us: int) -> None:
-    _leave(session, now_us, f"interrupted by {event.name}")
+    text = f"the engine was interrupted by {event.name}"
+    session.notice(now_us, Severity.ALARM, text, "open the session anew", Blame.OPERATOR)
+    _leave(session, now_us, text)
 
 
 def _leave(session: SessionState, now_us: int, reason: str) -> None:

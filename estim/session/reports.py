@@ -112,6 +112,7 @@ def _see_loaded(session: SessionState, status: Status, now_us: int) -> None:
     count = len(session.program.channels)
     session.targets_ua = [0] * count
     session.marker_ua = [0] * count
+    session.former_delivered_us += session.delivery.delivered_us
     session.delivery = Delivery(count)
     session.ceilings = []
     for index in range(count):
@@ -275,6 +276,7 @@ def _see_zero(session: SessionState, status: Status, now_us: int) -> None:
     if status.state is not DeviceState.SAFE or any(row.setpoint_ua for row in status.channels):
         return
     session.follow(Trigger.ZERO_CONFIRMED)
+    session.append_delivered()
     session.append("zero_confirmed", {"tick_ms": status.tick_ms, "reason": session.end_reason})
     for request_id in session.stopping:
         session.done(request_id)

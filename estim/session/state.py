@@ -91,6 +91,7 @@ class SessionState:
         self.marker_ua: list[int] = []
         self.fault: Fault | None = None
         self.delivery = Delivery(0)
+        self.former_delivered_us = 0
         self.overload = Overload()
         self.record_path = ""
         self.record_failure = ""
@@ -358,6 +359,20 @@ class SessionState:
         # At rest too: an Arm that waited behind this Stop must find nothing to arm.
         self.clear_program()
 
+    def append_delivered(self) -> None:
+        """Record what the device reported as delivered since the programme was loaded."""
+        delivery = self.delivery
+        if delivery.delivered_us:
+            self.append(
+                "delivered",
+                {
+                    "rise_ms": delivery.rise_us // 1000,
+                    "plateau_ms": delivery.plateau_us // 1000,
+                    "ramp_down_ms": delivery.ramp_down_us // 1000,
+                    "pulses": delivery.pulse_counts,
+                },
+            )
+
     def clear_program(self) -> None:
         self.program = None
         self.program_digest = 0
@@ -374,6 +389,7 @@ class SessionState:
             self.refuse(request_id, DeviceFault(text))
         self.stopping.clear()
         self.follow(Trigger.FAULT)
+        self.append_delivered()
         self.append("fault", {"code": code, "text": text, "blame": blame.value})
         self.notice(now_us, Severity.ALARM, text, remedy, blame)
 
@@ -412,9 +428,8 @@ class SessionState:
         self.orphaned_us = None
         if self.state in (HostState.STOPPING, *ENERGISED):
             self.follow(Trigger.FAULT)
-        self.append(
-            "closed", {"reason": reason, "delivered_ms": self.delivery.delivered_us // 1000}
-        )
+        total_us = self.former_delivered_us + self.delivery.delivered_us
+        self.append("closed", {"reason": reason, "delivered_ms": total_us // 1000})
         self.refuse(self.connect_id, LimitRefused(reason))
         self.connect_id = 0
         if self.acknowledge is not None:

@@ -246,20 +246,49 @@ class Gate:
         if channel.pulses_per_burst:
             shortest_us = min(period_us for period_us, _ in settings)
             return (_pulses_in_second(channel, shortest_us) + 1) * largest
-        return largest + max(
-            _pulses_in_second(channel, period_us) * quantity for period_us, quantity in settings
+        longest_us = max(period_us for period_us, _ in settings)
+        return (1 + _fresh_starts(channel, longest_us)) * largest + max(
+            (US_PER_S + period_us - 1) // period_us * quantity for period_us, quantity in settings
         )
 
 
 def _pulses_in_second(channel: ChannelProgram, period_us: int) -> int:
-    """Return the most onsets in any second of one setting."""
+    """Return the most onsets in any second, pulses being `period_us` apart at the least."""
+    evenly = (US_PER_S + period_us - 1) // period_us + _fresh_starts(channel, period_us)
     burst = channel.pulses_per_burst
     if not burst:
-        return (US_PER_S + period_us - 1) // period_us
-    rest_us = US_PER_S % channel.burst_period_us
-    return US_PER_S // channel.burst_period_us * burst + min(
-        burst, (rest_us + period_us - 1) // period_us
-    )
+        return evenly
+    slowest_us = max((frame.pulse_period_us for frame in channel.keyframes), default=period_us)
+    most = 0
+    for skipped in range(burst):
+        # A slow burst whose first pulses lie before the second, then quick ones.
+        left_us = US_PER_S + skipped * slowest_us
+        count = -skipped
+        whole = max(0, left_us // channel.burst_period_us - 1)
+        count += whole * burst
+        left_us -= whole * channel.burst_period_us
+        while left_us > 0:
+            count += min(burst, (left_us + period_us - 1) // period_us)
+            left_us -= channel.burst_period_us
+        most = max(most, count)
+        if slowest_us == period_us:
+            break
+    return min(evenly, most + burst * _fresh_starts(channel, channel.burst_period_us))
+
+
+def _fresh_starts(channel: ChannelProgram, apart_us: int) -> int:
+    """Return how many on-phases in a second may cut in before pulses are `apart_us` apart."""
+    cycle = channel.cycle
+    if cycle is None:
+        return 0
+    units_us = [frame.unit_us for frame in channel.keyframes] or [channel.unit_us]
+    gaps_us = sum(phase.duration for phase in channel.phases if not phase.amplitude_permille)
+    units = sum(phase.duration for phase in channel.phases if phase.amplitude_permille)
+    silence_us = units * min(units_us) + gaps_us + cycle.off_ms * 1000 + channel.pulse_offset_us
+    if silence_us >= apart_us:
+        return 0
+    length_us = 1000 * (cycle.ramp_up_ms + cycle.on_ms + cycle.ramp_down_ms + cycle.off_ms)
+    return (US_PER_S + length_us - 1) // length_us
 
 
 def _review_durations(

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from estim.errors import DeviceFault
+from estim.safety.bounds import Bound, Owner
 from estim.session import events as ev
 from estim.session import messages as msg
 from estim.session.messages import Blame
@@ -819,16 +820,19 @@ def test_a_device_that_makes_no_sense_is_not_connected(bench: Bench) -> None:
 def test_a_programme_beyond_a_limit_is_refused_with_every_reason(bench: Bench) -> None:
     bench.to(IDENTIFIED)
     made = prepared()
+    site = Bound("phase_duration_us", 199, Owner.SITE)
     bounds = dataclasses.replace(
         made.bounds,
-        channels=tuple(dataclasses.replace(c, electrode_area_mm2=0) for c in made.bounds.channels),
+        channels=tuple(
+            dataclasses.replace(c, bounds=(*c.bounds, site)) for c in made.bounds.channels
+        ),
     )
     asked = bench.ask(msg.Prepare, made.program.canonical_bytes().hex(), bounds, made.settings)
     reasons = bench.outcome(asked).reasons  # type: ignore[union-attr]
-    assert [reason for reason in reasons if "electrode area" in reason] == [
-        "channel 1: no electrode area is known",
-        "channel 2: no electrode area is known",
-    ]
+    assert reasons == (
+        "channel 1: phase duration: 200 us asked, 199 us allowed by the site policy",
+        "channel 2: phase duration: 200 us asked, 199 us allowed by the site policy",
+    )
 
 
 # What is shown.

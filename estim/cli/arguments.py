@@ -1,0 +1,53 @@
+"""Read the few things that several commands take: whole numbers, amplitudes, areas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+
+from estim.errors import UsageError
+from estim.units import parse_ma
+
+_AREA_MAX_CM2 = 400
+
+
+def whole(flag: str, text: str, lowest: int, highest: int) -> int:
+    """Read a whole number; raise UsageError where it is none or lies outside."""
+    if text.isascii() and text.isdigit() and len(text) < 12 and lowest <= int(text) <= highest:
+        return int(text)
+    raise UsageError(f"{flag} {text}: expected a whole number from {lowest} to {highest}")
+
+
+def targets_ua(texts: Sequence[str], channel_count: int) -> tuple[int, ...]:
+    """Read `CH=MA` for some channels; the others stay at zero.
+
+    Raises:
+        UsageError: no such channel, a channel twice, or no amplitude.
+    """
+    targets: dict[int, int] = {}
+    for text in texts:
+        channel_text, separator, amplitude_text = text.partition("=")
+        is_number = channel_text.isascii() and channel_text.isdigit() and len(channel_text) < 4
+        if not separator or not is_number or not 1 <= int(channel_text) <= channel_count:
+            raise UsageError(
+                f"--amplitude {text}: expected CH=MA with a channel from 1 to {channel_count}"
+            )
+        channel = int(channel_text)
+        if channel in targets:
+            raise UsageError(f"--amplitude: channel {channel} is given twice")
+        try:
+            targets[channel] = parse_ma(amplitude_text)
+        except ValueError as error:
+            raise UsageError(f"--amplitude: {error}") from None
+    return tuple(targets.get(channel, 0) for channel in range(1, channel_count + 1))
+
+
+def area_cm2(text: str) -> Decimal:
+    """Read an electrode's area; raise UsageError where it is none."""
+    try:
+        area = Decimal(text) if text.isascii() and "_" not in text else Decimal("NaN")
+    except InvalidOperation:
+        area = Decimal("NaN")
+    if not area.is_finite() or not 1 <= area <= _AREA_MAX_CM2:
+        raise UsageError(f"--area {text}: expected 1 to {_AREA_MAX_CM2} cm2")
+    return area

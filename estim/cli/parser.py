@@ -1,0 +1,199 @@
+"""The command line as people type it; what a command does is loaded when it runs.
+
+Rules:
+1. Values stay text here, and are read where they are used: one place knows what is allowed.
+2. Abbreviated flags are refused, so that a new flag never changes what an old script means.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from estim.cli.version import VERSION_TEXT
+from estim.errors import UsageError
+
+_JSON_HELP = "one JSON object per line instead of words"
+_RECORDS_HELP = "folder of the records (default: this user's)"
+_CODES = (
+    "Exit codes: 0 done, 1 a check failed, 2 bad usage or bad input, 3 no device, 4 refused by a "
+    "limit or an interlock, 5 device fault or link lost, 130 interrupted."
+)
+
+Commands = Any  # argparse keeps its own type private
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Return the arguments, with `run` as the function that carries them out.
+
+    Raises:
+        UsageError: the command line makes no sense.
+        SystemExit: help was asked for, and has been printed.
+    """
+    return build_parser().parse_args(argv)
+
+
+class Parser(argparse.ArgumentParser):
+    """Report a bad command line as any other failure is reported."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (`{self.prog} --help` tells more)")
+
+
+def build_parser() -> Parser:
+    """Return the parser of all commands."""
+    parser = Parser(
+        prog="estim",
+        description="Run guided sessions of transcutaneous electrical stimulation from a terminal. "
+        "Not a certified medical device. Without a command: the terminal interface.",
+        epilog=_CODES,
+    )
+    parser.add_argument("--version", action="version", version=VERSION_TEXT)
+    parser.set_defaults(run=_lazily("estim.cli.start"))
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_run(commands)
+    _add_simulate(commands)
+    _add_devices(commands)
+    _add_profiles(commands)
+    _add_records(commands)
+    _add_doctor(commands)
+    return parser
+
+
+def _lazily(module: str, function: str = "run") -> Callable[[argparse.Namespace], int]:
+    """Return what imports `module` only when it is called."""
+
+    def call(arguments: argparse.Namespace) -> int:
+        code: int = getattr(importlib.import_module(module), function)(arguments)
+        return code
+
+    return call
+
+
+def _add(commands: Commands, name: str, summary: str, module: str, function: str = "run") -> Parser:
+    parser: Parser = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
+    parser.set_defaults(run=_lazily(module, function))
+    return parser
+
+
+def _add_run(commands: Commands) -> None:
+    parser = _add(commands, "run", "deliver a profile on a dummy load", "estim.cli.run")
+    parser.add_argument("profile", metavar="PROFILE", help="id of a shipped profile, or a file")
+    parser.add_argument("--device", metavar="URL", default="sim:", help="default: %(default)s")
+    parser.add_argument(
+        "--amplitude", metavar="CH=MA", action="append", help="target of a channel; repeatable"
+    )
+    parser.add_argument("--duration", metavar="S", help="seconds once every target is reached")
+    parser.add_argument("--clock", choices=("real", "virtual"), default="real")
+    parser.add_argument("--seed", metavar="N", help="decides every random choice")
+    parser.add_argument(
+        "--bench", metavar="OHM", help="declares a dummy load, and that nobody is connected"
+    )
+    parser.add_argument("--json", action="store_true", help=_JSON_HELP)
+    parser.add_argument("--junit", metavar="FILE", help="write the outcome as JUnit XML")
+    parser.add_argument("--records", metavar="DIR", help=_RECORDS_HELP)
+    parser.add_argument("--trace", metavar="FILE", help="with sim: CSV of what reached the load")
+
+
+def _add_simulate(commands: Commands) -> None:
+    parser = _add(
+        commands,
+        "simulate",
+        "be a virtual stimulator on a pseudo-terminal or TCP port",
+        "estim.cli.simulate",
+    )
+    parser.add_argument("--model", choices=("native", "reference", "p24", "pulsepal"))
+    parser.add_argument(
+        "--load", metavar="OHM|NAME", help="ohms, or good-gel, typical, dry, open, short"
+    )
+    parser.add_argument("--faults", metavar="FILE", help="fault script")
+    parser.add_argument("--trace", metavar="FILE", help="CSV of what reached the load")
+    parser.add_argument("--tcp", metavar="PORT", help="listen on 127.0.0.1; 0 for any port")
+    parser.add_argument("--channels", metavar="N", help="number of channels")
+    parser.add_argument("--serial", metavar="TEXT", help="serial number")
+    parser.add_argument("--seed", metavar="N", help="decides every random choice")
+
+
+def _add_devices(commands: Commands) -> None:
+    parser = _add(commands, "devices", "list serial ports and the simulator", "estim.cli.devices")
+    parser.add_argument("--json", action="store_true", help=_JSON_HELP)
+
+
+def _add_doctor(commands: Commands) -> None:
+    parser = _add(
+        commands, "doctor", "check what this computer offers, with remedies", "estim.cli.doctor"
+    )
+    parser.add_argument("--json", action="store_true", help=_JSON_HELP)
+    parser.add_argument("--records", metavar="DIR", help=_RECORDS_HELP)
+
+
+def _add_profiles(commands: Commands) -> None:
+    summary = "look at treatment profiles"
+    group: Parser = commands.add_parser(
+        "profiles", help=summary, description=summary.capitalize() + "."
+    )
+    actions = group.add_subparsers(metavar="list|show|check|plot", required=True)
+    module = "estim.cli.profiles"
+
+    listing = _add(actions, "list", "list the shipped profiles", module, "run_list")
+    listing.add_argument("--json", action="store_true", help=_JSON_HELP)
+
+    show = _add(
+        actions,
+        "show",
+        "show parameters, figures, the limits that bind, and evidence",
+        module,
+        "run_show",
+    )
+    show.add_argument("profile", metavar="ID|FILE")
+    show.add_argument("--json", action="store_true", help=_JSON_HELP)
+    show.add_argument("--area", metavar="CM2", help="area of the smallest electrode")
+    show.add_argument(
+        "--amplitude", metavar="CH=MA", action="append", help="also at this target; repeatable"
+    )
+
+    check = _add(actions, "check", "check profiles against every limit", "estim.cli.profile_check")
+    check.add_argument("profiles", metavar="FILE", nargs="+", help="a file, or the id of a profile")
+    check.add_argument("--json", action="store_true", help=_JSON_HELP)
+
+    plot = _add(actions, "plot", "draw pulse, train and envelope", "estim.cli.profile_plot")
+    plot.add_argument("profile", metavar="ID|FILE")
+    plot.add_argument("--channel", metavar="CH", default="1", help="default: %(default)s")
+    plot.add_argument("--width", metavar="COLUMNS", help="default: that of the terminal")
+
+
+def _add_records(commands: Commands) -> None:
+    summary = "look at session records"
+    group: Parser = commands.add_parser(
+        "records", help=summary, description=summary.capitalize() + "."
+    )
+    actions = group.add_subparsers(metavar="list|show|verify|export", required=True)
+    module = "estim.cli.records"
+
+    listing = _add(actions, "list", "list the records, the newest first", module, "run_list")
+    show = _add(actions, "show", "show what happened, in order", module, "run_show")
+    show.add_argument("record", metavar="ID|FILE")
+    verify = _add(
+        actions, "verify", "check that nothing was changed, left out or added", module, "run_verify"
+    )
+    verify.add_argument("records_given", metavar="ID|FILE", nargs="+")
+    verify.add_argument(
+        "--head", metavar="SHA256", help="a head that was noted when the record was closed"
+    )
+    for parser in (listing, show, verify):
+        parser.add_argument("--json", action="store_true", help=_JSON_HELP)
+    export = _add(actions, "export", "write a record as CSV", module, "run_export")
+    export.add_argument("record", metavar="ID|FILE")
+    export.add_argument(
+        "--csv", metavar="FILE", required=True, help="a file that does not exist yet, or -"
+    )
+    export.add_argument(
+        "--telemetry", action="store_true", help="the readings instead of the events"
+    )
+    for parser in (listing, show, verify, export):
+        parser.add_argument("--records", metavar="DIR", help=_RECORDS_HELP)

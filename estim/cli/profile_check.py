@@ -1,0 +1,88 @@
+"""`estim profiles check`: whether files are profiles, and whether every limit lets them through.
+
+A file that is no usable profile counts 2, one that a limit refuses 4; the exit code is the worst.
+What is allowed but unusual is a warning, and changes no exit code.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from estim.cli.console import complain, progress, say, say_json
+from estim.cli.profile_figures import binding_words, limit_words
+from estim.errors import EstimError, LimitRefused, ProfileError
+from estim.prepare.report import LimitLine, preview
+from estim.prepare.session import Prepared, prepare
+from estim.profile.library import find, shipped_ids
+from estim.profile.loader import load
+from estim.profile.models import Profile
+from estim.safety.verdict import in_unit
+from estim.units import UA_PER_MA
+from firmware_protocol.errors import ProtocolError
+from firmware_protocol.limits import BY_NAME
+
+SCHEMA = "estim.profile-check/1"
+
+
+def run(arguments: Namespace) -> int:
+    """Check every file; say of each that it is fine, or the one thing that is wrong with it."""
+    codes = []
+    for number, name in enumerate(arguments.profiles, start=1):
+        with progress(f"checking {number} of {len(arguments.profiles)}"):
+            code, problem, warnings = _check(name)
+        codes.append(code)
+        if problem:
+            complain(problem)
+        for warning in warnings:
+            complain(f"warning: {name}: {warning}")
+        if arguments.json:
+            say_json(SCHEMA, file=name, exit_code=code, problem=problem, warnings=warnings)
+        elif not code:
+            say(f"ok  {name}")
+    return max(codes)
+
+
+def _check(name: str) -> tuple[int, str, list[str]]:
+    """Return the exit code of one profile, what is wrong with it, and what is worth a warning."""
+    try:
+        loaded = find(name) if name in shipped_ids() else load(name)
+        profile = loaded.profile
+        prepared = prepare(profile, is_bench=profile.is_bench_only, origin=name)
+        _check_ceilings(prepared)
+    except ProfileError as error:
+        return error.exit_code, str(error), []
+    except (EstimError, ProtocolError) as error:
+        return LimitRefused.exit_code, f"{name}: {error}", []
+    return 0, "", _warnings(profile, prepared)
+
+
+def _check_ceilings(prepared: Prepared) -> None:
+    """Refuse a profile of which some channel could never deliver anything."""
+    for line in prepared.ceilings:
+        if line.ceiling_ua < prepared.program.channels[line.channel - 1].grid_ua(
+            prepared.bounds.amplitude_step_ua
+        ):
+            reasons = "; ".join(str(reason) for reason in line.reasons)
+            raise LimitRefused(f"no amplitude passes: {reasons}")
+
+
+def _warnings(profile: Profile, prepared: Prepared) -> list[str]:
+    warnings = []
+    for channel, line in zip(profile.channels, prepared.ceilings, strict=True):
+        if line.ceiling_ua < channel.amplitude_ceiling_ua:
+            warnings.append(
+                f"channel {line.channel}: its ceiling of {channel.amplitude_ceiling_ma} mA is out "
+                f"of reach: {binding_words(line)} binds at {line.ceiling_ua / UA_PER_MA:g} mA"
+            )
+    recommended = {_above_recommended(line): None for line in preview(prepared)}
+    return [*warnings, *filter(None, recommended)]
+
+
+def _above_recommended(line: LimitLine) -> str:
+    recommended = BY_NAME[line.limit].recommended_max
+    if recommended is None or line.figure <= recommended:
+        return ""
+    return (
+        f"{limit_words(line.limit)}: {in_unit(line.figure, line.unit)}, "
+        f"recommended at most {in_unit(recommended, line.unit)}"
+    )

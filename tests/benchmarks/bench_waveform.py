@@ -1,0 +1,65 @@
+"""How fast waveforms are compiled, rendered and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from estim.profile.library import find, library
+from estim.waveform.compile import compile_profile
+from estim.waveform.measure import Meter
+from estim.waveform.render import CHUNK_SAMPLES, iter_chunks
+
+RATE_HZ = 1_000_000
+DURATION_S = 60
+
+
+def run() -> Iterable[dict[str, Any]]:
+    """Yield name, value, unit and reference; rendering is held against filling plain arrays."""
+    fill = _fill_rate()
+    for profile_id in ("dpn-conventional", "tens-modulated"):
+        program = compile_profile(find(profile_id).profile)
+        amplitudes_ua = [20_000] * len(program.channels)
+        began = perf_counter()
+        count = sum(
+            chunk.size
+            for chunk in iter_chunks(program, amplitudes_ua, 100, RATE_HZ, DURATION_S * 1_000_000)
+        )
+        yield {
+            "name": f"render {profile_id}",
+            "value": count / (perf_counter() - began) / 1e6,
+            "unit": "Msamples/s",
+            "reference": {"name": "fill an int32 array", "value": fill},
+        }
+    program = compile_profile(find("dpn-conventional").profile)
+    chunks = [c[0] for c in iter_chunks(program, [20_000] * 2, 100, RATE_HZ, 10_000_000)]
+    meter = Meter(RATE_HZ, 0)
+    began = perf_counter()
+    for chunk in chunks:
+        meter.add(chunk)
+    yield {
+        "name": "measure samples",
+        "value": sum(map(len, chunks)) / (perf_counter() - began) / 1e6,
+        "unit": "Msamples/s",
+        "reference": {"name": "fill an int32 array", "value": fill},
+    }
+    began = perf_counter()
+    loaded = library()
+    yield {
+        "name": "load and check a profile",
+        "value": (perf_counter() - began) / len(loaded) * 1e3,
+        "unit": "ms",
+        "reference": None,
+    }
+
+
+def _fill_rate() -> float:
+    """Return how many million samples a second numpy writes into fresh arrays of a chunk's size."""
+    began = perf_counter()
+    rounds = DURATION_S * RATE_HZ // CHUNK_SAMPLES
+    for _ in range(rounds):
+        np.full(CHUNK_SAMPLES, 1, np.int32)
+    return rounds * CHUNK_SAMPLES / (perf_counter() - began) / 1e6
