@@ -180,20 +180,10 @@ def device_limits(program: PulseProgram, bounds: Bounds, capabilities: Capabilit
 def ceiling(
     program: PulseProgram, bounds: Bounds, channel_index: int
 ) -> tuple[int, tuple[Reason, ...]]:
-    """Return the highest current that a target can reach, in uA, and what refuses more.
-
-    It lies on the channel's grid: a target between two grid points delivers the lower one.
-    """
+    """Return the highest target that passes, in uA, and what refuses the next higher one."""
     problem = bounds_flaw(bounds)
     if problem:
         return 0, (_interlock("bounds", problem),)
-    highest_ua = _highest_target_ua(program, bounds, channel_index)
-    reasons = amplitude_reasons(program, bounds, channel_index, highest_ua + 1)
-    grid_ua = program.channels[channel_index].grid_ua(bounds.amplitude_step_ua)
-    return highest_ua - highest_ua % grid_ua, tuple(reasons)
-
-
-def _highest_target_ua(program: PulseProgram, bounds: Bounds, channel_index: int) -> int:
     lowest_ua, too_high_ua = 0, limits.amplitude_ua.maximum + 1
     while too_high_ua - lowest_ua > 1:
         middle_ua = (lowest_ua + too_high_ua) // 2
@@ -201,7 +191,7 @@ def _highest_target_ua(program: PulseProgram, bounds: Bounds, channel_index: int
             too_high_ua = middle_ua
         else:
             lowest_ua = middle_ua
-    return lowest_ua
+    return lowest_ua, tuple(amplitude_reasons(program, bounds, channel_index, too_high_ua))
 
 
 def amplitude_reasons(
@@ -308,7 +298,7 @@ def _channel_limits(program: PulseProgram, bounds: Bounds, index: int) -> Channe
     given, area_mm2 = bounds.channels[index].bounds, bounds.channels[index].electrode_area_mm2
     densities = [bound for bound in given if bound.limit in checks.DENSITY_CHECKS]
     return ChannelLimits(
-        amplitude_ua=_highest_target_ua(program, bounds, index),
+        amplitude_ua=ceiling(program, bounds, index)[0],
         phase_charge_pc=_lowest(given, limits.phase_charge_pc.name),
         rms_ua=min(
             _lowest(given, limits.rms_ua.name),

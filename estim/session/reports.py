@@ -118,6 +118,8 @@ def _see_loaded(session: SessionState, status: Status, now_us: int) -> None:
     session.ceilings = []
     for index in range(count):
         highest_ua, reasons = kernel.ceiling(session.program, session.bounds, index)
+        step_ua = session.bounds.amplitude_step_ua
+        highest_ua = session.program.channels[index].deliverable_ua(highest_ua, step_ua)
         session.ceilings.append((highest_ua, str(reasons[0]) if reasons else ""))
     session.follow(Trigger.PREPARED)
     session.append(

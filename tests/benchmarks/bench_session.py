@@ -1,4 +1,4 @@
-"""A half-hour session on the virtual clock, its replay through the core alone, and snapshots.
+"""How fast a session of 30 minutes runs on the virtual clock, and replays through the core."""
 
 from __future__ import annotations
 
