@@ -151,8 +151,8 @@ class _Pulse:
         cls, channel: ChannelProgram, setting: Keyframe, amplitude_ua: int, amplitude_step_ua: int
     ) -> _Pulse:
         scaled_ua = amplitude_ua * setting.amplitude_permille // FULL_PERMILLE
-        scaled_ua -= scaled_ua % channel.grid_ua(amplitude_step_ua)
-        currents = channel.phase_currents_ua(scaled_ua, amplitude_step_ua)
+        delivered_ua = channel.deliverable_ua(scaled_ua, amplitude_step_ua)
+        currents = channel.phase_currents_ua(delivered_ua, amplitude_step_ua)
         durations = [channel.phase_us(phase, setting.unit_us) for phase in channel.phases]
         active = [
             (current, duration)
