@@ -273,10 +273,10 @@ class NativeStimulator(Stimulator):
             self._events.append(Identified(self._identity, capabilities))
 
     def _take_limits(self, message: LimitsAccepted, now_us: int) -> None:
-        loading = self._loading
+        loading, exchange = self._loading, self._exchange
         if loading is None or message.limits_digest != limits_digest(loading.limits):
             return
-        if self._limits_digest != message.limits_digest or self._program_digest == 0:
+        if exchange is not None and exchange.send == self._send_limits:  # not a late second answer
             self._limits_digest = message.limits_digest
             self._begin(self._setup(self._send_program, "programme"), now_us)
 

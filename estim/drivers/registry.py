@@ -77,7 +77,7 @@ class _SimulatorLine:
         try:
             self._port = open_port(self._simulator.path)
         except EstimError:
-            self._simulator.close()
+            self._simulator.let_go()
             raise
 
     def read(self) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import threading
 
 _COMMAND = (
     "systemd-inhibit",
@@ -60,5 +59,5 @@ class Inhibitor:
             return
         if holder.stdin is not None:
             holder.stdin.close()
-        holder.terminate()
-        threading.Thread(target=holder.wait, name="inhibitor-end", daemon=True).start()
+        holder.kill()  # never to be waited for: the engine's loop does this
+        holder.wait()

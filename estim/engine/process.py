@@ -21,9 +21,10 @@ from estim.clock import SystemClock
 from estim.drivers.base import Stimulator
 from estim.drivers.registry import make_driver, open_transport
 from estim.engine.inbox import Inbox
+from estim.engine.inhibit import Inhibitor
 from estim.engine.lines import ReplyWriter, ThreadedPort, read_requests
 from estim.engine.loop import EngineLoop, Port, is_urgent
-from estim.errors import EstimError
+from estim.errors import EstimError, PortLost
 from estim.record.journal import Journal
 from estim.record.writer import EventWriter, RecordWriter
 from estim.session import events as ev
@@ -42,7 +43,7 @@ class EngineProcess:
         self._clock = SystemClock()
         self._inbox = Inbox()
         self._replies = ReplyWriter(connection)
-        self._loop = EngineLoop(self, self._clock)
+        self._loop = EngineLoop(self, self._clock, inhibitor=Inhibitor())
         self._port: ThreadedPort | None = None
         self._end_by_us: int | None = None
         threading.Thread(
@@ -88,8 +89,9 @@ class EngineProcess:
                 if former is not None:
                     former.join(PORT_END_S)
                 port = self._port = ThreadedPort(open_transport(url), self, self._clock)
-            except EstimError as error:
-                failure = ev.PortFailed(error)
+            except (EstimError, OSError) as error:  # OSError: no simulator could be started
+                lost = error if isinstance(error, EstimError) else PortLost(f"{url}: {error}")
+                failure = ev.PortFailed(lost)
                 self._post(lambda: self._loop.post(failure))
                 return
             self._post(lambda: self._loop.port_opened(port, driver))

@@ -101,7 +101,9 @@ def prepare(
     site = site or SitePolicy()
     program = compile_profile(profile, origin)
     _check_grid(profile, program, capabilities.amplitude_step_ua)
-    area_cm2 = electrode_area_cm2 or profile.electrode.recommended_area_cm2
+    area_cm2 = electrode_area_cm2
+    if area_cm2 is None:
+        area_cm2 = profile.electrode.recommended_area_cm2
     if not area_cm2.is_finite() or area_cm2 < profile.electrode.minimum_area_cm2:
         raise LimitRefused(
             f"electrode area: {area_cm2} cm2 given, at least "

@@ -139,7 +139,11 @@ class EstimApp(App[None]):
         if controller is None:
             strip.show(StripState())
         else:
-            strip.show(StripState(controller.snapshot, controller.is_known(), self._beat))
+            strip.show(
+                StripState(
+                    controller.snapshot, controller.is_known(), self._beat, controller.is_lost
+                )
+            )
 
     def beat_flushed(self, beat: int) -> None:
         """Pass a beat on that has reached the terminal; called in the terminal's writer thread."""

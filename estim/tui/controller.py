@@ -86,6 +86,7 @@ class SessionController:
         self._current: Delivered | None = None
         self.step_ua = 0
         self.is_ended = False
+        self.is_lost = False
         self._records = records
         self._on_reply = on_reply
         self._on_end = on_end
@@ -283,6 +284,7 @@ class SessionController:
             self.snapshot = replace(self.snapshot, is_known=False)
         self._in_loop(self._give_up, reason)
         if not self._is_leaving:
+            self.is_lost = True
             self._on_end(reason)
 
     def _in_loop(self, call: Callable[[T], None], argument: T) -> None:

@@ -13,7 +13,7 @@ from estim.text import REPLACEMENT, sanitize
 from estim.units import format_clock, format_ma
 
 BEAT_SIGNS = "◐◓◑◒"
-"""What the strip turns through while output is possible; nothing else may draw these."""
+"""What the strip turns through while a device is connected; nothing else may draw these."""
 
 CERTAINTY_WORDS = {
     "S": "read in a public source",

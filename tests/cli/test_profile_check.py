@@ -103,8 +103,10 @@ def test_several_files_get_a_message_each_and_the_worst_exit_code(
     assert words.out == f"ok  {PROFILE}\nok  dpn-conventional\n"
 
 
-def test_a_limit_that_lets_nothing_pass_is_exit_code_4(estim: Shell, tmp_path: Path) -> None:
-    # An asymmetric pulse with 501 permille needs steps of 100 mA, above the ceiling of 40 mA.
+def test_a_pulse_that_no_device_can_play_finely_is_exit_code_4(
+    estim: Shell, tmp_path: Path
+) -> None:
+    # A share of 501 permille needs amplitudes that are multiples of 100 mA.
     path = tmp_path / "coarse.toml"
     path.write_bytes(
         changed(
@@ -114,6 +116,21 @@ def test_a_limit_that_lets_nothing_pass_is_exit_code_4(estim: Shell, tmp_path: P
         )
     )
     estim("profiles", "check", path).assert_one_message(4)
+
+
+def test_a_channel_that_could_never_deliver_is_exit_code_4(estim: Shell, tmp_path: Path) -> None:
+    # A share of one half needs multiples of 0.2 mA, and the ceiling is 0.1 mA.
+    path = tmp_path / "nothing.toml"
+    path.write_bytes(
+        changed(
+            'waveform = "symmetric-biphasic"\nphase_duration_us = 200',
+            'waveform = "asymmetric-biphasic"\nphase_duration_us = 200\n'
+            "second_phase_duration_us = 400\nsecond_phase_amplitude_permille = 500",
+        ).replace(b"amplitude_ceiling_ma = 40 ", b"amplitude_ceiling_ma = 0.1 ", 1)
+    )
+    answer = estim("profiles", "check", path)
+    answer.assert_one_message(4)
+    assert "no amplitude passes: channel 1: amplitude:" in answer.err
 
 
 def test_what_is_allowed_but_unusual_is_a_warning(estim: Shell, tmp_path: Path) -> None:

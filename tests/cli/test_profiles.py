@@ -29,8 +29,8 @@ AT_40_MA = {
     "average_ua": (1280, 10_000, "standard"),
     # 7155.4 uA / 25 cm2 = 286.2, rounded up.
     "current_density_ua_per_cm2": (287, 1000, "profile"),
-    # (40 mA)^2 x 0.032 x 500 ohm / 25 cm2 = 1024 uW/cm2.
-    "power_density_uw_per_cm2": (1024, 250_000, "electrode"),
+    # (7.156 mA)^2 x 500 ohm / 25 cm2 = 1024.2 uW/cm2, rounded up.
+    "power_density_uw_per_cm2": (1025, 250_000, "electrode"),
 }
 
 

@@ -7,6 +7,7 @@ import io
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -237,7 +238,7 @@ def test_a_failed_export_leaves_no_half_behind(estim: Shell, folder: Path) -> No
 
 
 def test_a_list_of_hostile_records_moves_no_cursor(estim: Shell, folder: Path) -> None:
-    profile = {"id": "x\x1b[2J\x9b1m\u202e", "version": "1", "sha256": "0"}
+    profile: dict[str, str] = {"id": "x\x1b[2J\x9b1m\u202e", "version": "1", "sha256": "0"}
     start_with(folder, profile=profile)
     answer = estim("records", "list", "--records", folder)
     assert answer.code == 0
@@ -245,5 +246,5 @@ def test_a_list_of_hostile_records_moves_no_cursor(estim: Shell, folder: Path) -
     assert all(line.isprintable() for line in answer.out.splitlines())
 
 
-def start_with(folder: Path, **changes: object) -> None:
+def start_with(folder: Path, **changes: Any) -> None:
     Journal.create(folder, header(**changes), VirtualClock(), SESSION_ID).close()

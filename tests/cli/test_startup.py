@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.bench_startup import EMPTY, measure_ms
-
 CHECKOUT = Path(__file__).parents[2]
 HEAVY = {"textual", "rich", "numpy", "pydantic"}
 # What is printed comes last, after whatever the command prints.
@@ -60,10 +58,3 @@ def test_the_probe_sees_what_a_heavy_command_loads() -> None:
     _, modules = modules_after("profiles", "plot", "dpn-conventional")
     assert modules >= {"numpy", "pydantic"}
     assert "textual" not in modules
-
-
-def test_version_costs_at_most_two_and_a_half_empty_pythons() -> None:
-    version = ("-m", "estim", "--version")
-    times_ms = measure_ms([EMPTY, version], rounds=9)
-    # The fastest of each: other processes only ever add to it.
-    assert min(times_ms[version]) <= 2.5 * min(times_ms[EMPTY])

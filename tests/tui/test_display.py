@@ -21,6 +21,12 @@ from textual.widget import Widget
 from estim.session.messages import Blame, Severity
 from estim.session.states import HostState
 from estim.tui import session_words, words
+from estim.tui.screens.base import STOP_HELP, EstimScreen
+from estim.tui.screens.bench import BenchScreen
+from estim.tui.screens.devices import DeviceScreen
+from estim.tui.screens.library import LibraryScreen
+from estim.tui.screens.lost import LostScreen
+from estim.tui.screens.report import ReportScreen
 from estim.tui.screens.session import SessionScreen
 from estim.tui.widgets.channels import ChannelPanel, ChannelsState
 from estim.tui.widgets.events import EventList
@@ -211,6 +217,20 @@ def test_the_style_sheet_ships_with_the_package() -> None:
     project = tomllib.loads(Path("pyproject.toml").read_text())
     assert "estim" in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     assert Path(str(WatchedApp.CSS_PATH)).is_file()
+
+
+def test_help_fits_beside_its_keys_without_wrapping() -> None:
+    screens: list[type[EstimScreen[Any]]] = [
+        LibraryScreen,
+        DeviceScreen,
+        BenchScreen,
+        SessionScreen,
+        ReportScreen,
+        LostScreen,
+    ]
+    for key, what in [*STOP_HELP, *(line for screen in screens for line in screen.HELP_LINES)]:
+        assert len(key) <= 15, key
+        assert len(what) <= 48, what
 
 
 def test_the_session_screen_names_every_key_it_has_in_its_help() -> None:

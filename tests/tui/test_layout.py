@@ -31,9 +31,14 @@ async def check_fits(app: WatchedApp) -> None:
         assert widget.region.right <= width, widget
         assert not widget.show_horizontal_scrollbar, widget
     footer = app.screen.query_one(Footer)
-    await until(lambda: bool(footer.query(FooterKey)))
-    keys = [key for key in footer.query(FooterKey) if key.display]
-    assert 1 <= len(keys) <= 8
+    keys: list[FooterKey] = []
+
+    def is_laid_out() -> bool:
+        keys[:] = footer.query(FooterKey)
+        return bool(keys) and all(key.region.area for key in keys)
+
+    await until(is_laid_out)
+    assert len(keys) <= 8
     assert max(key.region.right for key in keys) <= width
     assert footer.region.bottom == height
     assert app.strip().rstrip().endswith("stops")

@@ -57,8 +57,8 @@ def test_a_pulse_is_drawn_with_both_phases_at_their_amplitude() -> None:
 
 def test_the_history_holds_each_current_until_the_next_and_reaches_its_highest() -> None:
     points = [(1_000_000, 0), (2_000_000, 8_000), (3_000_000, 2_000)]
-    trace = history_trace(points, 10_000_000, 5_000)
-    assert trace.high_ua == 8_000  # above the ceiling given: it grows rather than cut
+    trace = history_trace(points, 10_000_000)
+    assert trace.high_ua == 10_000  # the next round scale above 8 mA
     at_1_5_s_before = np.interp(-500_000, trace.times_us, trace.currents_ua)
     assert at_1_5_s_before == 8_000
     assert trace.currents_ua[-1] == 2_000

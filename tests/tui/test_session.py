@@ -106,9 +106,9 @@ def test_the_interface_cannot_be_left_while_output_is_possible(records: Path) ->
     async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
         session = await open_demo(app, pilot)
         await start(app, pilot)
-        for key in ("q", "ctrl+q", "e"):
+        for key in ("e", "q", "ctrl+q"):
             await pilot.press(key)
-        await pilot.pause(0.1)
+        await until(lambda: "Output is on: SPACE stops it" in " ".join(app.text().split()))
         assert app.screen is session
         assert app.state is HostState.RUNNING
         await pilot.press("ctrl+c")
@@ -168,7 +168,7 @@ def test_when_the_engine_dies_the_session_is_over_and_its_record_can_be_recovere
         assert app.controller is not None
         os.kill(app.controller.engine_pid, signal.SIGKILL)
         await until(lambda: isinstance(app.screen, LostScreen), 2.0)
-        await until(lambda: "UNKNOWN mA" in app.strip(), 2.0)
+        await until(lambda: "▲ ENGINE LOST   UNKNOWN mA" in app.strip(), 2.0)
         assert "THE ENGINE HAS ENDED" in app.text()
         await pilot.press("enter")
         await until(lambda: "✓ recovered and sealed" in app.text())

@@ -97,8 +97,27 @@ def test_a_signal_stops_the_output_restores_the_terminal_and_exits_130(
     assert '"kind":"seal"' in terminal.record()
 
 
-def test_a_terminal_that_is_gone_ends_the_session_and_the_process(tmp_path: Path) -> None:
+def test_a_suspended_interface_leaves_no_output_on(tmp_path: Path) -> None:
     with Terminal(tmp_path, is_demo=True) as terminal:
+        _running(terminal)
+        os.kill(terminal.process.pid, signal.SIGTSTP)
+        assert terminal.wait_for(lambda: '"kind":"zero_confirmed"' in terminal.record())
+        assert '"reason":"suspended"' in terminal.record()
+        status = Path(f"/proc/{terminal.process.pid}/stat")
+        assert terminal.wait_for(lambda: ") T " in status.read_text()), "it was not suspended"
+        terminal.drawn = b""
+        os.kill(terminal.process.pid, signal.SIGCONT)
+        assert terminal.wait_for(lambda: terminal.shows("STOPPED"))
+
+
+DEAF_TO_HANGUP = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])\n"
+
+
+@pytest.mark.parametrize("program", [PROGRAM, DEAF_TO_HANGUP + PROGRAM], ids=["told", "not told"])
+def test_a_terminal_that_is_gone_ends_the_session_and_the_process(
+    tmp_path: Path, program: str
+) -> None:
+    with Terminal(tmp_path, is_demo=True, program=program) as terminal:
         _running(terminal)
         terminal.hang_up()
         assert _ends(terminal, 5.0) is not None

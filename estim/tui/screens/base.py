@@ -25,8 +25,8 @@ Result = TypeVar("Result")
 HelpLines = tuple[tuple[str, str], ...]
 
 STOP_HELP: HelpLines = (
-    ("Space, x", "stop: output to zero at once (not while typing in a field)"),
-    ("F12, Ctrl+X", "stop, from anywhere, fields and dialogues included"),
+    ("Space, x", "stop at once; not while typing in a field"),
+    ("F12, Ctrl+X", "stop at once, from everywhere"),
 )
 
 

@@ -15,6 +15,7 @@ from textual.widgets import Button, Checkbox, Input, Static
 
 from estim.tui import words
 from estim.tui.screens.base import EstimScreen, HelpLines
+from estim.tui.widgets.tick import TickBox
 
 OHM_MIN, OHM_MAX = 1, 100_000
 DEFAULT_OHM = "500"
@@ -30,7 +31,6 @@ class BenchScreen(EstimScreen[int | None]):
         ("Esc", "back"),
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "next", "Tick, go on"),
         Binding("tab", "app.focus_next", "Next field"),
         Binding("escape", "leave", "Back"),
     ]
@@ -52,7 +52,7 @@ class BenchScreen(EstimScreen[int | None]):
             yield Static(words.BENCH_ONLY, classes="banner")
             yield Static("Dummy load in ohm", classes="label")
             yield Input(value=DEFAULT_OHM, type="integer", id="load", compact=True, max_length=6)
-            yield Checkbox(
+            yield TickBox(
                 "Nobody is connected: the output goes into the dummy load alone",
                 id="nobody",
                 compact=True,
@@ -84,9 +84,6 @@ class BenchScreen(EstimScreen[int | None]):
 
     def _complain(self, text: str) -> None:
         self.query_one("#complaint", Static).update(Content.styled(f"! {text}", "$warning"))
-
-    def action_next(self) -> None:
-        """Exist for the footer: each field acts on Enter by itself."""
 
     def action_leave(self) -> None:
         """Go back without declaring anything."""

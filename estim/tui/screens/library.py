@@ -34,7 +34,7 @@ class LibraryScreen(EstimScreen[None]):
     HELP_LINES: ClassVar[HelpLines] = (
         ("up, down", "choose a profile"),
         ("Enter", "use it: device, dummy load, session"),
-        ("d", "demo session: simulator, 500 ohm, nobody connected"),
+        ("d", "demo session: the simulator into 500 ohm"),
         ("/", "search; Enter or Esc returns to the list"),
         ("v", "next waveform: one pulse, pulse train, cycle"),
         ("PgUp, PgDn", "scroll the preview"),

@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, ClassVar
@@ -47,13 +48,13 @@ class SessionScreen(EstimScreen[None]):
 
     TITLE_WORDS = "Session"
     HELP_LINES: ClassVar[HelpLines] = (
-        ("g", "arm and start at zero; after a stop, load again and start"),
+        ("g", "arm and start, from zero"),
         ("+, up", "raise the marked channels by one step"),
         ("-, down", "lower them by one step"),
         ("1 to 4", "mark one channel"),
         ("0, a", "mark all channels, linked"),
         ("p", "pause: to zero, armed"),
-        ("r", "resume: from zero back to the intensity before the pause"),
+        ("r", "resume: from zero to the intensity of before"),
         ("f", "finish: ramp down, then stop"),
         ("k", "acknowledge a fault"),
         ("l", "re-arm channels whose electrode came off"),
@@ -129,6 +130,9 @@ class SessionScreen(EstimScreen[None]):
                 self._say(
                     Severity.WARNING, "this device measures nothing: what is shown is what was set"
                 )
+        # All is loaded: from now on a full collection would hold up the beat for nothing.
+        gc.collect()
+        gc.freeze()
         self._say(
             Severity.INFORMATION, "ready: compare the ceilings with what you meant, then g starts"
         )
@@ -229,11 +233,8 @@ class SessionScreen(EstimScreen[None]):
             return
         index = min(self._selected & _indexes(snapshot), default=0)
         channel = snapshot.channels[index]
-        highest_ua = max(row.ceiling_ua for row in snapshot.channels)
-        self.query_one("#history", Plot).show(
-            history_trace(list(self._history), HISTORY_US, highest_ua)
-        )
-        wanted = (self._view, index, channel.shown_ua, channel.ceiling_ua, snapshot.state)
+        self.query_one("#history", Plot).show(history_trace(list(self._history), HISTORY_US))
+        wanted = (self._view, index, channel.shown_ua, prepared)
         if wanted == self._shown_trace or index >= len(prepared.program.channels):
             return
         self._shown_trace = wanted
@@ -241,7 +242,7 @@ class SessionScreen(EstimScreen[None]):
             prepared.program, index, channel.shown_ua, prepared.bounds.amplitude_step_ua
         )
         note = f", channel {index + 1} at {words.current(channel.shown_ua)}"
-        self.query_one("#waveform", Plot).show(trace.scaled_to(channel.ceiling_ua), note)
+        self.query_one("#waveform", Plot).show(trace, note)
 
     def _say(
         self,

@@ -93,9 +93,10 @@ class EventList(Widget):
         lines: list[Content] = []
         last = len(self._events) - self._back
         for event in reversed(self._events[:last]):
-            lines[:0] = self._wrapped(event, width)
-            if len(lines) >= height:
+            wrapped = self._wrapped(event, width)
+            if lines and len(lines) + len(wrapped) > height:
                 break
+            lines[:0] = wrapped
         return Content("\n").join(lines[-height:] if height else [])
 
     def _wrapped(self, event: EventLine, width: int) -> list[Content]:

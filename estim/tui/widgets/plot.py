@@ -7,7 +7,7 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -16,17 +16,18 @@ from rich.segment import Segment
 from textual.strip import Strip
 from textual.widget import Widget
 
-from estim.units import US_PER_MS, US_PER_S
+from estim.units import UA_PER_MA, US_PER_MS, US_PER_S
 from estim.waveform.pulses import pulses
 from estim.waveform.render import phase_currents_ua, phase_edges_us
 from firmware_protocol.program import ChannelProgram, PulseProgram
 
 FloatArray = NDArray[np.float64]
 
-LABEL_CELLS = 7
+LABEL_CELLS = 9
 _DOT_WEIGHTS = np.array([[1, 8], [2, 16], [4, 32], [64, 128]], np.uint32)
 _BRAILLE_BLANK = 0x2800
 _TRAIN_PULSES = 8
+SCALES_UA = (1000, 2000, 5000, 10_000, 15_000, 20_000, 30_000, 40_000, 50_000, 80_000, 100_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,6 @@ class Trace:
     low_ua: float
     high_ua: float
     caption: str
-
-    def scaled_to(self, reach_ua: int) -> Trace:
-        """Return the same line on a scale up to `reach_ua`, or to itself where it goes further."""
-        high_ua = max(self.high_ua, float(reach_ua))
-        return replace(self, low_ua=-high_ua, high_ua=high_ua)
 
 
 def draw(trace: Trace, columns: int, rows: int) -> list[str]:
@@ -115,12 +111,12 @@ def cycle_trace(program: PulseProgram, index: int, amplitude_ua: int, step_ua: i
 VIEWS = (pulse_trace, train_trace, cycle_trace)
 
 
-def history_trace(points: list[tuple[int, int]], span_us: int, high_ua: int) -> Trace:
+def history_trace(points: list[tuple[int, int]], span_us: int) -> Trace:
     """Return currents over the last `span_us`, held between `points` of (at_us, ua)."""
     now_us = points[-1][0] if points else 0
     times = np.array([at_us - now_us for at_us, _ in points] or [0], np.float64)
     currents = np.array([shown_ua for _, shown_ua in points] or [0], np.float64)
-    high = max(float(high_ua), float(currents.max()), 1000.0)
+    high = _round_reach_ua(int(currents.max()))
     caption = f"intensity, last {span_us // US_PER_S} s"
     return Trace(
         np.concatenate(([-span_us], np.repeat(times, 2)[1:], [0.0])),
@@ -181,6 +177,11 @@ class Plot(Widget):
         return Strip([Segment(text[:width].ljust(width), style)], width)  # type: ignore[arg-type]
 
 
+def _round_reach_ua(current_ua: int) -> float:
+    """Return the smallest of the round scales, in uA, that holds a current."""
+    return float(next((reach for reach in SCALES_UA if reach >= current_ua), current_ua))
+
+
 def _plateau_us(channel: ChannelProgram) -> int:
     """Return when the first plateau begins, at a burst's or a pulse's start."""
     if channel.cycle is None:
@@ -206,7 +207,7 @@ def _trace(
     edges = np.repeat(phase_edges_us(channel, train), 2, axis=1)
     held = np.repeat(phase_currents_ua(channel, train, step_ua), 2, axis=1)
     currents = np.pad(held, ((0, 0), (1, 1)))
-    reach_ua = float(max(amplitude_ua, 1000))
+    reach_ua = _round_reach_ua(amplitude_ua)
     return Trace(
         np.concatenate(([start_us], edges.ravel(), [end_us])).astype(np.float64),
         np.concatenate(([0], currents.ravel(), [0])).astype(np.float64),
@@ -216,22 +217,22 @@ def _trace(
 
 def _scale_labels(trace: Trace, rows: int) -> list[str]:
     """Return each row's label: the highest value at the top, the lowest at the bottom."""
-    labels = [" " * LABEL_CELLS] * rows
-    middle = rows // 2
+    labels = [""] * rows
     if rows > 2 and trace.low_ua < 0:
-        labels[middle] = "0 ".rjust(LABEL_CELLS)
+        labels[rows // 2] = "0"
     if rows > 1:
-        labels[-1] = f"{trace.low_ua / 1000:+.1f} ".replace("+0.0", "0").rjust(LABEL_CELLS)
-    labels[0] = f"{trace.high_ua / 1000:+.1f} ".rjust(LABEL_CELLS)
-    return labels
+        labels[-1] = f"{trace.low_ua / UA_PER_MA:+g} mA" if trace.low_ua else "0"
+    labels[0] = f"{trace.high_ua / UA_PER_MA:+g} mA"
+    return [f"{label} ".rjust(LABEL_CELLS) for label in labels]
 
 
 def _span_labels(trace: Trace) -> tuple[str, str]:
+    """Return what stands at the start and at the end of the time scale."""
     length_us = trace.end_us - trace.start_us
     if trace.end_us == 0:
         return f"-{length_us / US_PER_S:g} s", "now"
     if length_us < 5 * US_PER_MS:
-        return "mA  0", f"{length_us:g} us"
+        return "0", f"{length_us:g} us"
     if length_us < 5 * US_PER_S:
-        return "mA  0", f"{length_us / US_PER_MS:g} ms"
-    return "mA  0", f"{length_us / US_PER_S:g} s"
+        return "0", f"{length_us / US_PER_MS:g} ms"
+    return "0", f"{length_us / US_PER_S:g} s"

@@ -2,13 +2,14 @@
 
 Rules:
 1. It never understates: a report that is old, or missing, shows UNKNOWN instead of a number.
-2. The beat sign turns only while output is possible; it is the only widget that draws one.
+2. The beat sign turns while a device is connected, so that beats flow before anything is armed;
+   no other widget draws one.
 3. The key it names is one that works at this moment, wherever the focus is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from textual.content import Content
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StripState:
-    """What the strip shows; `snapshot` is None while no session is open."""
+    """What the strip shows: no snapshot without a session, `is_lost` once the engine has died."""
 
     snapshot: Snapshot | None = None
     is_known: bool = True
     beat: int = 0
+    is_lost: bool = False
 
 
 class StatusStrip(Widget):
@@ -44,11 +46,7 @@ class StatusStrip(Widget):
         """Draw what changed: the whole line, or the beat sign alone."""
         before, self._state = self._state, state
         stop_words = stop_key_words(self.screen.focused)
-        if (before.snapshot, before.is_known, self._stop_words) == (
-            state.snapshot,
-            state.is_known,
-            stop_words,
-        ):
+        if (replace(before, beat=state.beat), self._stop_words) == (state, stop_words):
             if before.beat != state.beat:
                 self.refresh(Region(0, 0, 2, 1))
             return
@@ -70,9 +68,11 @@ class StatusStrip(Widget):
         from estim.tui import session_words
 
         sign, state_words = session_words.state_words(snapshot)
+        if self._state.is_lost:
+            sign, state_words = "▲", "ENGINE LOST"
         is_known = self._state.is_known
         beat = " "
-        if _is_energised(snapshot):
+        if snapshot.device is not None and not self._state.is_lost:
             beat = words.BEAT_SIGNS[self._state.beat % len(words.BEAT_SIGNS)]
         shown = words.current(session_words.largest_ua(snapshot)) if is_known else "UNKNOWN mA"
         parts: list[str | tuple[str, str]] = [

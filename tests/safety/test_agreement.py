@@ -1,0 +1,234 @@
+"""The kernel and the device's gate, written apart, give the same verdicts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from estim.safety.bounds import Bound, Bounds, ChannelBounds, Owner, intersect
+from estim.safety.kernel import DriveRequest, Facts, RiseKind, ceiling, review, review_load
+from estim.safety.verdict import Approved, ApprovedLoad
+from estim.simulator.device import DeviceSettings
+from estim.simulator.gate import Gate
+from firmware_protocol.messages import (
+    ChannelFlag,
+    DeviceState,
+    FaultCode,
+    PolicyFlag,
+    Refused,
+    WantedState,
+)
+from firmware_protocol.program import ChannelProgram, Phase, PulseProgram
+from tests.safety import strategies
+from tests.safety.samples import NOW_US, channel, facts, program, reasons_of, target
+from tests.safety.test_properties import LAYERS
+from tests.simulator.host import Host
+
+MS = 1000
+
+
+def gate_with(played: PulseProgram, within: Bounds, settings: DeviceSettings) -> Gate:
+    """Return a gate that holds the programme and the limits that the kernel approved."""
+    result = review_load(played, within, settings.capabilities(), NOW_US)
+    assert isinstance(result, ApprovedLoad)
+    gate = Gate(settings.capabilities())
+    assert gate.take_limits(result.limits) is None
+    assert gate.take_program(played.messages(), played.digest) is None
+    return gate
+
+
+def bounds_for(settings: DeviceSettings, *rows: ChannelBounds) -> Bounds:
+    return intersect(Bounds(rows, (), PolicyFlag.NONE, True, 1), settings.capabilities())
+
+
+ROWS = st.builds(lambda given, area: ChannelBounds(tuple(given), area), LAYERS,
+                 st.integers(1, 40_000))  # fmt: skip
+SETTINGS = st.builds(
+    DeviceSettings,
+    amplitude_step_ua=st.sampled_from([1, 50, 100, 1000]),
+    amplitude_max_ua=st.sampled_from([100_000, 60_000, 12_345]),
+)
+
+
+@given(strategies.programs(), st.lists(ROWS, min_size=2, max_size=2), SETTINGS, st.data())
+@settings(max_examples=150)
+def test_gate_and_kernel_give_the_same_verdict_on_every_target(
+    played: PulseProgram, rows: list[ChannelBounds], own: DeviceSettings, data: st.DataObject
+) -> None:
+    """Whatever binds, at its last passing value and one count to each side, and anywhere else.
+
+    The gate is left to find out by its own arithmetic: its amplitude limit is the lowest bound of
+    amplitude, not the ceiling that the kernel computed. Energy is the host's alone; shapes are
+    judged when the programme is loaded.
+    """
+    host_only = ("pulse_energy_uj", "phase_duration_us", "pulse_duration_us")
+    rows = [
+        replace(row, bounds=tuple(b for b in row.bounds if b.limit not in host_only))
+        for row in rows
+    ]
+    within = bounds_for(own, *rows[: len(played.channels)])
+    result = review_load(played, within, own.capabilities(), NOW_US)
+    assume(isinstance(result, ApprovedLoad))
+    gate = gate_with(played, within, own)
+    plain = [
+        replace(
+            row,
+            amplitude_ua=min(
+                b.value
+                for b in within.channels[index].bounds
+                if b.limit in ("amplitude_ua", "sensory_amplitude_ua")
+            ),
+        )
+        for index, row in enumerate(gate.session.channels[: len(played.channels)])
+    ]
+    rest = gate.session.channels[len(plain) :]
+    assert gate.take_limits(replace(gate.session, channels=(*plain, *rest))) is None
+    for index in range(len(played.channels)):
+        highest_ua = ceiling(played, within, index)[0]
+        somewhere = data.draw(st.integers(0, 110_000))
+        near = (highest_ua - 1, highest_ua, highest_ua + 1, highest_ua + own.amplitude_step_ua)
+        for amplitude_ua in (max(near[0], 0), *near[1:], somewhere):
+            wanted = [0] * len(played.channels)
+            wanted[index] = amplitude_ua
+            verdict = review(target(*wanted), played, facts(), within, NOW_US)
+            refusal = gate.review_target(index, amplitude_ua)
+            is_approved = isinstance(verdict, Approved) or amplitude_ua == 0
+            assert (refusal is None) is is_approved, (refusal, reasons_of(verdict))
+
+
+@given(strategies.programs(), st.lists(ROWS, min_size=2, max_size=2), SETTINGS)
+@settings(max_examples=50)
+def test_the_device_takes_every_target_up_to_the_ceiling_and_none_above(
+    played: PulseProgram, rows: list[ChannelBounds], own: DeviceSettings
+) -> None:
+    within = bounds_for(own, *rows[: len(played.channels)])
+    assume(isinstance(review_load(played, within, own.capabilities(), NOW_US), ApprovedLoad))
+    gate = gate_with(played, within, own)
+    for index in range(len(played.channels)):
+        highest_ua = ceiling(played, within, index)[0]
+        assert gate.review_target(index, highest_ua) is None
+        assert gate.review_target(index, highest_ua + 1) is not None
+
+
+@st.composite
+def shapes(draw: st.DrawFn) -> ChannelProgram:
+    """Build a channel whose durations lie at their limits or one beside."""
+    unit_us = draw(st.sampled_from([9, 10, 11, 200, 999, 1000, 1001]))
+    gap_us = draw(st.sampled_from([1, 7_999, 8_000, 8_001, 9_979, 9_980, 9_981]))
+    own = draw(st.sampled_from([20_000, 99, 100]))
+    phases = (Phase(1, 1000), Phase(gap_us, 0), Phase(1, -1000))
+    pulse_us = 2 * unit_us + gap_us
+    return ChannelProgram(phases, unit_us, max(own, pulse_us))
+
+
+@given(shapes(), st.sampled_from([10, 200]), st.sampled_from([500, 1000]))
+def test_gate_and_kernel_take_the_same_shapes(
+    played: ChannelProgram, shortest_us: int, longest_us: int
+) -> None:
+    own = DeviceSettings(phase_min_us=shortest_us, phase_max_us=longest_us)
+    within = bounds_for(own, ChannelBounds((), 2500))
+    verdict = review_load(program(played), within, own.capabilities(), NOW_US)
+    gate = Gate(own.capabilities())
+    refusal = gate.take_program(program(played).messages(), program(played).digest)
+    assert (refusal is None) is isinstance(verdict, ApprovedLoad)
+
+
+SESSION_EDGES = {
+    "setpoint_slew_ua_per_s": (0, 1, 2, 1999, 2000, 2001),
+    "rise_per_cycle_ua": (0, 1, 2, 1999, 2000, 2001),
+    "step_ua": (99, 100, 101, 999, 1000, 1001),
+    "running_ms": (0, 1, 2, 10_799_999, 10_800_000, 10_800_001),
+}
+
+
+@given(st.sampled_from(sorted(SESSION_EDGES)), st.integers(0, 5))
+def test_the_device_takes_the_session_limits_that_the_kernel_approves(
+    limit: str, which: int
+) -> None:
+    """Above the compiled value the kernel sends the compiled one; below the least it refuses."""
+    value, own = SESSION_EDGES[limit][which], DeviceSettings()
+    given_bounds = Bounds(
+        (ChannelBounds((), 2500),), (Bound(limit, value, Owner.PROFILE),), PolicyFlag.NONE, True, 1
+    )
+    verdict = review_load(
+        program(), intersect(given_bounds, own.capabilities()), own.capabilities(), NOW_US
+    )
+    assert isinstance(verdict, ApprovedLoad) is (which > 0 or (limit == "step_ua" and value >= 100))
+    if isinstance(verdict, ApprovedLoad):
+        assert getattr(verdict.limits, limit) == min(value, SESSION_EDGES[limit][4])
+        assert Gate(own.capabilities()).take_limits(verdict.limits) is None
+    gate = Gate(own.capabilities())
+    sent = replace(gate.session, **{limit: value})  # type: ignore[arg-type]
+    assert (gate.take_limits(sent) is None) is (1 <= which <= 4)
+
+
+def facts_of(host: Host) -> Facts:
+    """Return what a session would know from the newest Status."""
+    status = host.status
+    return Facts(
+        device_state=status.state,
+        status_age_us=0,
+        heartbeat_age_us=0,
+        running_ms=status.running_ms,
+        digests_match=(status.program_digest, status.limits_digest)
+        == (host.program_digest, host.limits_digest),
+        is_fault_latched=status.fault is not FaultCode.NONE,
+        lead_off_channels=frozenset(
+            index
+            for index, row in enumerate(status.channels)
+            if ChannelFlag.LEAD_OFF_LATCHED in row.flags
+        ),
+        inputs=status.inputs,
+    )
+
+
+WISHES = st.tuples(
+    st.sampled_from(list(WantedState)) | st.just(WantedState.RUNNING),
+    st.sampled_from([0, 0, 1, 5_000, 19_999, 20_000, 20_001, 100_000]),
+    st.sampled_from([0, 0, 10_000, 20_001]),
+    st.sampled_from(["", "", "", "press", "release", "lead off", "stop", "wait"]),
+)
+
+
+@given(st.lists(WISHES, min_size=1, max_size=25), st.booleans(), st.booleans())
+@settings(max_examples=60)
+def test_the_device_follows_every_drive_that_the_kernel_approves(
+    wishes: list[tuple[WantedState, int, int, str]], has_stop: bool, is_required: bool
+) -> None:
+    own = DeviceSettings(has_patient_stop=has_stop)
+    policy = PolicyFlag.REQUIRE_PATIENT_STOP if is_required else PolicyFlag.NONE
+    row = ChannelBounds((Bound("amplitude_ua", 20_000, Owner.PROFILE),), 2500)
+    within = intersect(Bounds((row, row), (), policy, True, 1), own.capabilities())
+    played = PulseProgram((channel(), channel(pulse_offset_us=5_000)))
+    loaded = review_load(played, within, own.capabilities(), NOW_US)
+    assert isinstance(loaded, ApprovedLoad) is (has_stop or not is_required)
+    if not isinstance(loaded, ApprovedLoad):
+        return
+    host = Host(own)
+    host.hello()
+    host.set_limits(loaded.limits)
+    host.load(played)
+    host.pass_time(250 * MS)
+    former = (0, 0)
+    for wanted, first_ua, second_ua, event in wishes:
+        host.pass_time(50 * MS)
+        if event in ("press", "release"):
+            host.device.set_patient_stop(event == "press", host.now_us)
+        elif event == "lead off":
+            host.device.set_lead_off(1, True, host.now_us)
+        elif event == "wait":
+            host.pass_time(400 * MS)
+        host.pass_time(250 * MS)
+        targets = (first_ua, second_ua)
+        request = DriveRequest(wanted, targets, former, RiseKind.TARGET)
+        verdict = review(request, played, facts_of(host), within, host.now_us)
+        answer = host.drive(wanted, *targets)
+        refused = [message for message in answer if isinstance(message, Refused)]
+        if isinstance(verdict, Approved):
+            assert not refused
+            former = targets
+        elif refused or host.status.state is not DeviceState.RUNNING:
+            former = (0, 0)
+        assert all(row.target_ua <= 20_000 for row in host.status.channels)
