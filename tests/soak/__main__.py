@@ -1,9 +1,9 @@
 """Soak: an hour of output on a busy machine, and not one fault.
 
 `make soak HOURS=1`, or `python -m tests.soak --hours 0.05`. The simulated device is a process of
-its own on a pseudo-terminal, busy processes take every core, and the interface redraws 20 frames a
-second. What passes on the line is watched by a further process. Prints one JSON object, and exits 1
-if anything stopped the output.
+its own on a pseudo-terminal, busy processes take every core, and the terminal interface draws; with
+`--interface loop` a plain loop does, 20 frames a second. What passes on the line is watched by a
+further process. Prints one JSON object, and exits 1 if anything stopped the output.
 """
 
 from __future__ import annotations
@@ -18,29 +18,106 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from estim.clock import SystemClock
 from estim.engine.client import EngineClient
-from estim.prepare.places import record_header
+from estim.prepare.places import new_session_id, record_header
 from estim.prepare.session import capabilities_from_snapshot, prepare
 from estim.profile.library import find
 from estim.session import messages as msg
-from estim.session.messages import Notice, Reply, Severity, Snapshot
+from estim.session.messages import Reply, Snapshot
 from estim.session.states import HostState
 from tests.benchmarks.bench_stop import draw
-from tests.engine.scene import Scene
+from tests.engine.scene import Scene, children
+from tests.tui.terminal import Terminal
 
 PROFILE = "dpn-conventional"
 TARGETS_UA = (12_000, 12_000)
-STIMULATION_S = 2700
+STIMULATION_S = 1500.0
 FRAME_S = 0.05
 BEAT_S = 0.1
 WARM_UP_S = 30.0
+MEMORY_EVERY_S = 10.0
 BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass\n"
 CHECKOUT = Path(__file__).resolve().parents[2]
 _LATE = re.compile(r"woke ([0-9]+) ms late")
+
+# The demo session of the interface, on the line that is watched.
+_PROGRAM = """
+import sys
+from pathlib import Path
+from estim.tui import app
+app.SIMULATOR_URL = {url!r}
+sys.exit(app.run(app.Options(records=Path(sys.argv[1]), is_demo=True)))
+"""
+
+
+class Memory:
+    """What an engine holds, looked at now and then once it has warmed up."""
+
+    def __init__(self) -> None:
+        self.kb: list[int] = []
+        self._due_s = 0.0
+
+    def begin(self) -> None:
+        self._due_s = time.monotonic() + WARM_UP_S
+
+    def look(self, pid: int) -> None:
+        if time.monotonic() < self._due_s:
+            return
+        self._due_s = time.monotonic() + MEMORY_EVERY_S
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        self.kb.append(pages * os.sysconf("SC_PAGE_SIZE") // 1024)
+
+
+def deliver_in_terminal(url: str, scene: Scene, duration_s: float, memory: Memory) -> int:
+    """Stimulate once in the terminal interface; return how much it drew, in bytes."""
+    drawn = 0
+    program = _PROGRAM.format(url=url)
+    with Terminal(scene.records, program=program, columns=160, rows=50) as terminal:
+        _until(terminal, "g starts")
+        (engine_pid,) = children(terminal.process.pid)
+        terminal.press("g")
+        _until(terminal, "RUNNING")
+        memory.begin()
+        end_s = time.monotonic() + duration_s
+        raise_s = 0.0
+        presses = TARGETS_UA[0] // 500
+        while time.monotonic() < end_s and terminal.process.poll() is None:
+            terminal.drawn = b""
+            terminal.read(0.1)
+            drawn += len(terminal.drawn)
+            if presses and time.monotonic() >= raise_s:
+                raise_s = time.monotonic() + 1.1
+                presses -= 1
+                terminal.press("+")
+            memory.look(engine_pid)
+        terminal.drawn = b""
+        terminal.press("x")
+        _until(terminal, "READY")
+        terminal.press("e")
+        terminal.read(2.0)
+    return drawn
+
+
+def _until(terminal: Terminal, words: str) -> None:
+    if not terminal.wait_for(lambda: terminal.shows(words), 60.0):
+        raise RuntimeError(f"the interface never showed {words!r}")
+
+
+def deliver_in_loop(url: str, scene: Scene, duration_s: float, memory: Memory) -> int:
+    """Stimulate once with an interface of a few lines; return how many frames it drew."""
+    interface = Interface()
+    scene.watch(interface.client.pid)
+    try:
+        interface.deliver(url, scene, duration_s, memory)
+    finally:
+        interface.client.close()
+    return interface.frame_count
 
 
 class Interface:
@@ -50,11 +127,41 @@ class Interface:
         self.replies: SimpleQueue[Reply] = SimpleQueue()
         self.client = EngineClient.spawn(self.replies.put, lambda reason: None)
         self.shown: Snapshot | None = None
-        self.notices: list[Notice] = []
         self.frame_count = 0
-        self.draw_less_count = 0
         self._beat_s = 0.0
-        self._beat = 0
+
+    def deliver(self, url: str, scene: Scene, duration_s: float, memory: Memory) -> None:
+        """Carry one session through."""
+        number = self.client.new_id
+        loaded = find(PROFILE)
+        session_id = new_session_id(SystemClock().wall())
+        header = record_header(session_id, loaded, bench_ohm=500, clock="real")
+        folders = str(scene.records), str(scene.folder / "key")
+        self.ask(msg.OpenRecord(number(), *folders, session_id, header))
+        self.ask(msg.Connect(number(), url))
+        self.turn_until(lambda shown: shown.device is not None and shown.status_age_ms >= 0)
+        assert self.shown is not None
+        assert self.shown.device is not None
+        prepared = prepare(
+            loaded.profile, capabilities_from_snapshot(self.shown.device), is_bench=True
+        )
+        program_hex = prepared.program.canonical_bytes().hex()
+        self.ask(msg.Prepare(number(), program_hex, prepared.bounds, prepared.settings))
+        for request in (
+            msg.Arm(number()),
+            msg.Start(number()),
+            msg.SetTargets(number(), TARGETS_UA),
+        ):
+            self.client.heartbeat(0)
+            self.ask(request)
+        memory.begin()
+        self.turn_until(lambda shown: shown.state is HostState.RUNNING)
+        end_s = time.monotonic() + duration_s
+        while time.monotonic() < end_s and self.shown.state is HostState.RUNNING:
+            self.turn()
+            memory.look(self.client.pid)
+        self.ask(msg.Stop(number(), "soak"))
+        self.ask(msg.CloseVisit(number()))
 
     def ask(self, request: msg.Request) -> None:
         """Have something done, or give up."""
@@ -70,28 +177,25 @@ class Interface:
         # Only what has been drawn may keep the output alive.
         if time.monotonic() - self._beat_s >= BEAT_S:
             self._beat_s = time.monotonic()
-            self._beat += 1
-            self.client.heartbeat(self._beat)
+            self.client.heartbeat(self.frame_count)
         try:
             while True:
-                self._take(self.replies.get_nowait())
+                reply = self.replies.get_nowait()
+                if isinstance(reply, Snapshot):
+                    self.shown = reply
         except Empty:
             time.sleep(max(0.0, began_s + FRAME_S - time.monotonic()))
 
-    def turn_until(self, state: HostState, timeout_s: float = 20.0) -> None:
-        """Draw until the session has reached a state."""
-        deadline_s = time.monotonic() + timeout_s
-        while self.shown is None or self.shown.state is not state:
+    def turn_until(self, is_reached: Callable[[Snapshot], bool]) -> None:
+        """Draw until a snapshot shows something."""
+        deadline_s = time.monotonic() + 60.0
+        while self.shown is None or not is_reached(self.shown):
             self.turn()
             if time.monotonic() > deadline_s:
-                raise RuntimeError(f"not {state.value} within {timeout_s} s: {self.notices}")
+                raise RuntimeError(f"not reached within a minute: {self.shown}")
 
-    def _take(self, reply: Reply) -> None:
-        if isinstance(reply, Snapshot):
-            self.shown = reply
-            self.draw_less_count += reply.draw_less
-        elif isinstance(reply, Notice):
-            self.notices.append(reply)
+
+INTERFACES = {"tui": deliver_in_terminal, "loop": deliver_in_loop}
 
 
 def main() -> int:
@@ -99,22 +203,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak")
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--busy", type=int, default=os.cpu_count(), help="busy processes")
+    parser.add_argument("--interface", choices=INTERFACES, default="tui")
     arguments = parser.parse_args()
     busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(arguments.busy)]
     try:
         with tempfile.TemporaryDirectory() as folder, Scene(Path(folder)) as scene:
-            summary = _soak(scene, arguments.hours * 3600)
+            summary = _soak(scene, arguments.interface, arguments.hours * 3600)
     finally:
         for process in busy:
             process.kill()
             process.wait()
-    summary["busy_processes"] = arguments.busy
-    summary["cores"] = os.cpu_count()
+    summary |= {"busy_processes": arguments.busy, "cores": os.cpu_count()}
     print(json.dumps(summary, indent=1))
     return 0 if summary["faults"] == summary["alarms"] == [] else 1
 
 
-def _soak(scene: Scene, duration_s: float) -> dict[str, Any]:
+def _soak(scene: Scene, interface: str, duration_s: float) -> dict[str, Any]:
     device = scene.start_simulator()
     tap = subprocess.Popen(
         [sys.executable, "-m", "tests.soak.wire_tap", device],
@@ -123,83 +227,51 @@ def _soak(scene: Scene, duration_s: float) -> dict[str, Any]:
         cwd=CHECKOUT,
     )
     assert tap.stdout is not None
-    address = json.loads(tap.stdout.readline())["address"]
-    interface = Interface()
-    scene.watch(interface.client.pid)
+    url = "native:" + json.loads(tap.stdout.readline())["address"]
+    memory = Memory()
     began_s = time.monotonic()
+    drawn = 0
     try:
-        memory_kb = _deliver(interface, scene, f"native:{address}", duration_s)
-        interface.ask(msg.CloseVisit(interface.client.new_id()))
+        while (left_s := began_s + duration_s - time.monotonic()) > 0:
+            drawn += INTERFACES[interface](url, scene, min(left_s, STIMULATION_S), memory)
     finally:
-        interface.client.close()
         said, _ = tap.communicate(timeout=10.0)
-    events = Counter(event["kind"] for event in scene.events())
-    late_ms = [
-        int(number) for number in _LATE.findall((scene.folder / "simulator.txt").read_text())
-    ]
+    elapsed_s = time.monotonic() - began_s
     scene.end_simulator(signal.SIGTERM)
-    alarms = [note.text for note in interface.notices if note.severity is Severity.ALARM]
+    complaints = (scene.folder / "simulator.txt").read_text()
+    late_ms = [int(number) for number in _LATE.findall(complaints)]
     return {
-        "hours": round((time.monotonic() - began_s) / 3600, 4),
-        "faults": [event["content"] for event in scene.events() if event["kind"] == "fault"],
-        "alarms": alarms,
-        "notices": [note.text for note in interface.notices],
-        "overload_warnings": events["overload_warning"],
-        "draw_less_snapshots": interface.draw_less_count,
-        "frames_per_s": round(interface.frame_count / (time.monotonic() - began_s), 1),
+        "hours": round(elapsed_s / 3600, 4),
+        "interface": interface,
+        "drawn_a_second": round(drawn / elapsed_s, 1),
+        **_recorded(scene),
         **json.loads(said.splitlines()[-1]),
         "simulator_late_count": len(late_ms),
         "simulator_worst_late_ms": max(late_ms, default=0),
-        "engine_memory_kb_first": memory_kb[0] if memory_kb else 0,
-        "engine_memory_kb_last": memory_kb[-1] if memory_kb else 0,
-        "engine_memory_kb_worst": max(memory_kb, default=0),
-        "record_bytes": scene.record().stat().st_size,
+        "engine_memory_kb_first": memory.kb[0] if memory.kb else 0,
+        "engine_memory_kb_last": memory.kb[-1] if memory.kb else 0,
+        "engine_memory_kb_worst": max(memory.kb, default=0),
     }
 
 
-def _deliver(interface: Interface, scene: Scene, url: str, duration_s: float) -> list[int]:
-    """Stimulate again and again for the whole duration; return the engine's memory over time."""
-    client = interface.client
-    loaded = find(PROFILE)
-    header = record_header("soak", loaded, bench_ohm=500, clock="real")
-    folders = str(scene.records), str(scene.folder / "key")
-    interface.ask(msg.OpenRecord(client.new_id(), *folders, "soak", header))
-    interface.ask(msg.Connect(client.new_id(), url))
-    interface.turn_until(HostState.IDENTIFIED)
-    shown = interface.shown
-    assert shown is not None
-    assert shown.device is not None
-    capabilities = capabilities_from_snapshot(shown.device)
-    prepared = prepare(loaded.profile, capabilities, is_bench=True)
-    program_hex = prepared.program.canonical_bytes().hex()
-    memory_kb: list[int] = []
-    end_s = time.monotonic() + duration_s
-    while time.monotonic() < end_s:
-        interface.ask(msg.Prepare(client.new_id(), program_hex, prepared.bounds, prepared.settings))
-        for request in (
-            msg.Arm(client.new_id()),
-            msg.Start(client.new_id()),
-            msg.SetTargets(client.new_id(), TARGETS_UA),
-        ):
-            client.heartbeat(0)
-            interface.ask(request)
-        interface.turn_until(HostState.RUNNING)
-        began_s = time.monotonic()
-        until_s = min(end_s, began_s + min(STIMULATION_S, prepared.settings.duration_s - 60))
-        while time.monotonic() < until_s:
-            interface.turn()
-            if interface.shown and interface.shown.state is not HostState.RUNNING:
-                return memory_kb
-            if time.monotonic() > began_s + WARM_UP_S and interface.frame_count % 200 == 0:
-                memory_kb.append(_memory_kb(client.pid))
-        interface.ask(msg.Stop(client.new_id(), "soak"))
-        interface.turn_until(HostState.READY)
-    return memory_kb
+def _recorded(scene: Scene) -> dict[str, Any]:
+    """Return what the records tell."""
+    paths = sorted(scene.records.glob("*.jsonl"))
+    events = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+    of_kind = {kind: [e["content"] for e in events if e["kind"] == kind] for kind in _KINDS}
+    alarms = [note for note in of_kind["notice"] if note["severity"] == "alarm"]
+    return {
+        "faults": of_kind["fault"],
+        "alarms": [note["text"] for note in alarms],
+        "notices": Counter(note["text"] for note in of_kind["notice"]),
+        "overload_warnings": len(of_kind["overload_warning"]),
+        "delivered_s": round(sum(e["delivered_ms"] for e in of_kind["closed"]) / 1000, 1),
+        "records": len(paths),
+        "record_bytes": sum(path.stat().st_size for path in paths),
+    }
 
 
-def _memory_kb(pid: int) -> int:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") // 1024
+_KINDS = ("fault", "notice", "overload_warning", "closed")
 
 
 if __name__ == "__main__":
