@@ -3,6 +3,7 @@
 #   make run      the terminal UI on the simulator; without a terminal, a demo session and its summary
 #   make test     every test                    make check    formatting, types, imports, generated files
 #   make bench    benchmarks, JSON lines        make smoke    install the wheel elsewhere and use it
+#   make soak     an hour on a busy machine (HOURS=1)    make faults   each fault TRIALS=200 times
 #   make coverage tests with branch coverage    make lock     pin again (UPGRADE=1: to the newest)
 #   make clean    remove what these made        PYTHON=...    another interpreter
 
@@ -18,7 +19,7 @@ PYTHON_TAG := $(shell $(PYTHON) -c 'import sys; print(sys.implementation.cache_t
 RUN_STAMP := $(VENV)/.run-$(PYTHON_TAG)
 DEV_STAMP := $(VENV)/.dev-$(PYTHON_TAG)
 
-.PHONY: run test check generate bench coverage smoke lock clean
+.PHONY: run test check generate bench soak faults coverage smoke lock clean
 
 run: $(RUN_STAMP)
 	@$(VENV_PYTHON) -m estim
@@ -41,6 +42,14 @@ generate: $(RUN_STAMP)
 
 bench: $(DEV_STAMP)
 	@$(VENV_PYTHON) -m tests.benchmarks
+
+# One JSON object; fails if anything stopped the output.
+soak: $(DEV_STAMP)
+	@$(VENV_PYTHON) -m tests.soak --hours $(or $(HOURS),1)
+
+# One JSON line for each kind of fault; fails if anything was not as it must be.
+faults: $(DEV_STAMP)
+	@$(VENV_PYTHON) -m tests.soak.faults --trials $(or $(TRIALS),200)
 
 coverage: $(DEV_STAMP)
 	@$(VENV_PYTHON) -m pytest -n 2 --cov --cov-report=term

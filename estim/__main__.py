@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -33,6 +34,9 @@ def _do(argv: list[str]) -> int:
 
         print(VERSION_TEXT)
         return 0
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal may lack a character that a file holds: that is no reason to fail.
+        sys.stdout.reconfigure(errors="backslashreplace")
     from estim.cli.parser import parse
 
     arguments = parse(argv)

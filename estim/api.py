@@ -15,6 +15,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import queue
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -31,6 +32,8 @@ from estim.prepare import places
 from estim.prepare.session import Prepared, capabilities_from_snapshot, prepare
 from estim.prepare.site import load_site
 from estim.profile.loader import LoadedProfile
+from estim.record import station_key
+from estim.record.recover import recover
 from estim.session import messages as msg
 from estim.session.messages import Outcome, Reply, Request, Snapshot
 from estim.session.states import ENERGISED, HostState
@@ -38,6 +41,7 @@ from estim.session.states import ENERGISED, HostState
 BEAT_US = 100_000
 PUMP_S = 0.05
 ANSWER_S = 15.0
+SILENT_S = 5.0
 AT_REST = frozenset({HostState.READY, HostState.FAULT, HostState.CLOSED, HostState.DISCONNECTED})
 
 _ERRORS: dict[int, type[EstimError]] = {
@@ -53,6 +57,10 @@ class Engine(Protocol):
     @property
     def clock(self) -> SystemClock | VirtualClock:
         """Return the clock that the engine runs on."""
+
+    @property
+    def has_died(self) -> bool:
+        """Tell, once closed, whether it ended otherwise than by itself."""
 
     def new_id(self) -> int:
         """Return a fresh request id."""
@@ -138,6 +146,7 @@ class Stimulator:
             is_bench=True,
             site=load_site(places.configuration_folder()),
             duration_s=duration_s,
+            origin=loaded.path,
         )
         program_hex = prepared.program.canonical_bytes().hex()
         request_id = self.engine.new_id()
@@ -168,12 +177,13 @@ class Stimulator:
         """Go to zero now."""
         self.ask(msg.Stop(self.engine.new_id(), reason))
 
-    def wait_until_finished(self, should_stop: Callable[[], bool] = lambda: False) -> Result:
-        """Keep the session alive until it comes to rest, or `should_stop` has it stopped.
+    def wait_until_finished(self, stop_reason: Callable[[], str] = str) -> Result:
+        """Keep the session alive until it comes to rest, or there is a reason to have it stopped.
 
         An electrode that comes off ends it too: nobody is here to press it on and re-arm.
         """
         lead_off = ""
+        is_stopping = False
         while True:
             self.pump()
             shown = self.snapshot
@@ -182,14 +192,11 @@ class Stimulator:
             if shown.state in AT_REST:
                 result = self.result()
                 return replace(result, fault=result.fault or lead_off)
-            if shown.state not in ENERGISED:
-                continue
-            for number, channel in enumerate(shown.channels, start=1):
-                if channel.is_lead_off and not lead_off:
-                    lead_off = f"channel {number}: electrode off"
-                    self.engine.send(msg.Stop(self.engine.new_id(), lead_off))
-            if should_stop():
-                self.engine.send(msg.Stop(self.engine.new_id(), "interrupted"))
+            lead_off = lead_off or _lead_off(shown)
+            reason = lead_off or stop_reason()
+            if reason and not is_stopping and shown.state in ENERGISED:
+                is_stopping = True
+                self.engine.send(msg.Stop(self.engine.new_id(), reason))
 
     def result(self) -> Result:
         """Return what the newest snapshot says was delivered."""
@@ -217,6 +224,8 @@ class Stimulator:
             pass  # the engine has gone or cannot seal: its record says so
         finally:
             self.engine.close()
+            if self.engine.has_died:
+                self._explain_record()
 
     # Underneath.
 
@@ -278,6 +287,19 @@ class Stimulator:
         )
         self._is_record_open = True
 
+    def _explain_record(self) -> None:
+        """Close the record that a dead engine left open."""
+        if self.snapshot is None or not self.snapshot.record_path:
+            return
+        clock = self.engine.clock
+        with contextlib.suppress(EstimError):  # `verify` tells what is wrong with it
+            recover(
+                Path(self.snapshot.record_path),
+                station_key.load_or_make(places.configuration_folder()),
+                mono_us=clock.now_us(),
+                wall=clock.wall(),
+            )
+
     def _acknowledge_old_lease(self) -> None:
         """Acknowledge a lease that ran out when an earlier host died: starting anew says so."""
         shown = self._wait_for(lambda shown: shown.status_age_ms >= 0)
@@ -295,11 +317,21 @@ class Stimulator:
         return self.snapshot
 
 
+def _lead_off(shown: Snapshot) -> str:
+    """Name a channel whose electrode came off, '' for none."""
+    for number, channel in enumerate(shown.channels, start=1):
+        if channel.is_lead_off:
+            return f"channel {number}: electrode off"
+    return ""
+
+
 class _RealEngine:
     """An engine process, with its replies in a queue."""
 
     def __init__(self) -> None:
         self.clock = SystemClock()
+        self.has_died = False
+        self._silent_s = 0.0
         self._replies: queue.SimpleQueue[Reply | str] = queue.SimpleQueue()
         self._client = EngineClient.spawn(self._replies.put, self._replies.put)
         self._end = ""
@@ -316,6 +348,7 @@ class _RealEngine:
         taken: list[Reply] = []
         try:
             reply = self._replies.get(timeout=timeout_s)
+            self._silent_s = 0.0
             while True:
                 if isinstance(reply, str):
                     self._end = reply
@@ -323,15 +356,23 @@ class _RealEngine:
                 taken.append(reply)
                 reply = self._replies.get_nowait()
         except queue.Empty:
-            pass
+            self._note_silence(0.0 if taken else timeout_s)
         return taken
 
     def close(self) -> None:
-        self._client.close()
+        self.has_died = self._client.close() != 0
+
+    def _note_silence(self, waited_s: float) -> None:
+        """Give an engine up that says nothing; only time spent listening counts."""
+        self._silent_s += waited_s
+        if self._silent_s >= SILENT_S:
+            self._end = "the engine stands still: the device has ended the output by itself"
 
 
 class _SteppedEngine(VirtualEngine):
     """A virtual engine that steps when it is pumped."""
+
+    has_died = False
 
     def pump(self, timeout_s: float) -> list[Reply]:
         if not self.has_ended:

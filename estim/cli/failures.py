@@ -45,7 +45,6 @@ def explain(failure: BaseException) -> int:
         complain(str(failure))
         return DeviceFault.exit_code
     if isinstance(failure, OSError) and _is_of_output(failure):
-        _give_up_output()
         complain(f"the output cannot be written: {failure.strerror}")
         return FAILED
     if os.environ.get(TRACEBACK_VARIABLE) == "1":

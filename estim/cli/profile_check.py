@@ -14,10 +14,10 @@ from estim.errors import EstimError, LimitRefused, ProfileError
 from estim.prepare.report import LimitLine, preview
 from estim.prepare.session import Prepared, prepare
 from estim.profile.library import find, shipped_ids
-from estim.profile.loader import LoadedProfile, load
+from estim.profile.loader import load
+from estim.profile.models import Profile
 from estim.safety.verdict import in_unit
 from estim.units import UA_PER_MA
-from estim.waveform.compile import compile_profile
 from firmware_protocol.errors import ProtocolError
 from firmware_protocol.limits import BY_NAME
 
@@ -46,15 +46,14 @@ def _check(name: str) -> tuple[int, str, list[str]]:
     """Return the exit code of one profile, what is wrong with it, and what is worth a warning."""
     try:
         loaded = find(name) if name in shipped_ids() else load(name)
-        # Once more inside `prepare`; only here does a message name the file.
-        compile_profile(loaded.profile, name)
-        prepared = prepare(loaded.profile, is_bench=loaded.profile.is_bench_only)
+        profile = loaded.profile
+        prepared = prepare(profile, is_bench=profile.is_bench_only, origin=name)
         _check_ceilings(prepared)
     except ProfileError as error:
         return error.exit_code, str(error), []
     except (EstimError, ProtocolError) as error:
         return LimitRefused.exit_code, f"{name}: {error}", []
-    return 0, "", _warnings(loaded, prepared)
+    return 0, "", _warnings(profile, prepared)
 
 
 def _check_ceilings(prepared: Prepared) -> None:
@@ -67,9 +66,9 @@ def _check_ceilings(prepared: Prepared) -> None:
             raise LimitRefused(f"no amplitude passes: {reasons}")
 
 
-def _warnings(loaded: LoadedProfile, prepared: Prepared) -> list[str]:
+def _warnings(profile: Profile, prepared: Prepared) -> list[str]:
     warnings = []
-    for channel, line in zip(loaded.profile.channels, prepared.ceilings, strict=True):
+    for channel, line in zip(profile.channels, prepared.ceilings, strict=True):
         if line.ceiling_ua < channel.amplitude_ceiling_ua:
             warnings.append(
                 f"channel {line.channel}: its ceiling of {channel.amplitude_ceiling_ma} mA is out "

@@ -30,7 +30,7 @@ def run(arguments: Namespace) -> int:
         UsageError: no such channel, or no such width.
     """
     loaded = find(arguments.profile)
-    prepared = prepare(loaded.profile, is_bench=True)
+    prepared = prepare(loaded.profile, is_bench=True, origin=loaded.path)
     number = whole("--channel", arguments.channel, 1, len(prepared.program.channels))
     width = min(shutil.get_terminal_size().columns, WIDTH_MAX)
     if arguments.width is not None:

@@ -6,6 +6,7 @@ import difflib
 import os
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
@@ -28,6 +29,9 @@ VERIFICATION_SCHEMA = "estim.record-verification/1"
 
 FOUND_SOMETHING = 1
 _STANDARD_OUTPUT = "-"
+_FINDINGS_SHOWN = 20
+
+Export = Callable[[Path, TextIO], int]
 
 
 def run_list(arguments: Namespace) -> int:
@@ -79,10 +83,9 @@ def run_show(arguments: Namespace) -> int:
         RecordError: it cannot be read, or is not a record.
     """
     path = _path(arguments.record, _folder(arguments.records))
+    _check_is_record(path)
     if arguments.json:
-        is_any = False
         for event in stream(path):
-            is_any = True
             say_json(
                 EVENT_SCHEMA,
                 seq=event.seq,
@@ -91,14 +94,10 @@ def run_show(arguments: Namespace) -> int:
                 kind=event.kind,
                 content=dict(event.content),
             )
-        if not is_any:
-            raise RecordError(f"{path}: not a session record")
         return 0
     with progress(f"reading {path}"):
         record = read(path)
         verification = verify(path, _key())
-    if not record.events:
-        raise RecordError(f"{path}: not a session record")
     say_timeline(record, verification)
     return 0
 
@@ -141,6 +140,7 @@ def run_export(arguments: Namespace) -> int:
         RecordError: the record cannot be read.
     """
     path = _path(arguments.record, _folder(arguments.records))
+    _check_is_record(path)
     export = export_telemetry if arguments.telemetry else export_events
     if arguments.csv == _STANDARD_OUTPUT:
         export(path, sys.stdout)
@@ -156,3 +156,85 @@ def run_export(arguments: Namespace) -> int:
         raise UsageError(f"--csv {target}: cannot be written: {error.strerror}") from None
     complain(f"{rows} rows written to {target}")
     return 0
+
+
+def _export_or_remove(export: Export, path: Path, target: Path, file: TextIO) -> int:
+    """Write the rows; leave no half of an export behind."""
+    try:
+        return export(path, file)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+
+
+def _say_verification(path: Path, verification: Verification, is_json: bool) -> None:
+    findings = verification.findings
+    if is_json:
+        say_json(
+            VERIFICATION_SCHEMA,
+            record=path.stem,
+            path=str(path),
+            is_ok=verification.is_ok,
+            state=str(verification.state),
+            lines=verification.lines,
+            addenda=verification.addenda,
+            is_recovered=verification.is_recovered,
+            head=verification.head,
+            findings=[asdict(finding) for finding in findings],
+            notes=list(verification.notes),
+        )
+    else:
+        verdict = f"NOT ok, {len(findings)} faults found" if findings else "ok"
+        parts = [f"{path}: {verdict}", str(verification.state), f"{verification.lines} lines"]
+        if verification.addenda:
+            parts.append(f"{verification.addenda} addenda")
+        if verification.is_recovered:
+            parts.append("recovered after a crash")
+        say(", ".join(parts))
+        say(f"  head {verification.head}")
+        for finding in findings[:_FINDINGS_SHOWN]:
+            say(f"  {finding}")
+        if len(findings) > _FINDINGS_SHOWN:
+            say(f"  and {len(findings) - _FINDINGS_SHOWN} more; --json lists all")
+        for note in verification.notes:
+            say(f"  note: {note}")
+    if findings:
+        more = f" and {len(findings) - 1} more" if len(findings) > 1 else ""
+        complain(f"{path}: {findings[0]}{more}")
+
+
+def _folder(given: str | None) -> Path:
+    return Path(given) if given else records_folder()
+
+
+def _path(name: str, folder: Path) -> Path:
+    """Return the file of a record that is named by its session id or by its path.
+
+    Raises:
+        UsageError: it is no path, and cannot be a session id.
+        RecordError: there is no such record.
+    """
+    if name.endswith(SUFFIX) or os.sep in name or Path(name).is_file():
+        return Path(name)
+    path = record_path(folder, name)
+    if path.exists():
+        return path
+    known = [other.stem for other in folder.glob(f"*{SUFFIX}")]
+    nearest = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    raise RecordError(f"there is no record {name!r} in {folder}{hint}")
+
+
+def _check_is_record(path: Path) -> None:
+    """Raise RecordError where a file has not one readable event."""
+    if next(stream(path), None) is None:
+        raise RecordError(f"{path}: not a session record")
+
+
+def _key() -> bytes | None:
+    """Return the station's key; without a usable one, say so and go on with the chain alone."""
+    try:
+        return station_key.load(configuration_folder())
+    except RecordError as error:
+        complain(f"warning: seals are not checked: {error}")
+        return None

@@ -9,20 +9,23 @@ import tempfile
 import xml.etree.ElementTree as ElementTree
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from estim import api
-from estim.errors import DeviceFault, EstimError, LimitRefused, UsageError
+from estim.cli.arguments import targets_ua as read_targets_ua
+from estim.cli.arguments import whole
+from estim.errors import DeviceFault, EstimError, LimitRefused, RecordError, UsageError
 from estim.prepare import places
 from estim.prepare.session import Prepared
 from estim.profile.library import find
 from estim.profile.loader import LoadedProfile
 from estim.record import station_key
-from estim.record.verify import verify
-from estim.session.messages import Notice, Reply, Snapshot
+from estim.record.verify import Verification, verify
+from estim.safety.kernel import amplitude_reasons
+from estim.session.messages import Notice, Reply, Severity, Snapshot
 from estim.session.states import HostState
 from estim.text import sanitize
-from estim.units import format_clock, format_ma, parse_ma
+from estim.units import format_clock, format_ma
 
 SCHEMA = "estim.run/1"
 DEMO_PROFILE = "dpn-conventional"
@@ -30,6 +33,9 @@ DEMO_OHM = 500
 DEMO_DURATION_S = 60
 DEMO_MA = 12
 INTERRUPTED = 130
+BENCH_OHM_MAX = 1_000_000
+DURATION_MAX_S = 86_400
+SEED_MAX = 2**32 - 1
 _PROGRESS_US = 1_000_000
 
 _CLINICAL_MISSING = (
@@ -40,42 +46,54 @@ _CLINICAL_MISSING = (
 
 
 class _Interruption:
-    """Remember the first signal that asks to end."""
+    """Remember the first signal that asks to end; former handlers return with the `with`."""
 
     def __init__(self) -> None:
         self.name = ""
+        self._former: dict[int, Any] = {}
+
+    def __enter__(self) -> _Interruption:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._take)
+            self._former[number] = signal.signal(number, self._take)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
 
     def _take(self, number: int, frame: object) -> None:
-        self.name = signal.Signals(number).name
+        self.name = self.name or signal.Signals(number).name
 
-    def is_wanted(self) -> bool:
-        """Tell whether the session shall end."""
-        return bool(self.name)
+    def reason(self) -> str:
+        """Return why the session shall end, '' if it shall not."""
+        return f"interrupted by {self.name}" if self.name else ""
 
 
 class _Teller:
     """Say what goes on: JSON lines on standard output, or words and progress on standard error."""
 
     def __init__(self, is_json: bool) -> None:
+        self.alarm = ""
         self._is_json = is_json
         self._shows_progress = not is_json and sys.stderr.isatty()
         self._told_us = 0
+        self._is_mute = False
 
     def event(self, name: str, **fields: Any) -> None:
-        """Write one JSON line, flushed: an output that does not flow must hold the heartbeat up."""
+        """Write one JSON line."""
         if self._is_json:
-            print(json.dumps({"schema": SCHEMA, "event": name, **fields}), flush=True)
+            self._write(sys.stdout, json.dumps({"schema": SCHEMA, "event": name, **fields}) + "\n")
 
     def say(self, text: str) -> None:
         """Write one line for people."""
         if not self._is_json:
-            print(sanitize(text), file=sys.stderr, flush=True)
+            self._write(sys.stderr, sanitize(text) + "\n")
 
     def reply(self, reply: Reply) -> None:
         """Take everything that the engine says."""
         if isinstance(reply, Notice):
+            if reply.severity is Severity.ALARM:
+                self.alarm = reply.text
             blame = reply.blame.value if reply.blame else None
             self.event(
                 "notice",
@@ -101,15 +119,28 @@ class _Teller:
         )
         if self._shows_progress:
             amplitudes = " ".join(format_ma(channel.shown_ua) for channel in shown.channels)
-            done, whole = shown.plateau_ms // 1000, shown.duration_ms // 1000
-            clock = f"{format_clock(done)} of {format_clock(whole)}"
+            done_s, all_s = shown.plateau_ms // 1000, shown.duration_ms // 1000
+            clock = f"{format_clock(done_s)} of {format_clock(all_s)}"
             line = f"{shown.state.value:12} {clock}  {amplitudes} mA"
-            print(f"\r{line:70}", end="", file=sys.stderr, flush=True)
+            self._write(sys.stderr, f"\r{line:70}")
 
     def end_progress(self) -> None:
         """Leave the progress line standing."""
         if self._shows_progress:
-            print(file=sys.stderr)
+            self._write(sys.stderr, "\n")
+
+    def _write(self, stream: TextIO, text: str) -> None:
+        """Write and flush: an output that does not flow must hold the heartbeat up.
+
+        One that is gone ends the session with its OSError, and nothing more is written.
+        """
+        if self._is_mute:
+            return
+        try:
+            print(text, end="", file=stream, flush=True)
+        except OSError:
+            self._is_mute = True
+            raise
 
 
 def run(arguments: Namespace) -> int:
@@ -117,50 +148,61 @@ def run(arguments: Namespace) -> int:
     loaded = find(arguments.profile)
     if arguments.bench is None:
         raise LimitRefused(_CLINICAL_MISSING)
-    bench_ohm = _bench_ohm(arguments.bench)
-    targets_ua = _targets_ua(arguments.amplitude or [], len(loaded.profile.channels))
-    duration_s = _whole("--duration", arguments.duration, 86_400)
-    seed = _whole("--seed", arguments.seed, 2**32 - 1)
-    is_virtual = arguments.clock == "virtual"
-    url = arguments.device
-    if url.startswith("sim:"):
-        options = {} if "load=" in url else {"load": str(bench_ohm)}
-        if arguments.trace:
-            options["trace"] = str(Path(arguments.trace).absolute())
-        url = api.simulator_url(url, options)
-    elif arguments.trace:
-        raise UsageError("--trace is written by the simulator: it goes with --device sim:")
+    bench_ohm = whole("--bench", arguments.bench, 1, BENCH_OHM_MAX)
+    targets_ua = read_targets_ua(arguments.amplitude or [], len(loaded.profile.channels))
+    if not any(targets_ua):
+        raise UsageError("--amplitude: expected a target above zero, for example 1=12")
+    duration_s = arguments.duration and whole("--duration", arguments.duration, 1, DURATION_MAX_S)
+    seed = arguments.seed and whole("--seed", arguments.seed, 0, SEED_MAX)
+    url = _url(arguments, bench_ohm)
     records = Path(arguments.records) if arguments.records else places.records_folder()
     teller = _Teller(arguments.json)
-    interruption = _Interruption()
-    with api.open(
-        url,
-        bench_ohm=bench_ohm,
-        is_virtual=is_virtual,
-        seed=seed,
-        records=records,
-        on_reply=teller.reply,
-    ) as stimulator:
+    with _Interruption() as interruption:
         try:
-            result, prepared = _deliver(
-                stimulator, loaded, targets_ua, duration_s, teller, interruption
-            )
-        except EstimError as error:
+            with api.open(
+                url,
+                bench_ohm=bench_ohm,
+                is_virtual=arguments.clock == "virtual",
+                seed=seed,
+                records=records,
+                on_reply=teller.reply,
+            ) as stimulator:
+                result, prepared = _deliver(
+                    stimulator, loaded, targets_ua, duration_s, teller, interruption
+                )
             teller.end_progress()
-            _write_junit(arguments.junit, loaded, str(error), error.exit_code, None)
-            teller.event("error", text=str(error), exit_code=error.exit_code)
-            if interruption.is_wanted():
+            summary = _summary(result, prepared, interruption, teller.alarm)
+            code: int = summary["exit_code"]
+            teller.event("result", **summary)
+            if not arguments.json:
+                _print_summary(summary)
+            _write_junit(arguments.junit, loaded, str(summary["end"]), code, summary)
+            return code
+        except EstimError as error:
+            code = INTERRUPTED if interruption.name else error.exit_code
+            teller.end_progress()
+            teller.event("error", text=str(error), exit_code=code)
+            _write_junit(arguments.junit, loaded, str(error), code, None)
+            if interruption.name:
                 return INTERRUPTED
             raise
-    teller.end_progress()
-    code = _exit_code(result, interruption)
-    summary = _summary(result, prepared, interruption)
-    teller.event("result", exit_code=code, **summary)
-    if not arguments.json:
-        _print_summary(summary)
-    failure = "" if code == 0 else str(summary["end"])
-    _write_junit(arguments.junit, loaded, failure, code, summary)
-    return code
+        except OSError:
+            if interruption.name:  # a terminal that vanished takes the output with it
+                return INTERRUPTED
+            raise
+
+
+def _url(arguments: Namespace, bench_ohm: int) -> str:
+    """Return the device's URL with what the simulator must know."""
+    url: str = arguments.device
+    if not url.startswith("sim:"):
+        if arguments.trace:
+            raise UsageError("--trace is written by the simulator: it goes with --device sim:")
+        return url
+    options = {} if "load=" in url else {"load": str(bench_ohm)}
+    if arguments.trace:
+        options["trace"] = str(Path(arguments.trace).absolute())
+    return api.simulator_url(url, options)
 
 
 def demo() -> int:
@@ -196,14 +238,13 @@ def _deliver(
     interruption: _Interruption,
 ) -> tuple[api.Result, Prepared]:
     prepared = stimulator.prepare(loaded, duration_s=duration_s)
-    for line in prepared.ceilings:
-        asked_ua = targets_ua[line.channel - 1]
-        if asked_ua > line.ceiling_ua:
-            reasons = "; ".join(str(reason) for reason in line.reasons)
-            raise LimitRefused(
-                f"channel {line.channel}: {format_ma(asked_ua)} mA asked, at most "
-                f"{line.ceiling_ua / 1000:g} mA possible ({reasons})"
-            )
+    reasons = [
+        str(reason)
+        for index, target_ua in enumerate(targets_ua)
+        for reason in amplitude_reasons(prepared.program, prepared.bounds, index, target_ua)
+    ]
+    if reasons:  # before anything is armed, and with all of them
+        raise LimitRefused("; ".join(reasons))
     device = stimulator.snapshot.device if stimulator.snapshot else None
     teller.event(
         "prepared",
@@ -214,32 +255,32 @@ def _deliver(
         program_digest=f"{prepared.program.digest:08x}",
         ceilings_ua=[line.ceiling_ua for line in prepared.ceilings],
     )
-    if interruption.is_wanted():
+    if interruption.name:
         raise DeviceFault("interrupted before output began")
     stimulator.arm()
     stimulator.start()
     stimulator.set_targets_ua(targets_ua)
-    return stimulator.wait_until_finished(interruption.is_wanted), prepared
+    return stimulator.wait_until_finished(interruption.reason), prepared
 
 
-def _exit_code(result: api.Result, interruption: _Interruption) -> int:
-    if interruption.is_wanted():
-        return INTERRUPTED
-    if result.fault or result.end_state is not HostState.READY:
-        return DeviceFault.exit_code
-    return 0
-
-
-def _summary(result: api.Result, prepared: Prepared, interruption: _Interruption) -> dict[str, Any]:
-    key = station_key.load(places.configuration_folder())
-    verification = verify(Path(result.record_path), key) if result.record_path else None
-    end = result.fault or (
-        f"interrupted by {interruption.name}" if interruption.name else "finished"
-    )
-    wanted_ms = prepared.settings.duration_s * 1000
-    if end == "finished" and result.plateau_ms < wanted_ms:
-        end = "stopped before the duration was reached"
+def _summary(
+    result: api.Result, prepared: Prepared, interruption: _Interruption, alarm: str
+) -> dict[str, Any]:
+    verification = _verification(result.record_path)
+    is_sound = verification is not None and verification.is_ok
+    is_whole = result.plateau_ms >= prepared.settings.duration_s * 1000
+    if interruption.name:
+        end, code = interruption.reason(), INTERRUPTED
+    elif result.fault or result.end_state is not HostState.READY:
+        end, code = result.fault or alarm or result.end_state.value, DeviceFault.exit_code
+    elif not is_sound:
+        end, code = alarm or "the record does not verify", RecordError.exit_code
+    elif not is_whole:
+        end, code = alarm or "stopped before the duration was reached", DeviceFault.exit_code
+    else:
+        end, code = "finished", 0
     return {
+        "exit_code": code,
         "end": end,
         "rise_s": result.rise_ms / 1000,
         "plateau_s": result.plateau_ms / 1000,
@@ -247,8 +288,16 @@ def _summary(result: api.Result, prepared: Prepared, interruption: _Interruption
         "pulses": {str(n): count for n, count in enumerate(result.pulse_counts, start=1)},
         "record": result.record_path,
         "head": verification.head if verification else "",
-        "record_verifies": bool(verification and verification.is_ok),
+        "record_verifies": is_sound,
     }
+
+
+def _verification(record_path: str) -> Verification | None:
+    """Check the record; None where there is none any more."""
+    try:
+        return verify(Path(record_path), station_key.load(places.configuration_folder()))
+    except RecordError:
+        return None
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
@@ -262,46 +311,6 @@ def _print_summary(summary: dict[str, Any]) -> None:
     print(f"Pulses:   {pulses}")
     print(f"Record:   {summary['record']} ({verifies})")
     print(f"Head:     {summary['head']}", flush=True)
-
-
-def _targets_ua(texts: list[str], channel_count: int) -> tuple[int, ...]:
-    if not texts:
-        raise UsageError("--amplitude: expected at least one CH=MA, for example 1=12")
-    targets = [0] * channel_count
-    seen = set()
-    for text in texts:
-        channel_text, separator, amplitude_text = text.partition("=")
-        is_number = channel_text.isascii() and channel_text.isdigit() and len(channel_text) < 4
-        if not separator or not is_number or not 1 <= int(channel_text) <= channel_count:
-            raise UsageError(
-                f"--amplitude {sanitize(text)}: expected CH=MA, channels 1 to {channel_count}"
-            )
-        channel = int(channel_text)
-        if channel in seen:
-            raise UsageError(f"--amplitude: channel {channel} is given twice")
-        seen.add(channel)
-        try:
-            targets[channel - 1] = parse_ma(amplitude_text)
-        except ValueError as error:
-            raise UsageError(f"--amplitude: {sanitize(str(error))}") from None
-    if not any(targets):
-        raise UsageError("--amplitude: every target is zero")
-    return tuple(targets)
-
-
-def _bench_ohm(text: str) -> int:
-    ohm = _whole("--bench", text, 1_000_000)
-    if not ohm:
-        raise UsageError("--bench: expected the dummy load in ohms, for example 500")
-    return ohm
-
-
-def _whole(flag: str, text: str | None, highest: int) -> int | None:
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 12 and int(text) <= highest):
-        raise UsageError(f"{flag} {sanitize(text)}: expected a whole number up to {highest}")
-    return int(text)
 
 
 def _write_junit(

@@ -32,6 +32,7 @@ from estim.safety.verdict import Approved, ApprovedLoad, in_unit
 from firmware_protocol.connection import Connection, Damaged, Dropped, Received, Role
 from firmware_protocol.limits import BY_WIRE_ID
 from firmware_protocol.messages import (
+    NO_CHANNEL,
     PROTOCOL_VERSION,
     AcknowledgeFault,
     Adoption,
@@ -273,10 +274,10 @@ class NativeStimulator(Stimulator):
             self._events.append(Identified(self._identity, capabilities))
 
     def _take_limits(self, message: LimitsAccepted, now_us: int) -> None:
-        loading = self._loading
+        loading, exchange = self._loading, self._exchange
         if loading is None or message.limits_digest != limits_digest(loading.limits):
             return
-        if self._limits_digest != message.limits_digest or self._program_digest == 0:
+        if exchange is not None and exchange.send == self._send_limits:  # not a late second answer
             self._limits_digest = message.limits_digest
             self._begin(self._setup(self._send_program, "programme"), now_us)
 
@@ -306,7 +307,7 @@ class NativeStimulator(Stimulator):
 def explain(refusal: Refused) -> str:
     """Say in words what a device refused."""
     words = refusal.reason.name.replace("_", " ").lower()
-    place = "" if refusal.channel == 255 else f"channel {refusal.channel + 1}: "
+    place = "" if refusal.channel == NO_CHANNEL else f"channel {refusal.channel + 1}: "
     limit = BY_WIRE_ID.get(refusal.limit)
     if limit is None:
         return place + words

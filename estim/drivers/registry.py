@@ -10,8 +10,8 @@ import importlib
 from typing import Any, Protocol
 
 from estim.drivers.base import Stimulator
-from estim.errors import UsageError
-from estim.transport.serial_port import open_serial, parse_address
+from estim.errors import EstimError, UsageError
+from estim.transport.serial_port import open_port, parse_address
 
 _DRIVERS = {
     "native": "estim.drivers.native:NativeStimulator",
@@ -63,7 +63,7 @@ def open_transport(url: str) -> Transport:
     address = url.partition(":")[2]
     if name == "sim":
         return _SimulatorLine(address)
-    return open_serial(address)
+    return open_port(address)
 
 
 class _SimulatorLine:
@@ -74,7 +74,11 @@ class _SimulatorLine:
         if plain:
             raise UsageError(f"sim:{address}: expected sim: or sim:?name=value")
         self._simulator = _load(_SIMULATOR)(options)
-        self._port = open_serial(self._simulator.path)
+        try:
+            self._port = open_port(self._simulator.path)
+        except EstimError:
+            self._simulator.let_go()
+            raise
 
     def read(self) -> bytes:
         return self._port.read()
@@ -84,7 +88,7 @@ class _SimulatorLine:
 
     def close(self) -> None:
         self._port.close()
-        self._simulator.stdin.close()
+        self._simulator.let_go()
 
 
 def _load(name: str) -> Any:

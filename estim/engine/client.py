@@ -4,6 +4,8 @@ Rules:
 1. The engine is a session of its own, so that a terminal's Ctrl-C and Ctrl-Z reach only the
    interface.
 2. When this process ends, however it ends, the socket closes and the engine stops the output.
+3. Nothing of the engine is left behind: `close` reaps it, and its last words are in a file without
+   a name.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import estim
 from estim.errors import DeviceFault, EstimError
@@ -42,17 +45,18 @@ class EngineClient:
         connection: socket.socket,
         on_message: Callable[[Reply], None],
         on_end: Callable[[str], None],
-        crash_file: Path,
+        last_words: IO[bytes],
     ) -> None:
         self.pid = process.pid
         self._process = process
         self._connection = connection
         self._on_message = on_message
         self._on_end = on_end
-        self._crash_file = crash_file
+        self._last_words = last_words
         self._lock = threading.Lock()
         self._next_id = 1
-        self._asked: dict[int, queue.SimpleQueue[Outcome]] = {}
+        self._asked: dict[int, queue.SimpleQueue[Outcome | None]] = {}
+        self._end = ""
         self._reader = threading.Thread(target=self._read, name="engine-reader", daemon=True)
         self._reader.start()
 
@@ -61,24 +65,26 @@ class EngineClient:
         cls, on_message: Callable[[Reply], None], on_end: Callable[[str], None]
     ) -> EngineClient:
         """Start an engine; `on_message` and `on_end` are called from a thread of the client's."""
-        ours, theirs = socket.socketpair()
         environment = dict(os.environ)
         checkout = str(Path(estim.__file__).resolve().parent.parent)
         former = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = os.pathsep.join([checkout, former] if former else [checkout])
-        descriptor, crash_name = tempfile.mkstemp(prefix="estim-engine-", suffix=".txt")
-        with theirs:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "estim.engine", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=descriptor,
-                start_new_session=True,
-                env=environment,
-            )
-        os.close(descriptor)
-        return cls(process, ours, on_message, on_end, Path(crash_name))
+        with contextlib.ExitStack() as on_failure:
+            ours, theirs = socket.socketpair()
+            on_failure.enter_context(ours)
+            last_words = on_failure.enter_context(tempfile.TemporaryFile())
+            with theirs:
+                process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "estim.engine", str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=last_words,
+                    start_new_session=True,
+                    env=environment,
+                )
+            on_failure.pop_all()
+        return cls(process, ours, on_message, on_end, last_words)
 
     def new_id(self) -> int:
         """Return a fresh request id, above zero."""
@@ -102,29 +108,34 @@ class EngineClient:
             DeviceFault: the engine is gone, or does not answer within the time-out.
         """
         request_id = getattr(request, "request_id", 0)
-        answer: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        answer: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
         self._asked[request_id] = answer
         try:
             self.send(request)
-            return answer.get(timeout=timeout_s)
+            outcome = None if self._end else answer.get(timeout=timeout_s)
         except queue.Empty:
             raise DeviceFault("the engine does not answer") from None
         finally:
             self._asked.pop(request_id, None)
+        if outcome is None:
+            raise DeviceFault(self._end)
+        return outcome
 
     def close(self, timeout_s: float = 2.0) -> int:
-        """Close the line, wait for the engine and return its exit code, -1 if it was killed."""
+        """Close the line, wait for the engine and return its exit code, -N if signal N ended it.
+
+        An engine that does not end in time is killed; closing twice does nothing.
+        """
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_WR)
         try:
             code = self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
-            code = -1
+            code = self._process.wait()
         self._reader.join(1.0)
         self._connection.close()
-        self._crash_file.unlink(missing_ok=True)
+        self._last_words.close()
         return code
 
     def _read(self) -> None:
@@ -134,12 +145,13 @@ class EngineClient:
                     reply = from_line(line)
                 except EstimError:
                     continue  # half a line from an engine that was killed
-                if isinstance(reply, Outcome):
-                    waiting = self._asked.get(reply.request_id)
-                    if waiting is not None:
-                        waiting.put(reply)
+                if isinstance(reply, Outcome) and reply.request_id in self._asked:
+                    self._asked[reply.request_id].put(reply)
                 self._on_message(reply)  # type: ignore[arg-type]  # an engine sends replies alone
-        self._on_end(self._why())
+        self._end = self._why()
+        for waiting in list(self._asked.values()):
+            waiting.put(None)
+        self._on_end(self._end)
 
     def _why(self) -> str:
         """Say how the engine ended, with the last words of a crash."""
@@ -150,8 +162,9 @@ class EngineClient:
         if code == 0:
             return "the engine has ended"
         words = ""
-        with contextlib.suppress(OSError):
-            words = self._crash_file.read_text(errors="replace")[-_CRASH_TEXT_MAX:].strip()
+        with contextlib.suppress(OSError, ValueError):
+            self._last_words.seek(0)
+            words = self._last_words.read()[-_CRASH_TEXT_MAX:].decode(errors="replace").strip()
         last = words.splitlines()[-1] if words else ""
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         return f"the engine died ({how}){': ' + last if last else ''}"

@@ -53,11 +53,11 @@ class Inhibitor:
             self._has_way = False
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Give the lock back, without waiting for it: output may just have been stopped."""
         holder, self._holder = self._holder, None
         if holder is None:
             return
         if holder.stdin is not None:
             holder.stdin.close()
-        holder.terminate()
+        holder.kill()  # never to be waited for: the engine's loop does this
         holder.wait()

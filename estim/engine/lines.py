@@ -39,7 +39,10 @@ class PortListener(Protocol):
 
 
 class ThreadedPort:
-    """A device's line with a thread to read and a thread to write."""
+    """A device's line with a thread to read and a thread to write.
+
+    It tells its end once, and not at all where `close` came first.
+    """
 
     def __init__(self, transport: Transport, listener: PortListener, clock: Clock) -> None:
         self._transport = transport
@@ -50,12 +53,10 @@ class ThreadedPort:
         self._ordered: list[bytes] = []
         self._drive: bytes | None = None
         self._is_open = True
-        self._threads = [
-            threading.Thread(target=run, name=name, daemon=True)
-            for run, name in ((self._read, "port-reader"), (self._write, "port-writer"))
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._reader = threading.Thread(target=self._read, name="port-reader", daemon=True)
+        self._writer = threading.Thread(target=self._write, name="port-writer", daemon=True)
+        self._reader.start()
+        self._writer.start()
 
     def send(self, output: Output) -> None:
         """Hand over output; a Stop drops the Drive that waits."""
@@ -69,12 +70,12 @@ class ThreadedPort:
             self._condition.notify()
 
     def close(self) -> None:
-        """Write what waits, then let go; threads end by themselves."""
-        with self._condition:
-            self._is_open = False
-            self._condition.notify()
-        self._threads[1].join(0.5)
-        self._transport.close()
+        """Have what waits written and the line let go, without waiting for either."""
+        self._end()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until the line has been let go."""
+        self._writer.join(timeout_s)
 
     def _read(self) -> None:
         try:
@@ -87,24 +88,40 @@ class ThreadedPort:
 
     def _write(self) -> None:
         try:
-            while True:
-                with self._condition:
-                    while not (self._urgent or self._ordered or self._drive) and self._is_open:
-                        self._condition.wait()
-                    sending = b"".join(self._urgent) + b"".join(self._ordered)
-                    drive, self._drive = self._drive, None
-                    self._urgent, self._ordered = [], []
-                if not sending and drive is None:
-                    return
-                self._transport.write(sending + (drive or b""))
-                if drive is not None:
-                    self._listener.drive_written(self._clock.now_us())
+            while self._write_next():
+                pass
         except PortLost as error:
             self._gone(str(error))
+        # The reader leaves within its time-out; closed under it, its descriptor's number might
+        # already name another file.
+        self._reader.join()
+        self._transport.close()
+
+    def _write_next(self) -> bool:
+        """Wait for output and write it; return False once closed with nothing left."""
+        with self._condition:
+            while not (self._urgent or self._ordered or self._drive) and self._is_open:
+                self._condition.wait()
+            sending = b"".join(self._urgent) + b"".join(self._ordered)
+            drive, self._drive = self._drive, None
+            self._urgent, self._ordered = [], []
+        if not sending and drive is None:
+            return False
+        self._transport.write(sending + (drive or b""))
+        if drive is not None:
+            self._listener.drive_written(self._clock.now_us())
+        return True
 
     def _gone(self, explanation: str) -> None:
-        if self._is_open:
+        if self._end():
             self._listener.port_gone(explanation)
+
+    def _end(self) -> bool:
+        """Have both threads end; return False if that was asked before."""
+        with self._condition:
+            was_open, self._is_open = self._is_open, False
+            self._condition.notify()
+        return was_open
 
 
 class ReplyWriter:
@@ -158,10 +175,18 @@ def read_requests(
     on_end: Callable[[], None],
 ) -> None:
     """Read lines until the interface's end closes; run in a thread."""
-    with contextlib.suppress(OSError), connection.makefile("rb") as lines:
-        while line := lines.readline(LINE_MAX):
-            try:
-                on_request(from_line(line))  # type: ignore[arg-type]  # a reply is caught by the core
-            except UsageError as error:
-                on_mistake(str(error))
-    on_end()
+    try:
+        with contextlib.suppress(OSError), connection.makefile("rb") as lines:
+            while line := lines.readline(LINE_MAX):
+                try:
+                    request = from_line(line)
+                except UsageError as error:
+                    on_mistake(str(error))
+                    continue
+                if isinstance(request, Request):
+                    on_request(request)
+                else:
+                    on_mistake(f"{type(request).__name__} is not a request")
+    finally:
+        # However reading ended: an engine that hears nobody must stop.
+        on_end()

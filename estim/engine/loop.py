@@ -72,7 +72,13 @@ class World(Protocol):
 class EngineLoop:
     """Run one visit."""
 
-    def __init__(self, world: World, clock: Clock, snapshot_us: int = BUSY_SNAPSHOT_US) -> None:
+    def __init__(
+        self,
+        world: World,
+        clock: Clock,
+        snapshot_us: int = BUSY_SNAPSHOT_US,
+        inhibitor: Inhibitor | None = None,
+    ) -> None:
         self.core = SessionCore()
         self.has_ended = False
         self._world = world
@@ -84,9 +90,10 @@ class EngineLoop:
         self._journal: Journal | None = None
         self._key = b""
         self._telemetry = Telemetry()
-        self._inhibitor = Inhibitor()
+        self._inhibitor = inhibitor
         self._waiting: deque[ev.CoreEvent] = deque()
         self._is_turning = False
+        self._owes_output = False
         self._record_events = 0
         self._snapshot_due_us = 0
         self._turned_us = clock.now_us()
@@ -107,7 +114,8 @@ class EngineLoop:
                     self._carry_out(effect, now_us)
         finally:
             self._is_turning = False
-        self._flush_output()
+        if self._owes_output:
+            self._flush_output()
 
     def receive(self, received: bytes) -> None:
         """Take bytes from the device."""
@@ -119,6 +127,9 @@ class EngineLoop:
 
     def port_opened(self, port: Port, driver: Stimulator) -> None:
         """Begin to identify on a line that has opened."""
+        if not self.core.connect_id:  # nobody waits for it any more
+            port.close()
+            return
         self._port, self._driver = port, driver
         driver.connect(self._clock.now_us())
         self._flush_output()
@@ -156,9 +167,8 @@ class EngineLoop:
         """Send a snapshot to the interface."""
         is_busy = self.core.state in ENERGISED or self.core.is_busy
         self._snapshot_due_us = now_us + (self._snapshot_us if is_busy else IDLE_SNAPSHOT_US)
-        self._world.say(
-            take_snapshot(self.core, self._record_events, self._inhibitor.explanation, now_us)
-        )
+        inhibition = self._inhibitor.explanation if self._inhibitor else ""
+        self._world.say(take_snapshot(self.core, self._record_events, inhibition, now_us))
 
     def durable(self, token: int) -> None:
         """Note that the record has kept something (called in the loop's thread)."""
@@ -172,7 +182,7 @@ class EngineLoop:
         if self._driver is not None and self._port is not None and not self.has_ended:
             self._driver.stop(self._clock.now_us())
             self._flush_output()
-        self._inhibitor.release()
+        self._inhibit(False)
         if self._port is not None:
             self._port.close()
         if self._writer is not None:
@@ -196,6 +206,7 @@ class EngineLoop:
         elif isinstance(effect, ev.AcknowledgeDevice):
             if self._driver is not None:
                 self._driver.acknowledge(effect.latch_count, effect.channel_mask, now_us)
+                self._owes_output = True
         elif isinstance(effect, ev.OpenPort):
             self._open_port(effect.url, now_us)
         elif isinstance(effect, ev.ClosePort):
@@ -205,10 +216,14 @@ class EngineLoop:
         elif isinstance(effect, ev.SealRecord):
             self._seal(now_us)
         elif isinstance(effect, ev.Inhibit):
-            self._inhibitor.hold() if effect.is_wanted else self._inhibitor.release()
+            self._inhibit(effect.is_wanted)
         else:
             self.publish(now_us)
             self.has_ended = True
+
+    def _inhibit(self, is_wanted: bool) -> None:
+        if self._inhibitor is not None:
+            self._inhibitor.hold() if is_wanted else self._inhibitor.release()
 
     def _review_drive(self, effect: ev.ReviewDrive, now_us: int) -> None:
         core = self.core
@@ -217,6 +232,7 @@ class EngineLoop:
         )
         if isinstance(result, Approved) and self._driver is not None:
             self._driver.drive(result, now_us)
+            self._owes_output = True
         self._waiting.appendleft(ev.DriveReviewed(effect.request, result))
 
     def _review_load(self, effect: ev.ReviewLoad, now_us: int) -> None:
@@ -226,6 +242,7 @@ class EngineLoop:
         result = kernel.review_load(effect.program, effect.bounds, capabilities, now_us)
         if isinstance(result, ApprovedLoad):
             self._driver.load(result, now_us)
+            self._owes_output = True
         else:
             self._waiting.append(ev.LoadReviewed(result))
 
@@ -252,7 +269,8 @@ class EngineLoop:
             self._journal = Journal.create(
                 Path(request.folder), request.header, self._clock, request.session_id
             )
-        except (RecordError, UsageError) as error:
+        except (RecordError, UsageError, OSError, ValueError) as error:
+            # ValueError: a path that no file can have.
             self._waiting.append(ev.RecordFailed(str(error)))
             return
         self._writer = self._world.make_writer(
@@ -290,6 +308,7 @@ class EngineLoop:
                 self._record(kind, content, None, now_us)
 
     def _flush_output(self) -> None:
+        self._owes_output = False
         if self._driver is None or self._port is None:
             return
         output = self._driver.take_output()

@@ -1,7 +1,11 @@
 """The engine's main: port, clock, session and record in one small process.
 
-Started as `python -m estim.engine FD`, FD being its end of a socket pair. It ends when its
-interface asks, or is gone.
+Started as `python -m estim.engine FD`, FD being its end of a socket pair.
+
+Rules:
+1. It ends when its interface asks, or is gone; without an interface it lives `ORPHAN_S` at most,
+   even where the disk does not answer.
+2. It opens a port only once the one before has been let go.
 """
 
 from __future__ import annotations
@@ -17,9 +21,10 @@ from estim.clock import SystemClock
 from estim.drivers.base import Stimulator
 from estim.drivers.registry import make_driver, open_transport
 from estim.engine.inbox import Inbox
+from estim.engine.inhibit import Inhibitor
 from estim.engine.lines import ReplyWriter, ThreadedPort, read_requests
 from estim.engine.loop import EngineLoop, Port, is_urgent
-from estim.errors import EstimError
+from estim.errors import EstimError, PortLost
 from estim.record.journal import Journal
 from estim.record.writer import EventWriter, RecordWriter
 from estim.session import events as ev
@@ -27,6 +32,8 @@ from estim.session.messages import Blame, Heartbeat, Notice, Reply, Request, Sev
 from estim.session.states import ENERGISED
 
 WAIT_MAX_S = 0.1
+ORPHAN_S = 5.0
+PORT_END_S = 0.5
 
 
 class EngineProcess:
@@ -36,7 +43,9 @@ class EngineProcess:
         self._clock = SystemClock()
         self._inbox = Inbox()
         self._replies = ReplyWriter(connection)
-        self._loop = EngineLoop(self, self._clock)
+        self._loop = EngineLoop(self, self._clock, inhibitor=Inhibitor())
+        self._port: ThreadedPort | None = None
+        self._end_by_us: int | None = None
         threading.Thread(
             target=read_requests,
             args=(connection, self._take_request, self._take_mistake, self._take_end),
@@ -51,7 +60,7 @@ class EngineProcess:
         gc.collect()
         gc.freeze()
         try:
-            while not self._loop.has_ended:
+            while not self._loop.has_ended and not self._is_overdue():
                 waiting_us = self._loop.next_deadline_us() - self._clock.now_us()
                 job = self._inbox.get(min(max(waiting_us / 1e6, 0.0), WAIT_MAX_S))
                 self._loop.wake()
@@ -63,20 +72,26 @@ class EngineProcess:
                     gc.disable() if gc.isenabled() else gc.enable()
         finally:
             self._loop.end()
+            if self._port is not None:
+                self._port.join(PORT_END_S)
             self._replies.close(0.5)
 
     # World.
 
     def open_port(self, url: str, now_us: int) -> tuple[Port, Stimulator] | None:
         """Open in a thread: an address on a network may take its time."""
-        epoch = secrets.randbits(64)
+        epoch = secrets.randbits(64) or 1  # 0 is what a device without an epoch sends
+        former = self._port
 
         def work() -> None:
             try:
                 driver = make_driver(url, epoch)
-                port = ThreadedPort(open_transport(url), self, self._clock)
-            except EstimError as error:
-                failure = ev.PortFailed(error)
+                if former is not None:
+                    former.join(PORT_END_S)
+                port = self._port = ThreadedPort(open_transport(url), self, self._clock)
+            except (EstimError, OSError) as error:  # OSError: no simulator could be started
+                lost = error if isinstance(error, EstimError) else PortLost(f"{url}: {error}")
+                failure = ev.PortFailed(lost)
                 self._post(lambda: self._loop.post(failure))
                 return
             self._post(lambda: self._loop.port_opened(port, driver))
@@ -122,7 +137,11 @@ class EngineProcess:
         self.say(Notice(self._clock.now_us(), Severity.WARNING, text, "", Blame.HOST))
 
     def _take_end(self) -> None:
+        self._end_by_us = self._clock.now_us() + int(ORPHAN_S * 1e6)
         self._post(lambda: self._loop.post(ev.InterfaceGone()), True)
+
+    def _is_overdue(self) -> bool:
+        return self._end_by_us is not None and self._clock.now_us() > self._end_by_us
 
     def _on_signal(self, number: int, frame: object) -> None:
         name = signal.Signals(number).name

@@ -27,6 +27,7 @@ from estim.transport.serial_port import parse_address
 HEARTBEAT_US = 100_000
 SEED_MODULUS = 1 << 32
 SNAPSHOT_US = 500_000
+PLAY_OUT_US = 1_000_000
 
 
 class SteppedDevice(Protocol):
@@ -92,9 +93,6 @@ class VirtualEngine:
             due.append(self._beat_due_us)
         if until_us is not None:
             due.append(until_us)
-        if self._has_delivered:
-            due.append(self.clock.now_us())
-        self._has_delivered = False
         now_us = max(self.clock.now_us(), min(due))
         self.clock.advance_to(now_us)
         if is_energised and now_us >= self._beat_due_us:
@@ -102,25 +100,31 @@ class VirtualEngine:
             self._beat_due_us = now_us + HEARTBEAT_US
             self.send(Heartbeat(self._beat))
         self._loop.wake()
-        if self._device is not None:
-            self._device.advance(now_us)
-            received = self._device.take_output(now_us)
-            if received:
-                self._loop.receive(received)
+        self._exchange(now_us)
         self._loop.turn()
+        # What the turn sent is answered at this very time.
+        while self._has_delivered:
+            self._exchange(now_us)
+
+    def _exchange(self, now_us: int) -> None:
+        self._has_delivered = False
+        if self._device is None:
+            return
+        received = self._device.take_output(now_us)
+        if received:
+            self._loop.receive(received)
 
     def close(self) -> None:
         """Let go of everything."""
         self._loop.end()
-        if self._trace is not None:
-            self._trace.close()
+        self.unplug()
 
     # World.
 
     def open_port(self, url: str, now_us: int) -> tuple[Port, Stimulator] | None:
         if not url.startswith("sim:"):
             raise UsageError(f"the virtual clock drives sim: alone, not {url}")
-        driver = make_driver(url, self._random.getrandbits(64))
+        driver = make_driver(url, self._random.getrandbits(64) or 1)
         _, query = parse_address(url.removeprefix("sim:"))
         query.setdefault("seed", str(self._seed % SEED_MODULUS))
         options: Any = importlib.import_module("estim.simulator.options")
@@ -151,8 +155,13 @@ class VirtualEngine:
             self._loop.post(ev.DriveWritten(now_us))
 
     def unplug(self) -> None:
-        """Forget the device, as its port has been closed."""
+        """Let the device play out what its lease still allows, and forget it."""
+        if self._device is not None:
+            self._device.advance(self.clock.now_us() + PLAY_OUT_US)
         self._device = None
+        if self._trace is not None:
+            self._trace.close()
+            self._trace = None
 
 
 class _SteppedPort:

@@ -23,11 +23,11 @@ from estim.safety.bounds import (
 )
 from estim.safety.verdict import Reason, Refused
 from estim.session.messages import DeviceSnapshot, SessionSettings
-from estim.units import MS_PER_S
+from estim.units import MS_PER_S, UA_PER_MA
 from estim.waveform.compile import compile_profile
 from firmware_protocol import limits
 from firmware_protocol.messages import Capabilities, CapabilityFlag, PolicyFlag
-from firmware_protocol.program import PulseProgram
+from firmware_protocol.program import FULL_PERMILLE, PulseProgram
 
 MM2_PER_CM2 = 100
 END_ALLOWANCE_S = 60
@@ -79,6 +79,7 @@ def prepare(
     electrode_area_cm2: Decimal | None = None,
     patient_ceiling_ua: int | None = None,
     is_sensation_impaired: bool = False,
+    origin: str = "",
 ) -> Prepared:
     """Compile a profile and gather its bounds for one device.
 
@@ -91,13 +92,15 @@ def prepare(
         electrode_area_cm2: of the smallest electrode; the profile's recommendation if None.
         patient_ceiling_ua: what this patient may have at most.
         is_sensation_impaired: whether sensation at the site is impaired.
+        origin: the profile's file, for messages.
 
     Raises:
         ProfileError: the profile cannot be compiled.
         LimitRefused: a limit refuses it before anything is sent.
     """
     site = site or SitePolicy()
-    program = compile_profile(profile)
+    program = compile_profile(profile, origin)
+    _check_grid(profile, program, capabilities.amplitude_step_ua)
     area_cm2 = electrode_area_cm2
     if area_cm2 is None:
         area_cm2 = profile.electrode.recommended_area_cm2
@@ -151,6 +154,18 @@ def capabilities_from_snapshot(device: DeviceSnapshot) -> Capabilities:
     return Capabilities(in_reply_to=0, flags=flags, **fields)
 
 
+def _check_grid(profile: Profile, program: PulseProgram, amplitude_step_ua: int) -> None:
+    """Refuse a pulse whose shares this device could only play in leaps above a key press."""
+    for number, channel in enumerate(program.channels, start=1):
+        grid_ua = channel.grid_ua(amplitude_step_ua)
+        if grid_ua > profile.rise.step_ua:
+            raise LimitRefused(
+                f"channel {number}: balanced pulses of this shape exist on the device every "
+                f"{grid_ua / UA_PER_MA:g} mA only, more than one step of "
+                f"{profile.rise.step_ua / UA_PER_MA:g} mA"
+            )
+
+
 def _check_duration(profile: Profile, site: SitePolicy, wanted_s: int) -> None:
     longest_s, owner = profile.session.longest_duration_s, "the profile"
     if site.longest_session_s is not None and site.longest_session_s < longest_s:
@@ -176,15 +191,13 @@ def _channel_bounds(
         sensory = limits.sensory_amplitude_ua
         bounds.append(Bound(sensory.name, sensory.maximum, Owner.STANDARD))
     optional = (
-        (limits.phase_charge_pc.name, ceilings.phase_charge_uc, 1_000_000),
-        (limits.rms_ua.name, ceilings.rms_ma, 1000),
-        (limits.average_ua.name, ceilings.average_ma, 1000),
-        (density, ceilings.current_density_ma_per_cm2, 1000),
+        (limits.phase_charge_pc.name, ceilings.phase_charge_pc),
+        (limits.rms_ua.name, ceilings.rms_ua),
+        (limits.average_ua.name, ceilings.average_ua),
+        (density, ceilings.current_density_ua_per_cm2),
     )
     bounds += [
-        Bound(name, int(stated * scale), Owner.PROFILE)
-        for name, stated, scale in optional
-        if stated is not None
+        Bound(name, stated, Owner.PROFILE) for name, stated in optional if stated is not None
     ]
     if patient_ceiling_ua is not None:
         bounds.append(Bound(amplitude, patient_ceiling_ua, Owner.PATIENT))
@@ -193,6 +206,10 @@ def _channel_bounds(
         lowered_ua = profile.impaired_amplitude_ceiling_ua(channel)
         bounds.append(Bound(amplitude, lowered_ua, Owner.PATIENT))
         bounds.append(Bound(impaired.name, impaired.maximum, Owner.PATIENT))
+        if ceilings.current_density_ua_per_cm2 is not None:
+            share = ceilings.impaired_sensation_permille
+            lowered = ceilings.current_density_ua_per_cm2 * share // FULL_PERMILLE
+            bounds.append(Bound(density, lowered, Owner.PATIENT))
     if site.amplitude_ceiling_ua is not None:
         bounds.append(Bound(amplitude, site.amplitude_ceiling_ua, Owner.SITE))
     return tuple(bounds)

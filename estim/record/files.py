@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -23,8 +24,10 @@ class FileOps:
         return os.write(descriptor, octets)
 
     def sync_file(self, descriptor: int) -> None:
-        """Return once the file's bytes and length are on the disk."""
+        """Return once the file's bytes and length are on the disk, under a name."""
         os.fdatasync(descriptor)
+        if os.fstat(descriptor).st_nlink == 0:
+            raise FileNotFoundError(errno.ENOENT, "the file has been deleted")
 
     def sync_folder(self, descriptor: int) -> None:
         """Return once the folder's entries are on the disk."""

@@ -180,23 +180,34 @@ def device_limits(program: PulseProgram, bounds: Bounds, capabilities: Capabilit
 def ceiling(
     program: PulseProgram, bounds: Bounds, channel_index: int
 ) -> tuple[int, tuple[Reason, ...]]:
-    """Return the highest target that passes, in uA, and what refuses the next higher one."""
+    """Return the highest current that a target can reach, in uA, and what refuses more.
+
+    It lies on the channel's grid: a target between two grid points delivers the lower one.
+    """
     problem = bounds_flaw(bounds)
     if problem:
         return 0, (_interlock("bounds", problem),)
+    highest_ua = _highest_target_ua(program, bounds, channel_index)
+    reasons = amplitude_reasons(program, bounds, channel_index, highest_ua + 1)
+    grid_ua = program.channels[channel_index].grid_ua(bounds.amplitude_step_ua)
+    return highest_ua - highest_ua % grid_ua, tuple(reasons)
+
+
+def _highest_target_ua(program: PulseProgram, bounds: Bounds, channel_index: int) -> int:
     lowest_ua, too_high_ua = 0, limits.amplitude_ua.maximum + 1
     while too_high_ua - lowest_ua > 1:
         middle_ua = (lowest_ua + too_high_ua) // 2
-        if _amplitude_reasons(channel_index, middle_ua, program, bounds):
+        if amplitude_reasons(program, bounds, channel_index, middle_ua):
             too_high_ua = middle_ua
         else:
             lowest_ua = middle_ua
-    return lowest_ua, tuple(_amplitude_reasons(channel_index, too_high_ua, program, bounds))
+    return lowest_ua
 
 
-def _amplitude_reasons(
-    index: int, amplitude_ua: int, program: PulseProgram, bounds: Bounds
+def amplitude_reasons(
+    program: PulseProgram, bounds: Bounds, index: int, amplitude_ua: int
 ) -> list[Reason]:
+    """Return everything that refuses a target amplitude of one channel (index from 0)."""
     channel, channel_bounds = program.channels[index], bounds.channels[index]
     ask = Ask(
         index + 1,
@@ -261,7 +272,7 @@ def _output_reasons(
             continue
         if index in facts.lead_off_channels:
             reasons.append(_interlock("lead_off", "the electrode is off", index + 1))
-        reasons += _amplitude_reasons(index, target_ua, program, bounds)
+        reasons += amplitude_reasons(program, bounds, index, target_ua)
         if rise_ua > 0:
             reasons += _rise_reasons(request, index, rise_ua, bounds)
     return reasons
@@ -297,7 +308,7 @@ def _channel_limits(program: PulseProgram, bounds: Bounds, index: int) -> Channe
     given, area_mm2 = bounds.channels[index].bounds, bounds.channels[index].electrode_area_mm2
     densities = [bound for bound in given if bound.limit in checks.DENSITY_CHECKS]
     return ChannelLimits(
-        amplitude_ua=ceiling(program, bounds, index)[0],
+        amplitude_ua=_highest_target_ua(program, bounds, index),
         phase_charge_pc=_lowest(given, limits.phase_charge_pc.name),
         rms_ua=min(
             _lowest(given, limits.rms_ua.name),

@@ -47,7 +47,9 @@ def _on_request(session: SessionState, event: ev.RequestMade, now_us: int) -> No
     if isinstance(request, msg.Heartbeat):
         session.beat_us = now_us
         return
-    REQUESTS[type(request)](session, request, now_us)
+    handler = REQUESTS.get(type(request))
+    if handler is not None:  # a reply is no request: whoever sends one waits for nothing
+        handler(session, request, now_us)
 
 
 def _on_driver(session: SessionState, event: ev.DriverSaid, now_us: int) -> None:
@@ -74,8 +76,17 @@ def _on_tick(session: SessionState, event: ev.Ticked, now_us: int) -> None:
         )  # fmt: skip
     _tick_liveness(session, now_us)
     if session.orphaned_us is not None and now_us >= session.orphaned_us:
-        session.end_visit(session.end_reason)
+        session.end_visit(session.end_reason, now_us)
+    if session.closing_until_us is not None and now_us >= session.closing_until_us:
+        _end_unsealed(session, "the record's seal was not confirmed")
     tick_drive(session, now_us)
+
+
+def _end_unsealed(session: SessionState, explanation: str) -> None:
+    session.closing_until_us = None
+    session.refuse(session.close_id, RecordError(explanation))
+    session.close_id = 0
+    session.do(ev.EndEngine())
 
 
 def _tick_liveness(session: SessionState, now_us: int) -> None:
@@ -146,7 +157,7 @@ def _on_port_gone(session: SessionState, event: ev.PortGone, now_us: int) -> Non
     session.lose_link()
     session.follow(Trigger.LINK_CLOSED)
     if session.orphaned_us is not None:
-        session.end_visit(session.end_reason)
+        session.end_visit(session.end_reason, now_us)
 
 
 def _on_record_opened(session: SessionState, event: ev.RecordOpened, now_us: int) -> None:
@@ -157,8 +168,12 @@ def _on_record_opened(session: SessionState, event: ev.RecordOpened, now_us: int
 
 def _on_durable(session: SessionState, event: ev.RecordDurable, now_us: int) -> None:
     pending = session.durable.pop(event.token, None)
-    if pending is not None:
+    if pending is None:
+        return
+    if now_us < pending.deadline_us:
         pending.proceed(now_us)
+    else:
+        session.refuse(pending.request_id, RecordError(pending.failure))
 
 
 def _on_record_failed(session: SessionState, event: ev.RecordFailed, now_us: int) -> None:
@@ -166,20 +181,24 @@ def _on_record_failed(session: SessionState, event: ev.RecordFailed, now_us: int
         session.refuse(session.open_id, RecordError(event.explanation))
         session.open_id = 0
         return
+    text = f"the record cannot be written: {event.explanation}"
+    if session.state is HostState.CLOSED:
+        _end_unsealed(session, text)
+        return
     session.record_failure = event.explanation
     session.drop_wishes("the record cannot be written")
-    text = f"the record cannot be written: {event.explanation}"
+    for pending in session.durable.values():
+        session.refuse(pending.request_id, RecordError(text))
+    session.durable.clear()
     session.notice(now_us, Severity.ALARM, text, "free the disk, start a new session", Blame.HOST)
     if session.state is HostState.RUNNING and session.finish_from is None:
         session.begin_finish(text, now_us)
     elif session.state is HostState.ARMED:
         session.begin_stop(text, now_us)
-    if session.close_id or session.orphaned_us is not None:
-        session.refuse(session.close_id, RecordError(text))
-        session.do(ev.EndEngine())
 
 
 def _on_sealed(session: SessionState, event: ev.RecordSealed, now_us: int) -> None:
+    session.closing_until_us = None
     session.done(session.close_id)
     session.do(ev.EndEngine())
 
@@ -226,7 +245,9 @@ def _on_interface_gone(session: SessionState, event: ev.InterfaceGone, now_us: i
 
 
 def _on_interrupted(session: SessionState, event: ev.Interrupted, now_us: int) -> None:
-    _leave(session, now_us, f"interrupted by {event.name}")
+    text = f"the engine was interrupted by {event.name}"
+    session.notice(now_us, Severity.ALARM, text, "open the session anew", Blame.OPERATOR)
+    _leave(session, now_us, text)
 
 
 def _leave(session: SessionState, now_us: int, reason: str) -> None:
@@ -237,7 +258,7 @@ def _leave(session: SessionState, now_us: int, reason: str) -> None:
     session.begin_stop(reason, now_us)
     session.end_reason = reason
     if session.state is not HostState.STOPPING:
-        session.end_visit(reason)
+        session.end_visit(reason, now_us)
 
 
 _HANDLERS: dict[type, Callable[..., None]] = {

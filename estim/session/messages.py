@@ -1,8 +1,10 @@
 """What interface and engine say to each other: one JSON object per line.
 
 Rules:
-1. Requests go to the engine, replies and snapshots come back; each is one frozen dataclass.
-2. Decoding is strict: unknown kinds, missing or extra keys and wrong types raise `UsageError`.
+1. Requests go to the engine, replies and snapshots come back; each is one frozen dataclass, named
+   in the line by the key `message`.
+2. Decoding is strict: unknown kinds, missing or extra keys, wrong types and numbers that are none
+   raise `UsageError`, and nothing else is raised.
 3. Currents are uA, times ms or us, as the suffix says. Nothing here is rounded for display.
 """
 
@@ -13,7 +15,8 @@ import json
 import types
 import typing
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, Flag
+from math import isfinite
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 from estim.errors import UsageError
@@ -21,6 +24,7 @@ from estim.safety.bounds import Bounds
 from estim.session.states import HostState
 
 LINE_MAX = 256 * 1024
+TEXT_MAX = 16 * 1024
 
 
 class Blame(Enum):
@@ -360,7 +364,7 @@ _T = TypeVar("_T")
 def to_line(message: Request | Reply) -> bytes:
     """Return one line of JSON, newline included."""
     fields = _plain(message)
-    fields["kind"] = type(message).__name__
+    fields["message"] = type(message).__name__
     return json.dumps(fields, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
@@ -371,20 +375,35 @@ def from_line(line: bytes) -> Request | Reply:
         UsageError: it is not exactly one known message.
     """
     try:
-        fields = json.loads(line)
+        fields = json.loads(line, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"not a line of JSON: {error}") from None
     if not isinstance(fields, dict):
         raise UsageError("a message is a JSON object")
-    kind = _KINDS.get(fields.pop("kind", ""))
+    name = fields.pop("message", None)
+    kind = _KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise UsageError("a message names a known kind")
-    return typing.cast("Request | Reply", _build(kind, fields, kind.__name__))
+    built: Any = _build(kind, fields, kind.__name__)
+    if getattr(built, "request_id", 1) < 1:
+        raise UsageError(f"{kind.__name__}.request_id: above 0 expected")
+    return typing.cast("Request | Reply", built)
 
 
 def to_fields(message: Any) -> dict[str, Any]:
     """Return a dataclass as plain JSON values."""
     return typing.cast("dict[str, Any]", _plain(message))
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(f"{text} is no number that could be kept")
+    return number
 
 
 def _plain(value: Any) -> Any:
@@ -440,14 +459,20 @@ def _typed(hint: Any, value: Any, place: str) -> Any:
         chosen = [part for part in get_args(hint) if part is not type(None)]
         return None if value is None else _typed(chosen[0], value, place)
     if isinstance(hint, type) and issubclass(hint, Enum):
+        # A flag takes any number, and a bool for one; only what is declared is known.
+        is_known = not issubclass(hint, Flag) or (type(value) is int and 0 <= value <= sum(hint))
         try:
-            return hint(value)
+            if is_known:
+                return hint(value)
         except ValueError:
-            raise UsageError(f"{place}: unknown value {value!r}") from None
+            pass
+        raise UsageError(f"{place}: unknown value {value!r}")
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, dict):
             raise UsageError(f"{place}: an object expected")
         return _build(hint, value, place)
     if type(value) is not hint:
         raise UsageError(f"{place}: {hint.__name__} expected, got {value!r}")
+    if hint is str and len(value) > TEXT_MAX:
+        raise UsageError(f"{place}: the text is too long")
     return value

@@ -12,16 +12,28 @@ from estim.session import messages as msg
 from estim.session.delivery import Delivery
 from estim.session.messages import Blame, Severity
 from estim.session.state import (
-    DAMAGED_PERIOD_US,
     DRIVE_AFTER_STATUS_US,
     DRIVE_WITHOUT_STATUS_US,
     GOAL_US,
+    OBEY_US,
     SLOW_LINK_SHOWN_US,
     SLOW_LINK_US,
     SessionState,
 )
 from estim.session.states import ENERGISED, HostState, Trigger
-from firmware_protocol.messages import FAULT_REMEDIES, ChannelFlag, DeviceState, FaultCode, Status
+from firmware_protocol.messages import (
+    CHANNELS_MAX,
+    FAULT_REMEDIES,
+    NO_CHANNEL,
+    Capabilities,
+    ChannelFlag,
+    DeviceState,
+    FaultCode,
+    Status,
+)
+
+MEASURED_MARGIN_UA = 1000
+OVERSHOOTS_MAX = 2
 
 _FAULT_BLAME = {
     FaultCode.LEASE_EXPIRED: Blame.HOST,
@@ -44,6 +56,10 @@ def _on_identified(session: SessionState, told: driver.Identified, now_us: int) 
         )
         session.fail_connect(error)
         return
+    problem = capability_problem(told.capabilities)
+    if problem:
+        session.fail_connect(DeviceFault(f"the device makes no sense: {problem}"))
+        return
     session.identity = told.identity
     session.capabilities = told.capabilities
     session.has_link = True
@@ -61,6 +77,15 @@ def _on_identified(session: SessionState, told: driver.Identified, now_us: int) 
     )
     session.done(session.connect_id)
     session.connect_id = 0
+
+
+def capability_problem(capabilities: Capabilities) -> str:
+    """Say what no device can have, before anything is computed from it."""
+    if not 1 <= capabilities.channel_count <= CHANNELS_MAX:
+        return f"{capabilities.channel_count} channels"
+    if capabilities.amplitude_step_ua < 1:
+        return "no amplitude step"
+    return ""
 
 
 def _on_connect_failed(session: SessionState, told: driver.ConnectFailed, now_us: int) -> None:
@@ -116,7 +141,8 @@ def _on_load_failed(session: SessionState, told: driver.LoadFailed, now_us: int)
 
 def _on_drive_refused(session: SessionState, told: driver.DriveRefused, now_us: int) -> None:
     text = f"the device refused: {told.explanation}"
-    session.notice(now_us, Severity.WARNING, text, blame=Blame.UNKNOWN)
+    if session.refusals.take(now_us) is not None:
+        session.notice(now_us, Severity.WARNING, text, blame=Blame.UNKNOWN)
     if session.state in ENERGISED or session.goal:
         # The device does not follow any more, and would let its lease run out: stop in good order.
         session.begin_stop(text, now_us)
@@ -124,14 +150,18 @@ def _on_drive_refused(session: SessionState, told: driver.DriveRefused, now_us: 
 
 def _on_told(session: SessionState, told: driver.DeviceTold, now_us: int) -> None:
     event = told.event
+    held_back = session.device_events.take(now_us)
+    if held_back is None:
+        return
     session.append(
         "device_event",
         {
             "index": event.index,
             "tick_ms": event.tick_ms,
             "code": event.code.name.lower(),
-            "channel": event.channel,
+            "channel": 0 if event.channel == NO_CHANNEL else event.channel + 1,
             "detail": event.detail,
+            **({"left_out_before": held_back} if held_back else {}),
         },
     )
 
@@ -142,11 +172,9 @@ def _on_round_trip(session: SessionState, told: driver.RoundTrip, now_us: int) -
 
 
 def _on_line_damaged(session: SessionState, told: driver.LineDamaged, now_us: int) -> None:
-    session.damaged_count += 1
-    if now_us >= session.damaged_due_us:
-        # At most one line a second: a noisy line must not fill the record.
-        session.damaged_due_us = now_us + DAMAGED_PERIOD_US
-        content = {"explanation": told.explanation, "count": session.damaged_count}
+    held_back = session.damage.take(now_us)
+    if held_back is not None:
+        content = {"explanation": told.explanation, "count": held_back + 1}
         session.append("line_damaged", content)
 
 
@@ -155,6 +183,8 @@ def _on_status(session: SessionState, told: driver.StatusSeen, now_us: int) -> N
         return
     status, before = told.status, session.status
     if session.capabilities and len(status.channels) != session.capabilities.channel_count:
+        if session.state is HostState.FAULT:
+            return
         session.latch_fault(
             now_us, "bad_report", "the device reports channels that it does not have",
             "take the device out of use", Blame.DEVICE,
@@ -169,9 +199,14 @@ def _on_status(session: SessionState, told: driver.StatusSeen, now_us: int) -> N
     _see_loaded(session, status, now_us)
     _see_goal(session, status, now_us)
     if session.state is HostState.STOPPING:
-        _see_zero(session, status)
+        _see_zero(session, status, now_us)
     elif session.state in ENERGISED:
-        _see_disobedience(session, status, now_us)
+        _see_disobedience(session, status, before, now_us)
+    elif session.state is not HostState.FAULT and status.state is DeviceState.RUNNING:
+        session.latch_fault(
+            now_us, "runs_unasked", "the device runs though nobody asked for output",
+            "take the electrodes off, take the device out of use", Blame.DEVICE,
+        )  # fmt: skip
     _see_end(session, now_us)
     tick_drive(session, now_us)
 
@@ -189,6 +224,7 @@ def _see_lead_off(
         if was_ua:
             session.marker_ua[index] = was_ua
             session.targets_ua[index] = 0
+            session.lowered_us = now_us
         session.append(
             "lead_off", {"channel": index + 1, "load_ohm": row.load_ohm, "at_ua": was_ua}
         )
@@ -203,7 +239,7 @@ def _see_lead_off(
 
 def _see_fault(session: SessionState, status: Status, now_us: int) -> None:
     if status.fault is FaultCode.NONE:
-        if session.acknowledge is not None:
+        if session.acknowledge is not None and status.state is not DeviceState.FAULT:
             session.acknowledge.proceed(now_us)
         return
     if session.state in (HostState.FAULT, HostState.CLOSED):
@@ -237,7 +273,7 @@ def _see_goal(session: SessionState, status: Status, now_us: int) -> None:
     session.done(pending.request_id)
 
 
-def _see_zero(session: SessionState, status: Status) -> None:
+def _see_zero(session: SessionState, status: Status, now_us: int) -> None:
     if status.state is not DeviceState.SAFE or any(row.setpoint_ua for row in status.channels):
         return
     session.follow(Trigger.ZERO_CONFIRMED)
@@ -247,10 +283,12 @@ def _see_zero(session: SessionState, status: Status) -> None:
         session.done(request_id)
     session.stopping.clear()
     if session.orphaned_us is not None:
-        session.end_visit(session.end_reason)
+        session.end_visit(session.end_reason, now_us)
 
 
-def _see_disobedience(session: SessionState, status: Status, now_us: int) -> None:
+def _see_disobedience(
+    session: SessionState, status: Status, before: Status | None, now_us: int
+) -> None:
     if not session.has_digests(status):
         session.latch_fault(
             now_us, "programme_lost", "the device no longer holds the programme",
@@ -261,6 +299,36 @@ def _see_disobedience(session: SessionState, status: Status, now_us: int) -> Non
             now_us, "left_running", f"the device went to {status.state.name} by itself",
             "look at the device, acknowledge, prepare again", Blame.DEVICE,
         )  # fmt: skip
+    elif session.state is HostState.ARMED and status.state is DeviceState.SAFE:
+        text = "the device disarmed itself"
+        session.notice(now_us, Severity.WARNING, text, "prepare and arm again", Blame.UNKNOWN)
+        session.begin_stop(text, now_us)
+    elif _is_above_targets(session, status, before, now_us):
+        session.latch_fault(
+            now_us, "not_obeyed", "the device gives more than was asked",
+            "take the electrodes off, take the device out of use", Blame.DEVICE,
+        )  # fmt: skip
+
+
+def _is_above_targets(
+    session: SessionState, status: Status, before: Status | None, now_us: int
+) -> bool:
+    """Tell whether a device stays above what is wanted, long after the wish went down.
+
+    Measured current counts where pulses came since the last report, and above 10 % + 1 mA, as the
+    device's own check has it; twice running, since the device forgives a single pulse as well.
+    """
+    if now_us - session.lowered_us <= OBEY_US:
+        return False
+    is_measured = False
+    for index, row in enumerate(status.channels):
+        target_ua = session.targets_ua[index] if index < len(session.targets_ua) else 0
+        if row.setpoint_ua > target_ua:
+            return True
+        if before is not None and row.pulse_count != before.channels[index].pulse_count:
+            is_measured |= row.peak_ua > target_ua + target_ua // 10 + MEASURED_MARGIN_UA
+    session.overshoot_count = session.overshoot_count + 1 if is_measured else 0
+    return session.overshoot_count >= OVERSHOOTS_MAX
 
 
 def _see_end(session: SessionState, now_us: int) -> None:
@@ -295,6 +363,7 @@ def _lower_for_finish(session: SessionState, now_us: int) -> None:
     if left_us <= 0:
         session.begin_stop(session.end_reason, now_us)
         return
+    session.lowered_us = now_us
     session.targets_ua = [
         min(target_ua, start_ua * left_us // (session.settings.ramp_down_ms * 1000))
         for target_ua, start_ua in zip(session.targets_ua, from_ua, strict=True)

@@ -7,21 +7,30 @@ device have followed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
+from operator import le
 
 from estim.errors import LimitRefused, RecordError, UsageError
-from estim.safety.bounds import intersect
+from estim.record.lines import event_entry
+from estim.safety.bounds import Bounds, intersect
 from estim.safety.kernel import RiseKind
 from estim.session import events as ev
 from estim.session import messages as msg
 from estim.session.state import DURABLE_US, GOAL_US, Pending, SessionState
 from estim.session.states import HostState, Trigger, follow
+from firmware_protocol import limits
 from firmware_protocol.errors import ProgramError
-from firmware_protocol.messages import CyclePhase, DeviceState, FaultCode
+from firmware_protocol.messages import CyclePhase, DeviceState, FaultCode, PolicyFlag, Status
 from firmware_protocol.program import from_canonical_bytes
+
+RAMP_DOWN_MAX_MS = 10_000
+AREA_MAX_MM2 = 1_000_000
+_ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
+_EVERY_POLICY = PolicyFlag.LEAD_OFF_STOPS_ALL | PolicyFlag.REQUIRE_PATIENT_STOP
 
 
 def _open_record(session: SessionState, request: msg.OpenRecord, now_us: int) -> None:
-    if session.record_path or session.open_id:
+    if session.record_path or session.open_id or session.state is HostState.CLOSED:
         session.refuse(request.request_id, UsageError("the record is open already"))
         return
     session.open_id = request.request_id
@@ -51,12 +60,17 @@ def _prepare(session: SessionState, request: msg.Prepare, now_us: int) -> None:
         session.state not in (HostState.IDENTIFIED, HostState.READY)
         or session.preparing
         or session.goal
+        or session.has_wish
     ):
         session.refuse(request.request_id, LimitRefused(f"not while {session.state.value}"))
         return
     missing = session.record_missing()
     if missing or session.capabilities is None:
         session.refuse(request.request_id, RecordError(missing or "no device"))
+        return
+    problem = _settings_problem(request.settings) or _bounds_problem(request.bounds)
+    if problem:
+        session.refuse(request.request_id, UsageError(problem))
         return
     try:
         program = from_canonical_bytes(bytes.fromhex(request.program_hex))
@@ -69,9 +83,36 @@ def _prepare(session: SessionState, request: msg.Prepare, now_us: int) -> None:
     session.do(ev.ReviewLoad(program, bounds))
 
 
+def _settings_problem(settings: msg.SessionSettings) -> str:
+    """Say which setting makes no sense; the interface's own checks are not relied on."""
+    step = limits.step_ua
+    if settings.duration_s < 0:
+        return f"duration_s: 0 or more expected, got {settings.duration_s}"
+    if not step.minimum <= settings.step_ua <= step.maximum:
+        return f"step_ua: {step.minimum} to {step.maximum} expected, got {settings.step_ua}"
+    if not 0 <= settings.ramp_down_ms <= RAMP_DOWN_MAX_MS:
+        return f"ramp_down_ms: 0 to {RAMP_DOWN_MAX_MS} expected, got {settings.ramp_down_ms}"
+    return ""
+
+
+def _bounds_problem(bounds: Bounds) -> str:
+    """Say which bound is none, before anything is computed from it."""
+    given = [*bounds.session, *(each for channel in bounds.channels for each in channel.bounds)]
+    for bound in given:
+        if bound.limit not in limits.BY_NAME:
+            return f"bounds: there is no limit {bound.limit!r}"
+        if bound.value < 0:
+            return f"bounds: {bound.limit} is below zero"
+    if any(not 0 <= each.electrode_area_mm2 <= AREA_MAX_MM2 for each in bounds.channels):
+        return f"bounds: an electrode has 0 to {AREA_MAX_MM2} mm2"
+    if bounds.policy & ~_EVERY_POLICY:
+        return "bounds: an unknown policy"
+    return ""
+
+
 def _arm(session: SessionState, request: msg.Arm, now_us: int) -> None:
     problem = session.record_missing()
-    if session.state is not HostState.READY or session.goal or session.durable:
+    if session.state is not HostState.READY or session.goal or session.has_wish:
         problem = f"not while {session.state.value}"
     elif session.program is None:
         problem = "no programme is loaded: prepare one first"
@@ -84,8 +125,11 @@ def _arm(session: SessionState, request: msg.Arm, now_us: int) -> None:
 
 
 def _start(session: SessionState, request: msg.Start | msg.Resume, now_us: int) -> None:
-    if session.state is not HostState.ARMED or session.goal or session.durable:
-        session.refuse(request.request_id, LimitRefused(f"not while {session.state.value}"))
+    problem = session.record_missing()
+    if session.state is not HostState.ARMED or session.goal or session.has_wish:
+        problem = f"not while {session.state.value}"
+    if problem:
+        session.refuse(request.request_id, LimitRefused(problem))
         return
     is_return = isinstance(request, msg.Resume)
     if is_return and not any(session.marker_ua):
@@ -115,7 +159,11 @@ def _pause(session: SessionState, request: msg.Pause, now_us: int) -> None:
     if session.state is not HostState.RUNNING:
         session.refuse(request.request_id, LimitRefused(f"not while {session.state.value}"))
         return
-    session.go_to_zero()
+    for finish_id in session.stopping:
+        session.refuse(finish_id, LimitRefused("paused meanwhile"))
+    session.stopping.clear()
+    session.go_to_zero("paused meanwhile")
+    session.lowered_us = now_us
     session.follow(Trigger.PAUSED)
     session.append("paused", {"marker_ua": session.marker_ua})
     session.review_drive(now_us)
@@ -124,7 +172,10 @@ def _pause(session: SessionState, request: msg.Pause, now_us: int) -> None:
 
 def _raise(session: SessionState, request: msg.Raise, now_us: int) -> None:
     wished = list(session.targets_ua)
-    for index in request.channels:
+    if not request.channels:
+        session.refuse(request.request_id, UsageError("no channel is named"))
+        return
+    for index in sorted(set(request.channels)):
         if not 0 <= index < len(wished):
             session.refuse(request.request_id, UsageError(f"there is no channel {index + 1}"))
             return
@@ -148,6 +199,12 @@ def _set_targets(session: SessionState, request: msg.SetTargets, now_us: int) ->
         count = len(session.targets_ua)
         session.refuse(request.request_id, UsageError(f"{count} targets expected"))
         return
+    if any(target_ua < 0 for target_ua in request.targets_ua):
+        session.refuse(request.request_id, UsageError("targets from 0 on expected"))
+        return
+    if session.state is HostState.RUNNING and all(map(le, request.targets_ua, session.targets_ua)):
+        _lower_to(session, list(request.targets_ua), request.request_id, now_us)
+        return
     session.ask_for(request.request_id, list(request.targets_ua), RiseKind.TARGET, "target", now_us)
 
 
@@ -158,18 +215,25 @@ def _lower(session: SessionState, request: msg.Lower, now_us: int) -> None:
     if any(not 0 <= index < len(session.targets_ua) for index in request.channels):
         session.refuse(request.request_id, UsageError("there is no such channel"))
         return
+    wished = list(session.targets_ua)
+    for index in set(request.channels):
+        wished[index] = max(0, wished[index] - request.amount_ua)
+    _lower_to(session, wished, request.request_id, now_us)
+
+
+def _lower_to(session: SessionState, wished_ua: list[int], request_id: int, now_us: int) -> None:
     session.drop_wishes("lowered meanwhile")
-    before = list(session.targets_ua)
-    for index in request.channels:
-        session.targets_ua[index] = max(0, session.targets_ua[index] - request.amount_ua)
+    before, session.targets_ua = session.targets_ua, wished_ua
+    session.lowered_us = now_us
     session.append("lowered", {"from_ua": before, "to_ua": session.targets_ua[:]})
     session.review_drive(now_us)
-    session.done(request.request_id)
+    session.done(request_id)
 
 
 def _finish(session: SessionState, request: msg.Finish, now_us: int) -> None:
     if session.state is HostState.RUNNING:
-        session.begin_finish("finished", now_us)
+        if session.finish_from is None:  # again does not begin the ramp anew
+            session.begin_finish("finished", now_us)
         session.stopping.append(request.request_id)
     elif session.state is HostState.ARMED:
         session.begin_stop("finished", now_us)
@@ -190,8 +254,16 @@ def _acknowledge_fault(session: SessionState, request: msg.Acknowledge, now_us: 
     if session.state is not HostState.FAULT:
         session.refuse(request.request_id, LimitRefused("there is no fault"))
         return
+    if session.acknowledge is not None:
+        session.refuse(request.request_id, LimitRefused("the device is being asked already"))
+        return
+    if session.status is not None and is_output_possible(session.status):
+        error = LimitRefused("zero is not confirmed yet: output may still be on")
+        session.refuse(request.request_id, error)
+        return
     session.append("acknowledged", {"fault": session.fault.code if session.fault else ""})
-    if not session.has_link or session.status is None:
+    if session.status is None:
+        session.lose_link()
         session.fault = None
         session.follow(Trigger.ACKNOWLEDGED_UNLINKED)
         session.done(request.request_id)
@@ -207,6 +279,11 @@ def _acknowledge_fault(session: SessionState, request: msg.Acknowledge, now_us: 
         session.do(ev.AcknowledgeDevice(session.status.latch_count, 0))
 
 
+def is_output_possible(status: Status) -> bool:
+    """Tell whether a report says anything but zero."""
+    return status.state is DeviceState.RUNNING or any(row.setpoint_ua for row in status.channels)
+
+
 def _leave_fault(session: SessionState, request_id: int) -> None:
     session.fault = None
     session.acknowledge = None
@@ -215,18 +292,18 @@ def _leave_fault(session: SessionState, request_id: int) -> None:
 
 
 def _rearm(session: SessionState, request: msg.Rearm, now_us: int) -> None:
-    mask = sum(1 << index for index in set(request.channels) if 0 <= index < 8)
+    channels = sorted(set(request.channels))
+    count = len(session.status.channels) if session.status else 0
     if (
         session.status is None
-        or mask == 0
-        or any(
-            index < len(session.targets_ua) and session.targets_ua[index]
-            for index in request.channels
-        )
+        or not channels
+        or not all(0 <= index < count for index in channels)
+        or any(index < len(session.targets_ua) and session.targets_ua[index] for index in channels)
     ):
         session.refuse(request.request_id, LimitRefused("no electrode to re-arm at zero"))
         return
-    session.append("rearmed", {"channels": list(request.channels)})
+    mask = sum(1 << index for index in channels)
+    session.append("rearmed", {"channels": channels})
     session.do(ev.AcknowledgeDevice(session.status.latch_count, mask))
     session.done(request.request_id)
 
@@ -236,13 +313,20 @@ def _annotate(session: SessionState, request: msg.Annotate, now_us: int) -> None
     if missing:
         session.refuse(request.request_id, RecordError(missing))
         return
+    content: dict[str, object] = {"kind": request.kind, "content": request.content}
+    try:
+        event_entry("annotation", content, mono_us=0, wall=_ANY_TIME)
+    except RecordError as error:  # told here: the writer takes it for a failed disk
+        session.refuse(request.request_id, UsageError(str(error)))
+        return
     pending = Pending(
         request.request_id,
         now_us + 20 * DURABLE_US,
         lambda _: session.done(request.request_id),
         "the record is too slow: nobody knows whether the note was kept",
+        is_wish=False,
     )
-    session.when_durable("annotation", {"kind": request.kind, "content": request.content}, pending)
+    session.when_durable("annotation", content, pending)
 
 
 def _close_visit(session: SessionState, request: msg.CloseVisit, now_us: int) -> None:
@@ -251,7 +335,7 @@ def _close_visit(session: SessionState, request: msg.CloseVisit, now_us: int) ->
         session.refuse(request.request_id, error)
         return
     session.close_id = request.request_id
-    session.end_visit(request.reason)
+    session.end_visit(request.reason, now_us)
 
 
 REQUESTS: dict[type, Callable[..., None]] = {

@@ -20,6 +20,7 @@ from estim.safety.kernel import DriveRequest, Facts, RiseKind
 from estim.session import events as ev
 from estim.session import messages as msg
 from estim.session.delivery import Delivery
+from estim.session.limiter import Limiter
 from estim.session.messages import Blame, Fault, Notice, Outcome, Severity
 from estim.session.overload import Overload
 from estim.session.states import ENERGISED, WANTED, HostState, Trigger, follow
@@ -45,22 +46,31 @@ ZERO_US = 1_000_000
 SILENT_ENERGISED_US = kernel.STATUS_FRESH_US
 SILENT_AT_REST_US = 2_000_000
 SLOW_LINK_US = 150_000
-DAMAGED_PERIOD_US = 1_000_000
 SLOW_LINK_SHOWN_US = 2_000_000
 KEY_WINDOW_US = 1_000_000
 ORPHAN_US = 1_000_000
+SEAL_US = 10_000_000
+OBEY_US = 500_000
+DAMAGE_PERIOD_US = 1_000_000
+DEVICE_EVENT_PERIOD_US = 1_000_000
+DEVICE_EVENTS_MAX = 100
+REFUSAL_PERIOD_US = 10_000_000
 
 _NO_BOUNDS = Bounds((), (), PolicyFlag.NONE, is_bench=True, amplitude_step_ua=1)
 
 
 @dataclass(slots=True)
 class Pending:
-    """Something that waits for the record to be durable, the device to follow, or both."""
+    """Something that waits for the record to be durable, the device to follow, or both.
+
+    A wish could bring output about, and is dropped whenever output goes down; a note is not.
+    """
 
     request_id: int
     deadline_us: int
     proceed: Callable[[int], None]
     failure: str
+    is_wish: bool = True
 
 
 class SessionState:
@@ -88,8 +98,6 @@ class SessionState:
         self.end_reason = ""
         self.has_link = False
         self.slow_link_until_us = 0
-        self.damaged_count = 0
-        self.damaged_due_us = 0
         self.effects: list[ev.Effect] = []
         self.tokens = 0
         self.durable: dict[int, Pending] = {}
@@ -112,6 +120,17 @@ class SessionState:
         self.loaded_until_us: int | None = None
         self.orphaned_us: int | None = None
         self.reviewing_id = 0
+        self.closing_until_us: int | None = None
+        self.lowered_us = 0
+        self.overshoot_count = 0
+        self.damage = Limiter(DAMAGE_PERIOD_US, 1)
+        self.device_events = Limiter(DEVICE_EVENT_PERIOD_US, DEVICE_EVENTS_MAX)
+        self.refusals = Limiter(REFUSAL_PERIOD_US, 1)
+
+    @property
+    def has_wish(self) -> bool:
+        """Tell whether a rise, an arming or a start waits for the record."""
+        return any(pending.is_wish for pending in self.durable.values())
 
     @property
     def is_busy(self) -> bool:
@@ -137,6 +156,8 @@ class SessionState:
             due.append(self.acknowledge.deadline_us)
         if self.orphaned_us is not None:
             due.append(self.orphaned_us)
+        if self.closing_until_us is not None:
+            due.append(self.closing_until_us)
         return min(due, default=2**62)
 
     def do(self, effect: ev.Effect) -> None:
@@ -158,7 +179,7 @@ class SessionState:
         return True
 
     def append(self, kind: str, content: dict[str, object]) -> None:
-        if self.record_path and not self.record_failure:
+        if not self.record_missing():
             self.do(ev.Append(kind, content))
 
     def done(self, request_id: int) -> None:
@@ -191,6 +212,8 @@ class SessionState:
         self.do(ev.Append(kind, content, self.tokens))
 
     def record_missing(self) -> str:
+        if self.state is HostState.CLOSED:
+            return "the record is closed"
         if self.record_failure:
             return f"the record cannot be written: {self.record_failure}"
         return "" if self.record_path else "there is no record yet"
@@ -270,7 +293,7 @@ class SessionState:
         problem = self.record_missing()
         if self.state is not HostState.RUNNING or self.finish_from:
             problem = f"not while {self.state.value}"
-        elif self.durable:
+        elif self.has_wish:
             problem = "the last wish is still being recorded"
         if problem:
             self.refuse(request_id, LimitRefused(problem))
@@ -296,9 +319,10 @@ class SessionState:
             return
         self.review_drive(now_us, wished_ua, kind, request_id)
 
-    def go_to_zero(self) -> None:
-        self.drop_wishes("output went to zero")
-        if any(self.targets_ua):
+    def go_to_zero(self, why: str) -> None:
+        self.drop_wishes(why)
+        if self.state is HostState.RUNNING:
+            # Zero too: a return must not reach what was lowered before the pause.
             self.marker_ua = list(self.targets_ua)
         self.targets_ua = [0] * len(self.targets_ua)
         self.finish_from = None
@@ -306,9 +330,10 @@ class SessionState:
 
     def drop_wishes(self, why: str) -> None:
         """Refuse every rise or start that still waits."""
-        for pending in self.durable.values():
-            self.refuse(pending.request_id, LimitRefused(why))
-        self.durable.clear()
+        for token, pending in list(self.durable.items()):
+            if pending.is_wish:
+                del self.durable[token]
+                self.refuse(pending.request_id, LimitRefused(why))
         if self.goal is not None:
             self.refuse(self.goal[1].request_id, LimitRefused(why))
             self.goal = None
@@ -326,12 +351,13 @@ class SessionState:
         self.do(ev.StopOutput())
         self.fail_load(LimitRefused(reason))
         was_busy = self.goal is not None or self.state in (*ENERGISED, HostState.STOPPING)
-        self.go_to_zero()
+        self.go_to_zero(reason)
         self.append("stop", {"reason": reason, "state": self.state.value})
         if was_busy and self.follow(Trigger.STOPPED):
             self.end_reason = reason
             self.stopping_until_us = now_us + ZERO_US
-            self.clear_program()
+        # At rest too: an Arm that waited behind this Stop must find nothing to arm.
+        self.clear_program()
 
     def append_delivered(self) -> None:
         """Record what the device reported as delivered since the programme was loaded."""
@@ -355,7 +381,7 @@ class SessionState:
         """Latch a fault: output to zero, everything pending refused."""
         self.do(ev.StopOutput())
         self.fail_load(DeviceFault(text))
-        self.go_to_zero()
+        self.go_to_zero(text)
         self.clear_program()
         self.fault = Fault(code, text, remedy, blame)
         self.end_reason = text
@@ -390,21 +416,30 @@ class SessionState:
         self.connect_id = 0
 
     def lose_link(self) -> None:
+        self.drop_wishes("the link was closed")
+        self.fail_load(DeviceFault("the link was closed"))
         self.has_link = False
         self.status = None
         self.has_status_since_drive = False
         self.clear_program()
         self.do(ev.ClosePort())
 
-    def end_visit(self, reason: str) -> None:
+    def end_visit(self, reason: str, now_us: int) -> None:
         self.orphaned_us = None
         if self.state in (HostState.STOPPING, *ENERGISED):
             self.follow(Trigger.FAULT)
         total_us = self.former_delivered_us + self.delivery.delivered_us
         self.append("closed", {"reason": reason, "delivered_ms": total_us // 1000})
-        self.follow(Trigger.CLOSED)
+        self.refuse(self.connect_id, LimitRefused(reason))
+        self.connect_id = 0
+        if self.acknowledge is not None:
+            self.refuse(self.acknowledge.request_id, LimitRefused(reason))
+            self.acknowledge = None
         self.lose_link()
-        if self.record_path and not self.record_failure:
+        missing = self.record_missing()
+        self.follow(Trigger.CLOSED)
+        if not missing:
+            self.closing_until_us = now_us + SEAL_US
             self.do(ev.SealRecord(reason))
         else:
             self.done(self.close_id)

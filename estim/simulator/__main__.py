@@ -62,7 +62,7 @@ class Simulator:
         options = SimulatorOptions(
             **{name: getattr(arguments, name) for name in SimulatorOptions.__slots__}
         )
-        self._channel_count = options.channel_count
+        self._channel_count = options.channel_count()
         self._ends_when_closed: bool = arguments.until_closed
         self._closed_since_us: int | None = None
         self._told_late_us = -LATE_TOLD_EVERY_US

@@ -147,7 +147,7 @@ class _Way:
             self._partial = b""
 
     def release(self, now_us: int) -> bytes:
-        """Return what has arrived by `now_us`."""
+        """Return what has arrived by `now_us`; a frame waits for those before it."""
         arrived = []
         while self._under_way and self._under_way[0][0] <= now_us:
             arrived.append(self._under_way.popleft()[1])
@@ -163,8 +163,6 @@ class _Way:
         if self._is_next(Verb.CORRUPT):
             frame = self._flipped(frame)
         arrival_us = now_us + self._transit_us
-        if self._under_way:
-            arrival_us = max(arrival_us, self._under_way[-1][0])
         self._under_way.append((arrival_us, frame))
         if self._is_next(Verb.DUPLICATE):
             self._under_way.append((arrival_us, frame))

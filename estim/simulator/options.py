@@ -50,18 +50,22 @@ class SimulatorOptions:
                 raise UsageError(f"sim: expected one of {', '.join(known)}, got {key!r}")
         options = cls(**query)
         options.settings()
+        options.seed_number()
         if options.faults:
-            read_script(options.faults, options.channel_count)
+            read_script(options.faults, options.channel_count())
         return options
 
     def arguments(self) -> list[str]:
         """Return the command-line arguments that say the same."""
         return [f"--{name}={getattr(self, name)}" for name in self.__slots__ if getattr(self, name)]
 
-    @property
     def channel_count(self) -> int:
         """Return the number of channels; raise UsageError where it makes no sense."""
         return _whole("channels", self.channels, 1, CHANNELS_MAX)
+
+    def seed_number(self) -> int:
+        """Return the seed; raise UsageError where it makes no sense."""
+        return _whole("seed", self.seed, 0, SEED_MAX)
 
     def settings(self, boot_us: int = 0) -> DeviceSettings:
         """Return the settings of the device; raise UsageError where they make no sense."""
@@ -75,7 +79,7 @@ class SimulatorOptions:
                 f"serial: expected 1 to {SERIAL_NUMBER_MAX} ASCII characters, got {serial_number!r}"
             )
         return DeviceSettings(
-            channel_count=self.channel_count,
+            channel_count=self.channel_count(),
             serial_number=serial_number,
             load=parse_load(self.load),
             boot_us=boot_us,
@@ -88,10 +92,9 @@ class SimulatorOptions:
             UsageError: a value makes no sense, or a file cannot be used.
         """
         settings = self.settings(now_us)
-        seed = _whole("seed", self.seed, 0, SEED_MAX)
-        script = read_script(self.faults, self.channel_count) if self.faults else ()
+        script = read_script(self.faults, self.channel_count()) if self.faults else ()
         trace = CsvTrace.to_file(self.trace) if self.trace else None
-        return FaultyLine(VirtualDevice(settings, trace), script, seed, now_us), trace
+        return FaultyLine(VirtualDevice(settings, trace), script, self.seed_number(), now_us), trace
 
 
 def _whole(what: str, text: str, lowest: int, highest: int) -> int:

@@ -110,17 +110,9 @@ class TcpEndpoint:
         return [self._client.fileno()] if self._client is not None and self._unsent else []
 
     def read(self) -> bytes:
+        # A client that has gone makes room for the next before that one is looked at.
+        received = self._receive()
         self._accept()
-        if self._client is None:
-            return b""
-        try:
-            received = self._client.recv(READ_SIZE)
-        except BlockingIOError:
-            return b""
-        except OSError:
-            received = b""
-        if not received:
-            self._drop_client()
         return received
 
     @property
@@ -143,6 +135,19 @@ class TcpEndpoint:
     def close(self) -> None:
         self._drop_client()
         self._listener.close()
+
+    def _receive(self) -> bytes:
+        if self._client is None:
+            return b""
+        try:
+            received = self._client.recv(READ_SIZE)
+        except BlockingIOError:
+            return b""
+        except OSError:
+            received = b""
+        if not received:
+            self._drop_client()
+        return received
 
     def _accept(self) -> None:
         try:

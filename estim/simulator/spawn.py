@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +47,14 @@ class SimulatorProcess:
         self.messages.seek(0)
         return self.messages.read().decode("utf-8", "replace")
 
+    def let_go(self) -> None:
+        """Leave the simulator to itself, without waiting: it ends once its output is off."""
+        self.stdin.close()
+        self.messages.close()
+        threading.Thread(target=self.process.wait, name="simulator-end", daemon=True).start()
+
     def close(self) -> None:
-        """Let the simulator end by itself, and end it where it does not."""
+        """End the simulator, and kill it where it does not end."""
         self.stdin.close()
         self.process.terminate()
         try:
@@ -72,7 +79,7 @@ def spawn(url_query: Mapping[str, str]) -> SimulatorProcess:
     # A file, not a pipe: nobody needs to drain it, and it does not write over a terminal interface.
     messages = tempfile.TemporaryFile()  # noqa: SIM115
     process = subprocess.Popen(
-        [sys.executable, "-m", "estim.simulator", "--until-closed", *options.arguments()],
+        [sys.executable, "-P", "-m", "estim.simulator", "--until-closed", *options.arguments()],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=messages,

@@ -1,23 +1,29 @@
-"""Open anything that pyserial opens: a port's name, socket://, rfc2217://.
+"""Open a port by name, or anything else that pyserial opens, such as rfc2217://.
 
 Rules:
 1. DTR and RTS are low before the port opens, since raising them resets some boards.
 2. A port has one owner: flock and TIOCEXCL where the system has them.
 3. The read time-out is fixed: changing it would reconfigure an rfc2217 port each time.
-4. Whatever goes wrong is `PortLost`; pyserial's and the system's own exceptions stay in here.
+4. A line that takes nothing for `WRITE_TIMEOUT_S` is lost: no thread waits here for ever.
+5. Whatever goes wrong is `PortLost`; pyserial's and the system's own exceptions stay in here.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 import serial
 
 from estim.errors import PortLost, UsageError
+from estim.transport import socket_port
+from estim.transport.socket_port import SocketPort
 
 READ_TIMEOUT_S = 0.05
+WRITE_TIMEOUT_S = 1.0
 DEFAULT_BAUD = 115_200
 _BAUD_MAX = 4_000_000
 
@@ -48,9 +54,10 @@ class SerialPort:
             self._serial.rts = settings.rts
             if "://" not in address:
                 self._serial.exclusive = True
+                self._serial.write_timeout = WRITE_TIMEOUT_S  # rfc2217 has one of its own, of 5 s
             self._serial.open()
             self._claim()
-        except (OSError, ValueError, serial.SerialException) as error:
+        except Exception as error:  # a malformed URL makes pyserial raise almost anything
             raise PortLost(_explain(address, error)) from None
 
     def read(self) -> bytes:
@@ -63,19 +70,19 @@ class SerialPort:
             first: bytes = self._serial.read(1)
             waiting = self._serial.in_waiting if first else 0
             return first + self._serial.read(waiting) if waiting else first
-        except (
-            Exception
-        ) as error:  # pyserial leaks TypeError and termios.error when a port closes under it
+        except Exception as error:  # TypeError and termios.error when a port closes under it
             raise PortLost(f"{self.address}: the port is gone ({error})") from None
 
     def write(self, sending: bytes) -> None:
         """Write all bytes, waiting where the line is full.
 
         Raises:
-            PortLost: the port is gone.
+            PortLost: the port is gone, or takes nothing.
         """
         try:
             self._serial.write(sending)
+        except serial.SerialTimeoutException:
+            raise PortLost(f"{self.address}: the port takes nothing any more") from None
         except Exception as error:  # as in `read`
             raise PortLost(f"{self.address}: the port is gone ({error})") from None
 
@@ -85,14 +92,20 @@ class SerialPort:
             self._serial.close()
 
     def _claim(self) -> None:
-        """Keep other programs off this port, where the system can (rule 2)."""
+        """Keep other programs off this port, where the system can (rule 2).
+
+        Not off a pseudo-terminal: there the claim outlives its owner for as long as the other end
+        holds it open, and nobody could connect again.
+        """
+        if os.path.realpath(self.address).startswith("/dev/pts/"):
+            return
         try:
             import fcntl
             import termios
 
             fcntl.ioctl(self._serial.fileno(), termios.TIOCEXCL)
         except (ImportError, OSError, AttributeError):
-            return  # a socket, or a system without it
+            return  # not a port of this machine, or a system without it
 
 
 def parse_address(address: str) -> tuple[str, dict[str, str]]:
@@ -111,18 +124,18 @@ def parse_address(address: str) -> tuple[str, dict[str, str]]:
     return plain, dict(pairs)
 
 
-def open_serial(address: str) -> SerialPort:
-    """Open an address such as `/dev/ttyUSB0?baud=500000`.
+def open_port(address: str) -> SerialPort | SocketPort:
+    """Open an address such as `/dev/ttyUSB0?baud=500000` or `socket://rig:4000`.
 
     Raises:
-        UsageError: an option is unknown or not a number.
+        UsageError: the address makes no sense, an option is unknown or not a number.
         PortLost: the port does not open.
     """
+    if address.startswith(socket_port.SCHEME):
+        return SocketPort(address, READ_TIMEOUT_S, WRITE_TIMEOUT_S)
     plain, options = parse_address(address)
     baud_text = options.pop("baud", str(DEFAULT_BAUD))
-    if (
-        "://" in plain and options
-    ):  # pyserial has options of its own for these, such as ign_set_control
+    if "://" in plain and options:  # pyserial's own for these, such as ign_set_control
         plain += "?" + "&".join(
             f"{name}={value}" if value else name for name, value in options.items()
         )
@@ -138,11 +151,12 @@ def open_serial(address: str) -> SerialPort:
 
 def _explain(address: str, error: Exception) -> str:
     number = getattr(error, "errno", None)
-    text = str(error)
-    if number == 2 or "No such file" in text:
+    if number == errno.ENOENT:
         return f"{address}: there is no such port; `estim devices` lists what there is"
-    if number == 13 or "Permission denied" in text:
+    if number in (errno.EACCES, errno.EPERM):
         return f"{address}: access denied; join the group that owns the port (often dialout)"
-    if number in (11, 16) or "exclusively lock" in text or "busy" in text.lower():
+    if number in (errno.EAGAIN, errno.EBUSY):
         return f"{address}: the port is in use by another program"
-    return f"{address}: the port does not open ({text})"
+    if isinstance(error, OSError) and number is not None:
+        return f"{address}: this is no serial port ({os.strerror(number)})"
+    return f"{address}: the port does not open ({error})"

@@ -176,6 +176,20 @@ def test_texts_lose_their_padding_and_nothing_else() -> None:
         assert codec.decode_payload(Identity, codec.encode_payload(sent)).model == model
 
 
+def test_texts_hold_printable_ascii_and_nothing_else() -> None:
+    """The model of an Identity lies at 17; here one byte of it becomes every other."""
+    assert isinstance(IDENTITY, Identity)
+    payload = bytearray(codec.encode_payload(IDENTITY))
+    assert payload[17:25] == b"EstimSim"
+    for byte in range(256):
+        payload[19] = byte
+        if 0x20 <= byte <= 0x7E:
+            assert codec.decode_payload(Identity, bytes(payload)).model == f"Es{chr(byte)}imSim"
+        else:
+            with pytest.raises(MessageError, match="model is not printable ASCII"):
+                codec.decode_payload(Identity, bytes(payload))
+
+
 @pytest.mark.parametrize("row_count", range(5))
 def test_rows_cost_four_bytes_each_and_their_count_one(row_count: int) -> None:
     message = dataclasses.replace(DRIVE, targets=(TargetRow(7),) * row_count)

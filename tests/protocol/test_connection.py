@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,10 +111,12 @@ def test_rule_1_the_first_frame_after_an_adoption_without_sequence_is_taken() ->
 
 def test_rule_2_stop_neither_needs_nor_moves_the_window() -> None:
     receiver = device(newest=100)
-    for sequence, epoch in ((100, EPOCH), (0, EPOCH), (20_000, EPOCH), (99, OTHER), (0, 0)):
+    stops = ((100, EPOCH), (0, EPOCH), (20_000, EPOCH), (99, OTHER), (0, 0))
+    for next_sequence, (sequence, epoch) in enumerate(stops, start=101):
         seen = events_of(receiver, frame(Stop(), sequence, epoch))
         assert seen == [Received(Stop(), sequence, epoch)]
-    assert isinstance(events_of(receiver, frame(DRIVE, 101))[0], Received)
+        seen = events_of(receiver, frame(DRIVE, next_sequence - 1), frame(DRIVE, next_sequence))
+        assert [type(event) for event in seen] == [Dropped, Received]
 
 
 def test_rule_3_only_the_current_epoch_comes_out() -> None:
@@ -149,6 +153,8 @@ def test_rule_3_a_device_hears_every_hello() -> None:
     receiver = device(newest=50)
     seen = events_of(receiver, frame(HELLO, 3, OTHER), frame(HELLO, 3, OTHER), frame(HELLO, 1))
     assert [type(event) for event in seen] == [Received, Received, Received]
+    seen = events_of(receiver, frame(DRIVE, 50), frame(DRIVE, 51))
+    assert [type(event) for event in seen] == [Dropped, Received], "not adopted: nothing moved"
     receiver.adopt(OTHER, newest_received=3)
     seen = events_of(receiver, frame(DRIVE, 51), frame(DRIVE, 3, OTHER), frame(DRIVE, 4, OTHER))
     assert [type(event) for event in seen] == [Dropped, Dropped, Received]
@@ -166,11 +172,12 @@ def test_rule_4_damage_is_counted_and_ends_nothing() -> None:
     receiver = device(newest=0)
     good = frame(DRIVE, 1)
     flipped = bytes((good[0], good[1] ^ 1)) + good[2:]
-    seen = events_of(
-        receiver, flipped, b"\x11" * 300 + b"\0", frame(IDENTITY, 1), b"\xff\0", b"\0\0", good
-    )
-    assert [type(event) for event in seen] == [Damaged, Damaged, Damaged, Damaged, Received]
-    assert receiver.damaged_count == 4
+    unknown = codec.HEADER.pack(0x7F, 1, EPOCH)
+    unknown = framing.encode_frame(unknown + codec.CRC.pack(zlib.crc32(unknown)))
+    bad = (flipped, b"\x11" * 300 + b"\0", frame(IDENTITY, 1), b"\xff\0", unknown)
+    seen = events_of(receiver, *bad, b"\0\0", good)
+    assert [type(event) for event in seen] == [Damaged] * 5 + [Received]
+    assert receiver.damaged_count == 5
     assert receiver.dropped_count == 0
 
 

@@ -125,7 +125,9 @@ def pairs(draw: st.DrawFn) -> tuple[ChannelProgram, ChannelProgram]:
     longest_us = max(first.pulse_us(setting.unit_us) for setting in first.settings)
     lead_us = longest_us + draw(st.sampled_from([-longest_us, -1, 0, 0, 1, 5, 20, 100]))
     second = dataclasses.replace(first, pulse_offset_us=first.pulse_offset_us + lead_us)
-    kind = draw(st.sampled_from(["offset", "pulse", "cycle", "period", "other"]))
+    kind = draw(
+        st.sampled_from(["offset", "pulse", "cycle", "period", "burst", "modulation", "other"])
+    )
     if kind == "pulse":
         second = dataclasses.replace(second, phases=SYMMETRIC)
     elif kind == "period":
@@ -141,6 +143,10 @@ def pairs(draw: st.DrawFn) -> tuple[ChannelProgram, ChannelProgram]:
         total = own + other + rest
         first = dataclasses.replace(first, cycle=Cycle(0, own, 0, total - own, start))
         second = dataclasses.replace(second, cycle=Cycle(0, other, 0, total - other, start + lead))
+    elif kind == "burst" and second.pulses_per_burst:
+        second = dataclasses.replace(second, burst_period_us=second.burst_period_us + 7)
+    elif kind == "modulation" and second.keyframes:
+        second = dataclasses.replace(second, keyframe_cycle_ms=second.keyframe_cycle_ms + 1)
     elif kind == "other":
         second = draw(small_channels())
     return (first, second) if draw(st.booleans()) else (second, first)
@@ -186,6 +192,9 @@ def test_the_rule_is_exact_for_dense_channels_with_cycles_of_one_length() -> Non
 
 
 PLAIN = ChannelProgram(SYMMETRIC, 200, 10_000)
+BURSTS = dataclasses.replace(PLAIN, pulses_per_burst=7, burst_period_us=100_000)
+FRAMES = (Keyframe(0, 1000, 200, 10_000), Keyframe(100, 500, 200, 15_000))
+MODULATED = dataclasses.replace(PLAIN, keyframes=FRAMES, keyframe_cycle_ms=200)
 CYCLE = Cycle(1000, 5000, 500, 6500)
 
 
@@ -224,6 +233,37 @@ CYCLE = Cycle(1000, 5000, 500, 6500)
             False,
         ),
         (dataclasses.replace(PLAIN, cycle=CYCLE), PLAIN, False),
+        (BURSTS, dataclasses.replace(BURSTS, pulse_offset_us=5_000), True),
+        (
+            BURSTS,
+            dataclasses.replace(BURSTS, pulse_offset_us=5_000, burst_period_us=100_001),
+            False,
+        ),
+        (BURSTS, dataclasses.replace(BURSTS, pulse_offset_us=5_000, pulses_per_burst=6), False),
+        (MODULATED, dataclasses.replace(MODULATED, pulse_offset_us=5_000), True),
+        (
+            MODULATED,
+            dataclasses.replace(MODULATED, pulse_offset_us=5_000, keyframe_cycle_ms=201),
+            False,
+        ),
+        (
+            MODULATED,
+            dataclasses.replace(
+                MODULATED,
+                pulse_offset_us=5_000,
+                keyframes=(FRAMES[0], dataclasses.replace(FRAMES[1], at_ms=99)),
+            ),
+            False,
+        ),
+        (
+            MODULATED,
+            dataclasses.replace(
+                MODULATED,
+                pulse_offset_us=5_000,
+                keyframes=(FRAMES[0], dataclasses.replace(FRAMES[1], unit_us=5_001)),
+            ),
+            False,
+        ),
     ],
 )
 def test_edges_worked_out_by_hand(

@@ -73,6 +73,10 @@ class PulseList:
         self.pulses: list[tuple[int, int, DeliveredPhases]] = []
 
     def add_pulse(self, onset_us: int, channel_number: int, phases: DeliveredPhases) -> None:
+        # Two invariants of every pulse in every test: no net charge, no row without current.
+        assert sum(current * duration for _, current, duration in phases) == 0
+        assert phases
+        assert all(current and duration > 0 for _, current, duration in phases)
         self.pulses.append((onset_us, channel_number, phases))
 
     def flush(self) -> None:
@@ -144,6 +148,9 @@ class Host:
         """Let time pass in silence."""
         self.now_us += duration_us
         return self.collect()
+
+    def state(self) -> DeviceState:
+        return self.device.state
 
     @property
     def status(self) -> Status:

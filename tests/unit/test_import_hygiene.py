@@ -19,7 +19,8 @@ import pytest
 
 CHECKOUT = Path(__file__).parents[2]
 
-HEAVY_PACKAGES = {"api", "prepare", "profile", "rig", "tui", "visit", "waveform"}
+# A command of `cli` is imported when it runs; tests/cli/test_startup.py watches what it loads.
+HEAVY_PACKAGES = {"api", "cli", "prepare", "profile", "rig", "tui", "visit", "waveform"}
 PORT_PACKAGES = {"drivers", "engine", "simulator", "transport"}
 HEAVY_LIBRARIES = {"numpy", "pydantic", "rich", "textual"}
 

@@ -138,7 +138,8 @@ def test_a_negative_patient_ceiling_is_refused() -> None:
 
 
 def test_a_bench_only_profile_is_refused_on_a_person() -> None:
-    profile = loads(COMPLETE, "complete").profile
+    # Its shares of 1000 and 250 permille are balanced every 0.4 mA, so the step must be as large.
+    profile = loads(COMPLETE.replace("step_ma = 0.3", "step_ma = 0.4"), "complete").profile
     assert prepare(profile, is_bench=True).bounds.is_bench
     with pytest.raises(LimitRefused, match="bench only: made for tests"):
         prepare(profile, is_bench=False)

@@ -180,6 +180,8 @@ def test_a_misspelt_table_is_refused_by_name(header: str) -> None:
         ('"complete"', '"Complete"', "id: 'Complete'"),
         ('"complete"', '"' + "a" * 65 + '"', "id: 'aaaa"),
         ('"1.2.3"', '"1.2"', "version: '1.2'; expected a version such as"),
+        ("step_ma = 0.3", "step_ma = 0.35", "rise.step_ma: 0.35; expected a number of mA from"),
+        ("step_ma = 0.3", "step_ma = 0.30", None),
         ("schema = 1", "schema = 2", "schema: 2; expected 1"),
         ("schema = 1", "schema = true", "schema: true; expected 1"),
         ('waveform = "asymmetric-biphasic"', 'waveform = "monophasic"',

@@ -1,0 +1,286 @@
+"""The terminal interface: which screen follows which, the stop key, the beat.
+
+Rules:
+1. The stop keys send Stop at once, from everywhere: F12 and Ctrl+X always, Space and x unless a
+   text field takes them.
+2. One clock of 10 Hz drives strip and session screen; a beat is drawn in each turn, and the
+   terminal's file reports it.
+3. While output is possible the interface cannot be left.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.css.query import NoMatches
+from textual.driver import Driver
+from textual.theme import Theme
+
+from estim.errors import EstimError
+from estim.tui import messages, words
+from estim.tui.screens.base import EstimScreen, HelpScreen
+from estim.tui.screens.library import LibraryScreen
+from estim.tui.widgets.strip import StatusStrip, StripState
+
+if TYPE_CHECKING:
+    from estim.profile.loader import LoadedProfile
+    from estim.session.messages import Reply
+    from estim.tui.controller import SessionController, SessionPlan
+    from estim.tui.screens.session import SessionScreen
+
+TICK_S = 0.1
+WIDTHS = [(0, "-narrow"), (120, "-wide")]
+HEIGHTS = [(0, "-low"), (36, "-tall")]
+DEMO_OHM = 500
+SIMULATOR_URL = "sim:"
+EXIT_NO_TERMINAL = 2
+
+THEME = Theme(
+    name="estim",
+    primary="#7fb7c9",
+    secondary="#8aa0b5",
+    accent="#d9b36c",
+    success="#8fbf8f",
+    warning="#e0b050",
+    error="#e8786c",
+    foreground="#d7dde2",
+    background="#14191d",
+    surface="#1b2227",
+    panel="#232c32",
+    dark=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPort:
+    """A serial port that is there; `url` is what to connect to."""
+
+    url: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line chose.
+
+    Attributes:
+        device_url: offered first in the device picker.
+        profile: id or path of the profile to begin with.
+        records: folder of the records; None for the usual one.
+        is_demo: begin the demo session at once.
+        list_ports: finds the serial ports that are there.
+    """
+
+    device_url: str = ""
+    profile: str = ""
+    records: Path | None = None
+    is_demo: bool = False
+    list_ports: Callable[[], tuple[FoundPort, ...]] = tuple
+
+
+class EstimApp(App[None]):
+    """The application."""
+
+    CSS_PATH = Path(__file__).with_name("estim.tcss")
+    TITLE = "Estim"
+    ENABLE_COMMAND_PALETTE = False
+    HORIZONTAL_BREAKPOINTS = WIDTHS
+    VERTICAL_BREAKPOINTS = HEIGHTS
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f12,ctrl+x", "stop", "Stop", priority=True, show=False),
+        Binding("space,x,X", "stop", "Stop", priority=True, show=False),
+        Binding("ctrl+c", "stop_or_leave", "Stop, then leave", priority=True, show=False),
+        Binding("ctrl+q", "leave", "Quit", priority=True, show=False),
+        Binding("q", "leave", "Quit"),
+        Binding("question_mark", "show_help", "Help", key_display="?"),
+    ]
+
+    def __init__(self, options: Options, driver_class: type[Driver] | None = None) -> None:
+        # Textual turns colours into greys under NO_COLOR unless it uses the terminal's own.
+        super().__init__(driver_class, ansi_color=True if "NO_COLOR" in os.environ else None)
+        self.options = options
+        self.controller: SessionController | None = None
+        self.before_suspension: Callable[[], None] = lambda: None
+        self._beat = 0
+        self.register_theme(THEME)
+        self.theme = THEME.name
+
+    def on_mount(self) -> None:
+        self.set_interval(TICK_S, self._tick)
+
+    def get_default_screen(self) -> LibraryScreen:
+        """Return the home screen."""
+        return LibraryScreen()
+
+    # The strip and the beat.
+
+    def _tick(self) -> None:
+        if self.controller is not None:
+            self._beat += 1
+            self.refresh_strip()
+            session = self.session_screen
+            if session is not None:
+                session.tick(self._beat)
+
+    def refresh_strip(self) -> None:
+        """Draw the strip of the screen on top."""
+        try:
+            strip = self.screen.query_one(StatusStrip)
+        except NoMatches:
+            return
+        controller = self.controller
+        if controller is None:
+            strip.show(StripState())
+        else:
+            strip.show(
+                StripState(
+                    controller.snapshot, controller.is_known(), self._beat, controller.is_lost
+                )
+            )
+
+    def beat_flushed(self, beat: int) -> None:
+        """Pass a beat on that has reached the terminal; called in the terminal's writer thread."""
+        controller = self.controller
+        if controller is not None:
+            controller.heartbeat(beat)
+
+    @property
+    def session_screen(self) -> SessionScreen | None:
+        """Return the session screen, on top or below a dialogue."""
+        if self.controller is None:
+            return None
+        from estim.tui.screens.session import SessionScreen
+
+        return next(
+            (shown for shown in self.screen_stack if isinstance(shown, SessionScreen)), None
+        )
+
+    # Stop, help, leave.
+
+    def action_stop(self) -> None:
+        """Send Stop."""
+        if self.controller is None:
+            self.notify("Nothing is being delivered.")
+            return
+        self.controller.stop()
+
+    def stop_now(self, reason: str) -> None:
+        """Send Stop from any thread."""
+        controller = self.controller
+        if controller is not None:
+            controller.stop(reason)
+
+    def action_show_help(self) -> None:
+        """Show the keys of this screen."""
+        screen = self.screen
+        if isinstance(screen, EstimScreen) and not isinstance(screen, HelpScreen):
+            self.push_screen(HelpScreen(screen.TITLE_WORDS, screen.HELP_LINES))
+
+    def action_stop_or_leave(self) -> None:
+        """Stop the output; where there is none, leave."""
+        if self.controller is not None and self.controller.is_energised:
+            self.controller.stop("Ctrl+C")
+            self.notify("Stopped. Ctrl+C once more leaves.")
+            return
+        self.run_worker(self._leave(), exclusive=True, group="leave")
+
+    def action_leave(self) -> None:
+        """Leave, unless output is possible."""
+        if self.controller is not None and self.controller.is_energised:
+            self.notify("Output is on: SPACE stops it, then q leaves.", severity="warning")
+            return
+        self.run_worker(self._leave(), exclusive=True, group="leave")
+
+    async def _leave(self) -> None:
+        controller = self.controller
+        if controller is not None and not controller.is_ended:
+            try:
+                await controller.close("the interface was left")
+            except EstimError as error:
+                self.notify(words.safe(str(error)), severity="error", markup=False)
+                return
+        self.exit()
+
+    # Sessions.
+
+    def plan_session(self, loaded: LoadedProfile) -> None:
+        """Ask for device and dummy load, then open the session."""
+        self.run_worker(self._plan_session(loaded), exclusive=True, group="plan")
+
+    async def _plan_session(self, loaded: LoadedProfile) -> None:
+        from estim.tui.controller import SessionPlan
+        from estim.tui.screens.bench import BenchScreen
+        from estim.tui.screens.devices import DeviceScreen
+
+        url = await self.push_screen_wait(DeviceScreen())
+        if url is None:
+            return
+        bench_ohm = await self.push_screen_wait(BenchScreen(loaded.profile.title, url))
+        if bench_ohm is not None:
+            self.open_session(SessionPlan(loaded, url, bench_ohm))
+
+    def start_demo(self, loaded: LoadedProfile) -> None:
+        """Open the demo session: the simulator, 500 ohm, nobody connected, recorded as such."""
+        from estim.tui.controller import SessionPlan
+
+        self.open_session(SessionPlan(loaded, SIMULATOR_URL, DEMO_OHM, is_demo=True))
+
+    def open_session(self, plan: SessionPlan) -> None:
+        """Start an engine for a plan and show its session."""
+        from estim.tui.controller import SessionController
+        from estim.tui.screens.session import SessionScreen
+
+        self.controller = SessionController(
+            plan, self.options.records, self._engine_said, self._engine_ended
+        )
+        self.push_screen(SessionScreen(self.controller))
+
+    def end_session(self) -> None:
+        """Forget a session that has ended."""
+        self.controller = None
+        self.refresh_strip()
+
+    # What the engine says, in the thread of its client.
+
+    def _engine_said(self, reply: Reply) -> None:
+        session = self.session_screen
+        if session is not None:
+            session.take(reply)
+
+    def _engine_ended(self, reason: str) -> None:
+        session = self.session_screen
+        if session is not None:
+            session.post_message(messages.EngineGone(reason))
+
+
+def run(options: Options | None = None) -> int:
+    """Run the interface in this terminal; return the exit code of the command line."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        print("estim: the interface needs a terminal; try `estim run --help`", file=sys.stderr)
+        return EXIT_NO_TERMINAL
+    from estim.tui.terminal import BeatDriver, Guard
+
+    app = EstimApp(options or Options(), BeatDriver)
+
+    def leave(code: int) -> None:
+        if app.controller is not None:
+            app.controller.abandon()
+        app.call_later(app.exit, None, code)
+
+    guard = Guard(app.stop_now, leave, sys.stdin.fileno())
+    app.before_suspension = guard.post_stop
+    guard.start()
+    try:
+        app.run()
+    finally:
+        guard.end()
+        if app.controller is not None and not app.controller.is_ended:
+            app.controller.abandon()
+    return app.return_code or 0

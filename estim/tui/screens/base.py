@@ -1,0 +1,97 @@
+"""What every screen has: the strip on top, a footer with its keys, help under `?`.
+
+A modal has its own strip too, since it covers the one below.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.events import DescendantBlur, DescendantFocus, ScreenResume
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Footer, Static
+
+from estim.tui.widgets.strip import StatusStrip
+
+if TYPE_CHECKING:
+    from estim.tui.app import EstimApp
+
+Result = TypeVar("Result")
+
+HelpLines = tuple[tuple[str, str], ...]
+
+STOP_HELP: HelpLines = (
+    ("Space, x", "stop at once; not while typing in a field"),
+    ("F12, Ctrl+X", "stop at once, from everywhere"),
+)
+
+
+class EstimScreen(Screen[Result]):
+    """A full screen; subclasses give `compose_body`, a title and lines of help."""
+
+    TITLE_WORDS: ClassVar[str] = ""
+    HELP_LINES: ClassVar[HelpLines] = ()
+
+    @property
+    def estim(self) -> EstimApp:
+        """Return the application, as what it is."""
+        return cast("EstimApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        yield StatusStrip()
+        yield from self.compose_body()
+        yield Footer(show_command_palette=False, compact=True)
+
+    def compose_body(self) -> ComposeResult:
+        """Yield what stands between strip and footer."""
+        yield from ()
+
+    def on_screen_resume(self, event: ScreenResume) -> None:
+        self.estim.refresh_strip()
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        self.estim.refresh_strip()
+
+    def on_descendant_blur(self, event: DescendantBlur) -> None:
+        self.estim.refresh_strip()
+
+
+class EstimModal(EstimScreen[Result], ModalScreen[Result]):
+    """A dialogue over another screen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Back")]
+
+    def action_leave(self) -> None:
+        """Close the dialogue without a choice."""
+        self.dismiss(None)
+
+
+class HelpScreen(EstimModal[None]):
+    """Show the keys of the screen below."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark,enter,q", "leave", "Back", show=False)
+    ]
+
+    def __init__(self, title: str, lines: HelpLines) -> None:
+        super().__init__()
+        self._title = title
+        self._lines = lines
+
+    def compose_body(self) -> ComposeResult:
+        text = Content.assemble((f"Keys: {self._title}\n\n", "bold"), key_table(self._lines))
+        stop = Content.assemble(("\nThe stop key\n\n", "bold"), key_table(STOP_HELP))
+        with VerticalScroll(classes="dialogue"):
+            yield Static(Content.assemble(text, stop))
+
+
+def key_table(lines: HelpLines) -> Content:
+    """Return keys and what they do, one line each."""
+    parts: list[Content] = [
+        Content.assemble((f"  {key:<16}", "bold $accent"), f"{what}\n") for key, what in lines
+    ]
+    return Content.assemble(*parts)

@@ -1,0 +1,89 @@
+"""Choose the device: a serial port that is there, the simulator, or any URL."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from estim.tui import words
+from estim.tui.screens.base import EstimScreen, HelpLines
+from estim.tui.widgets.choices import ChoiceList
+
+SIMULATOR_URL = "sim:"
+
+
+class DeviceScreen(EstimScreen[str | None]):
+    """Give the chosen device's URL, or None."""
+
+    TITLE_WORDS = "Device"
+    HELP_LINES: ClassVar[HelpLines] = (
+        ("up, down, Enter", "choose a device"),
+        ("Tab", "to the field for another URL and back"),
+        ("l", "look for ports again"),
+        ("Esc", "back to the profiles"),
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "app.focus_next", "Other field"),
+        Binding("l", "look_again", "Look again"),
+        Binding("escape", "leave", "Back"),
+    ]
+
+    def compose_body(self) -> ComposeResult:
+        with Vertical(classes="page"):
+            yield Static("Which stimulator?", classes="heading")
+            yield ChoiceList(id="devices")
+            yield Static("Or another address:", classes="label")
+            yield Input(
+                value=self.estim.options.device_url,
+                placeholder="native:/dev/ttyUSB0   native:socket://host:port   sim:",
+                id="url",
+                compact=True,
+            )
+            yield Static(
+                "A port's name says nothing about what is behind it: the device is asked who it "
+                "is, and refused if it is not one that Estim knows.",
+                classes="remark",
+            )
+
+    def on_mount(self) -> None:
+        self.action_look_again()
+        self.query_one("#url" if self.estim.options.device_url else "#devices").focus()
+
+    def action_look_again(self) -> None:
+        """List the ports that are there now."""
+        shelf = self.query_one("#devices", OptionList)
+        shelf.clear_options()
+        for port in self.estim.options.list_ports():
+            label = Content.assemble(
+                (words.safe(port.url), "bold"), f"\n  {words.safe(port.description)}"
+            )
+            shelf.add_option(Option(label, port.url))
+        shelf.add_option(
+            Option(
+                Content.assemble(
+                    (SIMULATOR_URL, "bold"), "\n  the built-in simulator, into a simulated load"
+                ),
+                SIMULATOR_URL,
+            )
+        )
+        shelf.highlighted = 0
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(event.option_id)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        url = event.value.strip()
+        if ":" not in url:
+            self.notify("A device URL looks like native:/dev/ttyUSB0 or sim:", severity="warning")
+        else:
+            self.dismiss(url)
+
+    def action_leave(self) -> None:
+        """Go back without a choice."""
+        self.dismiss(None)

@@ -1,0 +1,92 @@
+"""Two lines per channel: commanded, measured, ceiling and whose it is, load, contact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.content import Content
+from textual.widget import Widget
+
+from estim.session.messages import ChannelSnapshot
+from estim.tui import session_words, words
+
+_COLUMNS = (("commanded", 11), ("measured", 19), ("ceiling", 11), ("load", 11), ("contact", 13))
+_HEAD_CELLS = 14
+_BAR_MIN, _BAR_MAX = 12, 60
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelsState:
+    """What the panel shows; `selected` holds indexes from 0."""
+
+    channels: tuple[ChannelSnapshot, ...] = ()
+    is_known: bool = True
+    selected: frozenset[int] = frozenset()
+
+
+class ChannelPanel(Widget):
+    """Draw a `ChannelsState`; the sign ► marks what the keys act on."""
+
+    DEFAULT_CLASSES = "channel-panel"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._state = ChannelsState()
+
+    def show(self, state: ChannelsState) -> None:
+        """Draw another state, if it is another."""
+        if state == self._state:
+            return
+        resized = len(state.channels) != len(self._state.channels)
+        self._state = state
+        self.refresh(layout=resized)
+
+    def get_content_height(self, container: object, viewport: object, width: int) -> int:
+        return 1 + 2 * max(1, len(self._state.channels))
+
+    def render(self) -> Content:
+        width = self.size.width
+        heads = "".join(f"{name:<{cells}}" for name, cells in _COLUMNS)
+        lines = [Content.styled("   channel".ljust(_HEAD_CELLS) + heads, "dim")]
+        if not self._state.channels:
+            lines.append(Content.styled("   no programme is loaded", "dim"))
+        for index, channel in enumerate(self._state.channels):
+            lines.append(self._figures(index, channel).truncate(width))
+            lines.append(self._explanation(channel, width).truncate(width, ellipsis=True))
+        return Content("\n").join(lines)
+
+    def _figures(self, index: int, channel: ChannelSnapshot) -> Content:
+        is_selected = index in self._state.selected
+        shown = words.current(channel.shown_ua) if self._state.is_known else "UNKNOWN"
+        cells = (
+            words.current(channel.target_ua),
+            session_words.measured(channel) if self._state.is_known else "UNKNOWN",
+            words.current(channel.ceiling_ua),
+            session_words.load(channel.load_ohm) if self._state.is_known else "–",
+            session_words.contact(channel) if self._state.is_known else "? unknown",
+        )
+        row = "".join(f"{cell:<{size}}" for cell, (_, size) in zip(cells, _COLUMNS, strict=True))
+        alarm = "$error" if channel.is_lead_off else ""
+        return Content.assemble(
+            ("► " if is_selected else "  ", "bold $accent"),
+            (f"{index + 1} ", "bold" if is_selected else ""),
+            (f"{shown:<10}", "bold $primary" if channel.shown_ua else "bold"),
+            (row, alarm),
+        )
+
+    def _explanation(self, channel: ChannelSnapshot, width: int) -> Content:
+        if channel.is_lead_off:
+            return Content.styled(
+                "    ▲ electrode off, at zero: press it on, then l re-arms", "bold $error"
+            )
+        reason = session_words.limit(channel.ceiling_reason)
+        limit = f"limit {reason}" if reason else ""
+        cycle = session_words.CYCLE_WORDS.get(channel.cycle_phase, words.safe(channel.cycle_phase))
+        tail = f"{cycle}, {limit}" if cycle and limit else cycle or limit
+        bar_cells = max(_BAR_MIN, min(_BAR_MAX, width - 7 - len(tail)))
+        return Content.assemble("    ", self._bar(channel, bar_cells), "  ", (tail, "dim"))
+
+    def _bar(self, channel: ChannelSnapshot, cells: int) -> Content:
+        share = channel.shown_ua / channel.ceiling_ua if channel.ceiling_ua else 0.0
+        filled = min(cells, -(-int(share * cells * 1000) // 1000)) if self._state.is_known else 0
+        return Content.assemble(("━" * filled, "$primary"), ("─" * (cells - filled), "dim"))

@@ -1,0 +1,45 @@
+"""Words and signs that every screen shares.
+
+Rules:
+1. Text from a file, a device or the engine passes `safe` before it is drawn.
+2. No sign here is one of the strip's beat signs: only a beat may look like a beat.
+3. A current is rounded up (`units.format_ma`): it never understates.
+4. Nothing here needs the session's modules: they load after the first paint (`session_words`).
+"""
+
+from __future__ import annotations
+
+from estim.text import REPLACEMENT, sanitize
+from estim.units import format_clock, format_ma
+
+BEAT_SIGNS = "◐◓◑◒"
+"""What the strip turns through while a device is connected; nothing else may draw these."""
+
+CERTAINTY_WORDS = {
+    "S": "read in a public source",
+    "K": "common professional knowledge",
+    "K?": "not checked against the original",
+    "E": "an engineering proposal of this project",
+}
+
+BENCH_ONLY = (
+    "Every session is a bench session: a dummy load, nobody connected. "
+    "Sessions with a person need the guided visit, which this version does not have."
+)
+
+_NO_BEATS = str.maketrans(BEAT_SIGNS, REPLACEMENT * len(BEAT_SIGNS))
+
+
+def safe(text: str) -> str:
+    """Return text that may be drawn: one line, visible characters, no beat sign."""
+    return sanitize(text).translate(_NO_BEATS)
+
+
+def current(current_ua: int) -> str:
+    """Show a current with its unit."""
+    return f"{format_ma(current_ua)} mA"
+
+
+def clock_ms(duration_ms: int) -> str:
+    """Show milliseconds as m:ss."""
+    return format_clock(duration_ms // 1000)

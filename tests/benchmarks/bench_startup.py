@@ -1,0 +1,58 @@
+"""How long `estim --version` and `estim devices` take, beside a Python that does nothing.
+
+All are started in turn, so that whatever else the machine does strikes all alike; the median of
+each counts. `ratio` is `value` over `reference`.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+CHECKOUT = Path(__file__).parents[2]
+ROUNDS = 21
+EMPTY = ("-c", "pass")
+COMMANDS = {
+    "startup_version": ("-m", "estim", "--version"),
+    "startup_devices": ("-m", "estim", "devices", "--json"),
+}
+
+
+def run() -> Iterable[dict[str, Any]]:
+    """Yield one figure for each command."""
+    measured = measure_ms([EMPTY, *COMMANDS.values()], ROUNDS)
+    times_ms = {command: statistics.median(taken) for command, taken in measured.items()}
+    for name, arguments in COMMANDS.items():
+        yield {
+            "name": name,
+            "value": round(times_ms[arguments], 2),
+            "unit": "ms",
+            "reference": round(times_ms[EMPTY], 2),
+            "ratio": round(times_ms[arguments] / times_ms[EMPTY], 3),
+        }
+
+
+def measure_ms(
+    commands: Sequence[tuple[str, ...]], rounds: int
+) -> dict[tuple[str, ...], list[float]]:
+    """Return how long each command took in each round; one more round before does not count."""
+    taken_ms: dict[tuple[str, ...], list[float]] = {command: [] for command in commands}
+    for _ in range(rounds + 1):
+        for command in commands:
+            began = time.perf_counter()
+            # No timeout: with one, the wait is a poll in steps that grow to tens of milliseconds.
+            subprocess.run(
+                [sys.executable, *command],
+                cwd=CHECKOUT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                check=True,
+            )
+            taken_ms[command].append((time.perf_counter() - began) * 1000)
+    return {command: times_ms[1:] for command, times_ms in taken_ms.items()}

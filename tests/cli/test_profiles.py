@@ -1,0 +1,160 @@
+"""What `estim profiles` shows, against figures worked out by hand for one profile.
+
+dpn-conventional: 80 Hz, 2 x 200 us, 40 mA on two channels, pads of 25 cm2, 1 mA/cm2 at most.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import PROFILE, Shell
+
+ID = "dpn-conventional"
+# At 40 mA: 80 pulses x 400 us = 32 ms of current a second.
+AT_40_MA = {
+    "amplitude_ua": (40_000, 40_000, "profile"),
+    "sensory_amplitude_ua": (40_000, 80_000, "standard"),
+    "phase_duration_us": (200, 1000, "standard"),
+    "pulse_duration_us": (400, 10_000, "standard"),
+    # 40 mA x 200 us = 8 uC; 20 uC + 28 uC/ms x 0.2 ms = 25.6 uC.
+    "phase_charge_pc": (8_000_000, 25_600_000, "standard"),
+    "net_charge_pc": (0, 0, "standard"),
+    # (40 mA)^2 x 500 ohm x 400 us = 320 uJ.
+    "pulse_energy_uj": (320, 300_000, "standard"),
+    # 40 mA x sqrt(0.032) = 7.1554 mA, rounded up.
+    "rms_ua": (7156, 50_000, "standard"),
+    # 40 mA x 0.032.
+    "average_ua": (1280, 10_000, "standard"),
+    # 7155.4 uA / 25 cm2 = 286.2, rounded up.
+    "current_density_ua_per_cm2": (287, 1000, "profile"),
+    # (7.156 mA)^2 x 500 ohm / 25 cm2 = 1024.2 uW/cm2, rounded up.
+    "power_density_uw_per_cm2": (1025, 250_000, "electrode"),
+}
+
+
+def test_the_list_names_every_shipped_profile(estim: Shell) -> None:
+    answer = estim("profiles", "list", "--json")
+    shipped = sorted(path.stem for path in PROFILE.parent.glob("*.toml"))
+    assert (answer.code, answer.err) == (0, "")
+    assert [item["id"] for item in answer.objects] == shipped
+    words = estim("profiles", "list")
+    assert [line.split()[0] for line in words.out.splitlines()[1:]] == shipped
+
+
+def test_show_gives_every_limit_with_figure_bound_owner_and_margin(estim: Shell) -> None:
+    answer = estim("profiles", "show", ID, "--json")
+    (shown,) = answer.objects
+    assert (answer.code, answer.err) == (0, "")
+    assert shown["schema"] == "estim.profile/1"
+    assert shown["at_ceiling"]["amplitudes_ua"] == [40_000, 40_000]
+    for channel in (1, 2):
+        lines = {
+            line["limit"]: (line["figure"], line["allowed"], line["owner"])
+            for line in shown["at_ceiling"]["limits"]
+            if line["channel"] == channel
+        }
+        assert lines == AT_40_MA
+    margins = {line["limit"]: line["margin_permille"] for line in shown["at_ceiling"]["limits"]}
+    # (25.6 - 8) / 25.6 = 0.6875.
+    assert (margins["amplitude_ua"], margins["phase_charge_pc"]) == (0, 687)
+    assert not any(line["is_exceeded"] for line in shown["at_ceiling"]["limits"])
+
+
+def test_show_gives_the_programme_as_it_will_flow(estim: Shell) -> None:
+    (shown,) = estim("profiles", "show", ID, "--json").objects
+    left, right = shown["program"]
+    assert left["phases"] == [
+        {"duration_us": 200, "amplitude_permille": 1000},
+        {"duration_us": 200, "amplitude_permille": -1000},
+    ]
+    assert (left["pulse_period_us"], left["pulse_rate_hz"]) == (12_500, 80.0)
+    assert (left["burst"], left["cycle"], left["keyframes"]) == (None, None, [])
+    # Two channels share a period of 12.5 ms: the second starts half of it later.
+    assert (left["pulse_offset_us"], right["pulse_offset_us"]) == (0, 6250)
+    assert shown["parameters"]["stimulus"]["pulse_rate_hz"] == 80
+    assert shown["ceilings"][0]["ceiling_ua"] == 40_000
+    assert [item["owner"] for item in shown["ceilings"][0]["binding"]] == ["profile"]
+
+
+def test_show_at_an_amplitude_below_the_ceiling(estim: Shell) -> None:
+    answer = estim("profiles", "show", ID, "--json", "--amplitude", "2=12.5")
+    (shown,) = answer.objects
+    assert answer.code == 0
+    assert shown["at_amplitude"]["amplitudes_ua"] == [0, 12_500]
+    charges = {
+        line["channel"]: line["figure"]
+        for line in shown["at_amplitude"]["limits"]
+        if line["limit"] == "phase_charge_pc"
+    }
+    assert charges == {1: 0, 2: 2_500_000}  # 12.5 mA x 200 us
+
+
+def test_an_amplitude_above_the_ceiling_is_shown_and_refused(estim: Shell) -> None:
+    answer = estim("profiles", "show", ID, "--json", "--amplitude", "1=40.1")
+    assert answer.code == 4
+    assert answer.err == "estim: channel 1: amplitude: 40.1 mA asked, 40 mA allowed (profile)\n"
+    (shown,) = answer.objects
+    exceeded = [line["limit"] for line in shown["at_amplitude"]["limits"] if line["is_exceeded"]]
+    assert exceeded == ["amplitude_ua"]
+
+
+def test_a_larger_electrode_lowers_the_density_and_a_smaller_one_is_refused(estim: Shell) -> None:
+    (shown,) = estim("profiles", "show", ID, "--json", "--area", "50").objects
+    figures = {line["limit"]: line["figure"] for line in shown["at_ceiling"]["limits"]}
+    assert figures["current_density_ua_per_cm2"] == 144  # 7155.4 / 50 = 143.1, rounded up
+    assert shown["electrode_area_mm2"] == 5000
+    estim("profiles", "show", ID, "--json", "--area", "24.9").assert_one_message(4)
+
+
+def test_people_are_told_review_status_placement_dose_and_evidence(estim: Shell) -> None:
+    answer = estim("profiles", "show", ID)
+    assert answer.code == 0
+    head = answer.out.splitlines()[:2]
+    assert head[0] == "Diabetic peripheral neuropathy, conventional  (dpn-conventional 1.0.0)"
+    assert head[1].startswith("*** NOT REVIEWED BY A CLINICIAN.")
+    text = " ".join(answer.out.split())
+    for words in (
+        "Channel 1, left leg: Two pads on the left calf",
+        "setpoint slew 1 mA/s",
+        "1 left leg 40 mA amplitude (profile)",
+        "phase charge 8 uC 25.6 uC 68.7% standard K? 1 2",
+        "30 to 60 minutes daily.",
+        "(meta-analysis) [S]",
+        "Caveat: ",
+        "Contraindications: - Pacemaker",
+    ):
+        assert words in text
+    assert max(map(len, answer.out.splitlines())) <= 100
+
+
+def test_a_site_policy_binds_and_a_damaged_one_is_never_ignored(estim: Shell, home: Path) -> None:
+    folder = home / "config" / "estim"
+    folder.mkdir(parents=True)
+    (folder / "site.toml").write_text("amplitude_ceiling_ua = 20000\n")
+    (shown,) = estim("profiles", "show", ID, "--json").objects
+    assert shown["ceilings"][0]["ceiling_ua"] == 20_000
+    assert [item["owner"] for item in shown["ceilings"][0]["binding"]] == ["site"]
+    (folder / "site.toml").write_text("amplitude_ceiling_ma = 20\n")
+    estim("profiles", "show", ID, "--json").assert_one_message(2)
+
+
+def test_a_plot_fits_its_width_and_shows_pulse_and_train(estim: Shell) -> None:
+    for width in (40, 80, 133):
+        answer = estim("profiles", "plot", ID, "--width", str(width))
+        assert answer.code == 0
+        pictures = [line for line in answer.out.splitlines() if "│" in line or "└" in line]
+        assert max(map(len, pictures)) == width
+    assert "one pulse, 400 us" in answer.out
+    assert "train, 8 pulses" in answer.out
+    assert " 40 │" in answer.out
+    assert "-40 │" in answer.out
+    assert "continuous" in answer.out
+
+
+@pytest.mark.parametrize("words", ["list", "show", "plot"])
+def test_nothing_printed_holds_a_control_character(estim: Shell, words: str) -> None:
+    arguments = [words] if words == "list" else [words, ID]
+    answer = estim("profiles", *arguments)
+    assert all(line.isprintable() for line in answer.out.splitlines())

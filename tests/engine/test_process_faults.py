@@ -1,0 +1,21 @@
+"""Whatever happens to host, line or disk: output ends in time, it is recorded, nothing stays."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.engine.faults import CASES, try_case
+
+SEED = int(os.environ.get("ESTIM_SEED", "0")) or int.from_bytes(os.urandom(4), "big")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_output_ends_in_time_and_the_record_is_closed_or_explained(
+    name: str, tmp_path: Path
+) -> None:
+    print(f"ESTIM_SEED={SEED}")
+    try_case(CASES[name], tmp_path, Random(f"{SEED} {name}"))

@@ -1,0 +1,913 @@
+"""The session stepped by hand: what each request and each event does in each state."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from estim.errors import DeviceFault
+from estim.safety.bounds import Bound, Owner
+from estim.session import events as ev
+from estim.session import messages as msg
+from estim.session.messages import Blame
+from estim.session.states import ENERGISED, HostState
+from firmware_protocol.messages import (
+    AcknowledgeFault,
+    ChannelFlag,
+    CyclePhase,
+    DeviceState,
+    Drive,
+    FaultCode,
+    InputFlag,
+    SetLimits,
+    Stop,
+    WantedState,
+)
+from tests.session.bench import MS, Bench, HandDevice, S, prepared
+
+DISCONNECTED, IDENTIFIED = HostState.DISCONNECTED, HostState.IDENTIFIED
+READY, ARMED, RUNNING = HostState.READY, HostState.ARMED, HostState.RUNNING
+STOPPING, FAULT, CLOSED = HostState.STOPPING, HostState.FAULT, HostState.CLOSED
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.loop.end()
+
+
+# Every request in every state.
+
+_ARGUMENTS: dict[type, tuple[Any, ...]] = {
+    msg.OpenRecord: ("/nowhere", "/nowhere", "2000-01-01-abc", {}),
+    msg.Connect: ("native:/dev/hand",),
+    msg.Disconnect: (),
+    msg.Prepare: Bench.prepare_request(None),  # type: ignore[arg-type]  # needs no bench
+    msg.Arm: (),
+    msg.Start: (),
+    msg.Pause: (),
+    msg.Resume: (),
+    msg.Raise: ((0,),),
+    msg.Lower: ((0,), 100),
+    msg.SetTargets: ((1000, 0),),
+    msg.Finish: (),
+    msg.Stop: (),
+    msg.Acknowledge: (),
+    msg.Rearm: ((0,),),
+    msg.Annotate: ("note", {"text": "hello"}),
+    msg.CloseVisit: (),
+}
+# By hand: where each request is done, and in which state the session is then; elsewhere it is
+# refused and changes nothing. The record is open everywhere.
+_DONE: dict[type, dict[HostState, HostState]] = {
+    msg.OpenRecord: {},
+    msg.Connect: {DISCONNECTED: IDENTIFIED},
+    msg.Disconnect: {IDENTIFIED: DISCONNECTED, READY: DISCONNECTED},
+    msg.Prepare: {IDENTIFIED: READY, READY: READY},
+    msg.Arm: {READY: ARMED},
+    msg.Start: {ARMED: RUNNING},
+    msg.Pause: {RUNNING: ARMED},
+    msg.Resume: {},
+    msg.Raise: {RUNNING: RUNNING},
+    msg.Lower: {RUNNING: RUNNING},
+    msg.SetTargets: {RUNNING: RUNNING},
+    msg.Finish: {ARMED: READY, RUNNING: READY},
+    msg.Stop: {state: state for state in HostState}
+    | {ARMED: READY, RUNNING: READY, STOPPING: READY},
+    msg.Acknowledge: {FAULT: READY},
+    msg.Rearm: {
+        state: READY if state is STOPPING else state
+        for state in (IDENTIFIED, READY, ARMED, RUNNING, STOPPING, FAULT)
+    },
+    msg.Annotate: {
+        state: READY if state is STOPPING else state for state in HostState if state is not CLOSED
+    },
+    msg.CloseVisit: dict.fromkeys((DISCONNECTED, IDENTIFIED, READY, FAULT), CLOSED),
+}
+
+
+def test_the_table_of_requests_is_whole() -> None:
+    from estim.session.requests import REQUESTS
+
+    assert set(_DONE) == set(_ARGUMENTS) == set(REQUESTS)
+
+
+@pytest.mark.parametrize("state", HostState)
+@pytest.mark.parametrize("kind", list(_DONE), ids=lambda kind: kind.__name__)
+def test_every_request_in_every_state(bench: Bench, kind: type, state: HostState) -> None:
+    """Accepted or refused with a reason, exactly once, and never with an exception."""
+    bench.to(state)
+    asked = bench.ask(kind, *_ARGUMENTS[kind])
+    bench.device.is_deaf = False
+    bench.run(3 * S)
+    outcome = bench.outcome(asked)
+    assert outcome is not None
+    if state in _DONE[kind]:
+        assert outcome.is_done, outcome
+        assert bench.state is _DONE[kind][state]
+    else:
+        assert not outcome.is_done
+        assert all(outcome.reasons)
+        assert outcome.exit_code in (1, 2, 4)
+        assert bench.state is (READY if state is STOPPING else state)
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"),
+    [(msg.Prepare, IDENTIFIED), (msg.Arm, READY), (msg.Start, ARMED), (msg.Annotate, IDENTIFIED)],
+)
+def test_nothing_happens_without_a_record(bench: Bench, kind: type, state: HostState) -> None:
+    if state is IDENTIFIED:
+        bench.connect()
+    else:
+        bench.to(state)
+        bench.core.record_path = ""
+    assert "there is no record yet" in bench.why(bench.ask(kind, *_ARGUMENTS[kind]))
+    assert bench.state is state
+
+
+# Starting, rising, lowering.
+
+
+def test_output_begins_at_zero_after_arm_and_start(bench: Bench) -> None:
+    bench.to(RUNNING)
+    drives = bench.device.of(Drive)
+    wanted = [drive.wanted_state for drive in drives]
+    first_armed, first_running = wanted.index(WantedState.ARMED), wanted.index(WantedState.RUNNING)
+    assert set(wanted[:first_armed]) == {WantedState.SAFE}
+    assert set(wanted[first_armed:first_running]) == {WantedState.ARMED}
+    assert not any(row.target_ua for drive in drives for row in drive.targets)
+
+
+def test_a_rise_waits_for_the_record(bench: Bench) -> None:
+    bench.to(RUNNING)
+    bench.holds_durable = True
+    asked = bench.ask(msg.Raise, (1,))
+    bench.run(200 * MS)
+    assert bench.device.targets == [0, 0]
+    assert bench.outcome(asked) is None
+    assert "rise_asked" in bench.kinds()
+    assert "targets" not in bench.kinds()
+    bench.loop.durable(bench.held.pop())
+    assert bench.device.targets == [0, 500]
+    assert bench.is_done(asked)
+
+
+def test_a_rise_without_a_durable_record_is_refused_after_250_ms(bench: Bench) -> None:
+    bench.to(RUNNING)
+    bench.holds_durable = True
+    asked = bench.ask(msg.Raise, (0,))
+    bench.run(249 * MS, 1 * MS)
+    assert bench.outcome(asked) is None
+    bench.run(1 * MS)
+    assert "too slow" in bench.why(asked)
+    bench.loop.durable(bench.held.pop())
+    bench.run(100 * MS)
+    assert bench.device.targets == [0, 0]
+    assert bench.state is RUNNING
+
+
+def test_one_wish_at_a_time(bench: Bench) -> None:
+    bench.to(RUNNING)
+    bench.holds_durable = True
+    first = bench.ask(msg.Raise, (0,))
+    assert "still being recorded" in bench.why(bench.ask(msg.Raise, (0,)))
+    bench.loop.durable(bench.held.pop())
+    assert bench.is_done(first)
+
+
+def test_a_refused_rise_leaves_the_targets(bench: Bench) -> None:
+    """The profile's ceiling is 40 mA: refused with the reason, never clamped."""
+    bench.to(RUNNING).raise_to(39_800, 1000)
+    asked = bench.ask(msg.Raise, (0,))
+    bench.settle(asked)
+    assert "40.3 mA" in bench.why(asked)
+    assert "40 mA" in bench.why(asked)
+    assert "the profile" in bench.why(asked)
+    bench.run(200 * MS)
+    assert bench.device.targets == [39_800, 1000]
+    assert bench.state is RUNNING
+
+
+def test_keys_raise_at_most_1_ma_in_a_second(bench: Bench) -> None:
+    bench.to(RUNNING)
+    done = 0
+    for _ in range(40):
+        done += bench.settle(bench.ask(msg.Raise, (0,)))
+        bench.run(20 * MS)
+    # 40 presses within 0.8 to 1.0 s at 0.5 mA a press: two pass.
+    assert done == 2
+    assert bench.device.targets == [1000, 0]
+
+
+def test_lower_never_waits(bench: Bench) -> None:
+    bench.to(RUNNING).raise_to(5000, 0)
+    bench.holds_durable = True
+    waiting = bench.ask(msg.Raise, (0,))
+    asked = bench.ask(msg.Lower, (0,), 1500)
+    assert bench.is_done(asked)
+    assert bench.device.targets == [3500, 0]
+    assert "lowered meanwhile" in bench.why(waiting)
+    bench.loop.durable(bench.held.pop())
+    bench.run(100 * MS)
+    assert bench.device.targets == [3500, 0]
+    assert bench.is_done(bench.ask(msg.Lower, (0,), 10**9))
+    assert bench.device.targets == [0, 0]
+
+
+def test_requests_that_name_what_is_not_there(bench: Bench) -> None:
+    bench.to(RUNNING)
+    assert "no channel 3" in bench.why(bench.ask(msg.Raise, (2,)))
+    assert "no channel 0" in bench.why(bench.ask(msg.Raise, (-1,)))
+    assert "no channel is named" in bench.why(bench.ask(msg.Raise, ()))
+    assert "no such channel" in bench.why(bench.ask(msg.Lower, (2,), 1))
+    assert bench.why(bench.ask(msg.Lower, (0,), -1))
+    assert "2 targets" in bench.why(bench.ask(msg.SetTargets, (1,)))
+    assert bench.state is RUNNING
+
+
+def test_a_rise_between_contractions_is_refused(bench: Bench) -> None:
+    bench.to(RUNNING, prepared("nmes-quadriceps"))
+    for phase in CyclePhase:
+        bench.device.cycle_phases = [phase, phase]
+        bench.run(1100 * MS)
+        asked = bench.ask(msg.Raise, (0,))
+        bench.settle(asked)
+        assert bench.is_done(asked) is (phase is CyclePhase.PLATEAU)
+        if phase is not CyclePhase.PLATEAU:
+            assert "wait for the contraction" in bench.why(asked)
+
+
+# Pause, resume, stop, finish.
+
+
+def test_pause_goes_to_zero_and_resume_returns_at_most_to_the_marker(bench: Bench) -> None:
+    bench.to(RUNNING).raise_to(6000, 2000)
+    asked = bench.ask(msg.Pause)
+    assert bench.is_done(asked)
+    assert bench.device.setpoints == [0, 0]
+    assert bench.state is ARMED
+    bench.run(2 * S)
+    assert bench.device.targets == [0, 0]
+    before = len(bench.device.of(Drive))
+    assert bench.settle(bench.ask(msg.Resume))
+    bench.run(100 * MS)
+    rows = [[row.target_ua for row in drive.targets] for drive in bench.device.of(Drive)[before:]]
+    running_from = next(
+        index
+        for index, drive in enumerate(bench.device.of(Drive)[before:])
+        if drive.wanted_state is WantedState.RUNNING
+    )
+    assert rows[running_from] == [0, 0]
+    assert [6000, 2000] in rows
+    assert max(row[0] for row in rows) == 6000
+
+
+def test_a_resume_at_the_limit_of_what_may_return(bench: Bench) -> None:
+    """A return above the marker is refused, even if the core's own memory were wrong."""
+    bench.to(RUNNING).raise_to(6000, 0)
+    bench.settle(bench.ask(msg.Pause))
+    bench.ask(msg.Resume)
+    bench.core.return_ua = [6100, 0]
+    bench.run(300 * MS)
+    assert bench.device.targets == [0, 0]
+
+
+def test_stop_from_running_clears_everything(bench: Bench) -> None:
+    bench.to(RUNNING).raise_to(6000, 2000)
+    asked = bench.ask(msg.Stop)
+    assert bench.device.setpoints == [0, 0]
+    assert bench.state is STOPPING
+    assert bench.settle(asked)
+    assert bench.is_off()
+    assert bench.core.program is None
+    bench.run(200 * MS)
+    assert len(bench.device.of(Stop)) >= 3
+    assert "not while ready" in bench.why(bench.ask(msg.Start))
+    assert "no programme" in bench.why(bench.ask(msg.Arm))
+
+
+def test_stop_while_loading(bench: Bench) -> None:
+    bench.to(IDENTIFIED)
+    bench.device.ignores = (SetLimits,)
+    loading = bench.ask(msg.Prepare, *bench.prepare_request())
+    bench.run(20 * MS)
+    assert bench.core.is_busy
+    assert bench.is_done(bench.ask(msg.Stop, "no!"))
+    assert bench.why(loading) == "no!"
+    bench.device.ignores = ()
+    bench.run(2 * S)
+    assert bench.state is IDENTIFIED
+    bench.prepare()
+
+
+@pytest.mark.parametrize("holds_durable", [True, False])
+def test_stop_while_arming(bench: Bench, holds_durable: bool) -> None:
+    """Before the record has it, and after."""
+    bench.to(READY)
+    bench.holds_durable = holds_durable
+    bench.device.ignores = (Drive,)
+    arming = bench.ask(msg.Arm)
+    bench.run(100 * MS)
+    stopping = bench.ask(msg.Stop)
+    bench.device.ignores = ()
+    for token in bench.held:
+        bench.loop.durable(token)
+    assert not bench.is_done(arming)
+    assert bench.settle(stopping)
+    bench.run(2 * S)
+    assert bench.state is READY
+    assert bench.device.state is DeviceState.SAFE
+
+
+@pytest.mark.parametrize("kind", [msg.Start, msg.Resume, msg.Raise])
+def test_stop_while_starting_or_raising(bench: Bench, kind: type) -> None:
+    bench.to(RUNNING).raise_to(3000, 0)
+    if kind is not msg.Raise:
+        bench.settle(bench.ask(msg.Pause))
+    bench.holds_durable = True
+    rising = bench.ask(kind, *_ARGUMENTS[kind])
+    stopping = bench.ask(msg.Stop)
+    for token in bench.held:
+        bench.loop.durable(token)
+    assert not bench.is_done(rising)
+    assert bench.settle(stopping)
+    bench.run(2 * S)
+    assert bench.is_off()
+
+
+def test_a_device_that_does_not_arm(bench: Bench) -> None:
+    bench.to(READY)
+    bench.device.ignores = (Drive,)
+    asked = bench.ask(msg.Arm)
+    bench.run(1490 * MS)
+    assert bench.outcome(asked) is None
+    bench.run(30 * MS)
+    assert "did not arm" in bench.why(asked)
+    bench.run(1 * S)
+    assert bench.state is READY
+
+
+def test_an_unconfirmed_stop_is_an_alarm_after_a_second(bench: Bench) -> None:
+    bench.to(RUNNING).raise_to(3000, 0)
+    bench.device.ignores = (Drive, Stop)
+    asked = bench.ask(msg.Stop)
+    bench.run(990 * MS)
+    assert bench.state is STOPPING
+    bench.run(20 * MS)
+    assert bench.state is FAULT
+    assert "not confirmed" in bench.why(asked)
+    assert bench.core.fault.code == "stop_unconfirmed"
+    assert len(bench.device.of(Stop)) > 25  # every 30 ms, until a Status shows zero
+
+
+def test_finish_ramps_to_zero_in_two_seconds(bench: Bench) -> None:
+    bench.to(RUNNING).raise_to(8000, 4000)
+    asked = bench.ask(msg.Finish)
+    bench.run(1 * S)
+    # Half-way, within a Drive's 60 ms: 60/2000 of 8 mA is 240 uA.
+    assert abs(bench.device.targets[0] - 4000) <= 240
+    assert abs(bench.device.targets[1] - 2000) <= 120
+    assert "not while" in bench.why(bench.ask(msg.Raise, (0,)))
+    bench.run(1200 * MS)
+    assert bench.is_done(asked)
+    assert bench.is_off()
+
+
+def test_the_duration_counts_from_when_all_targets_were_reached(bench: Bench) -> None:
+    bench.to(RUNNING, prepared(duration_s=3))
+    bench.run(2 * S)
+    bench.raise_to(4000, 0)
+    bench.run(2800 * MS)
+    finishing = [bench.core.finish_from]
+    bench.run(300 * MS)
+    finishing.append(bench.core.finish_from)
+    assert [wish is None for wish in finishing] == [True, False]
+    bench.run(2200 * MS)
+    assert bench.is_off()
+    assert 3000 <= bench.core.delivery.plateau_us // 1000 <= 3060
+    assert bench.core.delivery.rise_us // 1000 <= 60
+
+
+def test_time_and_pulses_add_up_over_a_pause(bench: Bench) -> None:
+    bench.to(RUNNING).raise_to(4000, 0)
+    bench.run(1 * S)
+    assert bench.settle(bench.ask(msg.Pause))
+    bench.device.pulse_counts = [0, 0]
+    counted, delivered_us = bench.core.delivery.pulse_counts[0], bench.core.delivery.delivered_us
+    bench.run(5 * S)
+    assert bench.core.delivery.delivered_us == delivered_us
+    assert bench.settle(bench.ask(msg.Resume))
+    bench.run(1 * S)
+    assert bench.core.delivery.pulse_counts[0] == counted + bench.device.pulse_counts[0]
+    assert 1_950_000 <= bench.core.delivery.delivered_us <= 2_150_000
+
+
+# Electrodes.
+
+
+def test_an_electrode_off_stops_its_channel_alone_until_rearmed(bench: Bench) -> None:
+    bench.to(RUNNING).raise_to(5000, 3000)
+    bench.device.lead_off(0)
+    bench.run(100 * MS)
+    assert bench.state is RUNNING
+    assert bench.device.targets == [0, 3000]
+    assert bench.core.targets_ua == [0, 3000]
+    assert bench.core.marker_ua == [5000, 0]
+    asked = bench.ask(msg.Raise, (0,))
+    bench.settle(asked)
+    assert "electrode is off" in bench.why(asked)
+    bench.run(2 * S)
+    assert bench.device.targets == [0, 3000]
+    assert bench.kinds().count("lead_off") == 1
+    assert bench.is_done(bench.ask(msg.Rearm, (0,)))
+    assert bench.device.of(AcknowledgeFault)[-1] == AcknowledgeFault(1, 0b01)
+    bench.run(2 * S)
+    assert bench.device.targets == [0, 3000]
+    assert bench.settle(bench.ask(msg.Raise, (0,)))
+    assert bench.device.targets == [500, 3000]
+
+
+def test_rearm_of_a_channel_with_a_target_is_refused(bench: Bench) -> None:
+    bench.to(RUNNING).raise_to(5000, 0)
+    assert bench.why(bench.ask(msg.Rearm, (0,)))
+
+
+def test_a_waiting_rise_is_dropped_when_an_electrode_comes_off(bench: Bench) -> None:
+    bench.to(RUNNING).raise_to(5000, 3000)
+    bench.holds_durable = True
+    asked = bench.ask(msg.Raise, (1,))
+    bench.device.lead_off(0)
+    bench.run(50 * MS)
+    assert "electrode came off" in bench.why(asked)
+
+
+def test_policy_all_stops_every_channel(bench: Bench) -> None:
+    """The device latches all; the host follows, and nothing comes back unasked."""
+    bench.to(RUNNING).raise_to(5000, 3000)
+    bench.device.lead_off(0)
+    bench.device.lead_off(1)
+    bench.run(2 * S)
+    assert bench.core.targets_ua == [0, 0]
+    assert bench.device.targets == [0, 0]
+    bench.device.flags = [ChannelFlag.NONE, ChannelFlag.NONE]
+    bench.run(2 * S)
+    assert bench.device.targets == [0, 0]
+
+
+# Faults.
+
+_BLAMES = {
+    FaultCode.LEASE_EXPIRED: Blame.HOST,
+    FaultCode.OVERCURRENT: Blame.DEVICE,
+    FaultCode.RUNNING_TIME: Blame.OPERATOR,
+    FaultCode.PATIENT_STOP: Blame.OPERATOR,
+    FaultCode.LINE_NOISE: Blame.RIG,
+    FaultCode.SUPPLY: Blame.DEVICE,
+    FaultCode.SELF_TEST: Blame.DEVICE,
+    FaultCode.OUTPUT_STAGE: Blame.DEVICE,
+}
+
+
+@pytest.mark.parametrize("code", [code for code in FaultCode if code is not FaultCode.NONE])
+def test_every_fault_of_the_device_is_latched_blamed_and_acknowledged(
+    bench: Bench, code: FaultCode
+) -> None:
+    bench.to(RUNNING).raise_to(5000, 0)
+    bench.device.latch(code)
+    bench.run(50 * MS)
+    assert bench.state is FAULT
+    assert bench.core.fault.code == f"device_{code.name.lower()}"
+    assert bench.core.fault.blame is _BLAMES[code]
+    assert bench.core.fault.remedy
+    alarms = [n for n in bench.notices if n.severity is msg.Severity.ALARM]
+    assert len(alarms) == 1
+    bench.run(2 * S)
+    assert bench.state is FAULT
+    asked = bench.ask(msg.Acknowledge)
+    assert bench.settle(asked)
+    assert bench.state is READY
+    assert bench.core.program is None
+    bench.run(2 * S)
+    assert bench.is_off()
+
+
+def test_a_cause_that_stays_keeps_the_fault(bench: Bench) -> None:
+    bench.to(FAULT)
+    bench.device.ignores = (AcknowledgeFault,)
+    asked = bench.ask(msg.Acknowledge)
+    bench.run(1600 * MS)
+    assert "keeps its fault" in bench.why(asked)
+    assert bench.state is FAULT
+
+
+def test_an_acknowledgement_is_believed_only_once_the_device_left_fault(bench: Bench) -> None:
+    bench.to(FAULT)
+    bench.device.ignores = (AcknowledgeFault,)
+    bench.device.fault = FaultCode.NONE
+    asked = bench.ask(msg.Acknowledge)
+    bench.run(500 * MS)
+    assert bench.outcome(asked) is None
+    assert bench.state is FAULT
+
+
+def test_a_pressed_patient_stop_keeps_the_session_from_arming(bench: Bench) -> None:
+    bench.to(READY)
+    bench.device.inputs = InputFlag.PATIENT_STOP_PRESENT | InputFlag.PATIENT_STOP_PRESSED
+    bench.run(300 * MS)
+    asked = bench.ask(msg.Arm)
+    bench.settle(asked)
+    assert "patient's stop is pressed" in bench.why(asked)
+    assert bench.device.state is DeviceState.SAFE
+
+
+def test_a_silent_device_is_a_fault_after_500_ms(bench: Bench) -> None:
+    bench.to(RUNNING).raise_to(5000, 0)
+    bench.device.is_silent = True
+    bench.run(bench.core.status_us + 500 * MS - bench.clock.now_us(), 1 * MS)
+    assert bench.state is RUNNING
+    bench.run(1 * MS)
+    assert bench.state is FAULT
+    assert bench.core.fault.code == "link_lost"
+    assert "uncertain_delivery" in bench.kinds()
+    bench.run(3 * S)
+    assert not bench.core.has_link
+    assert bench.settle(bench.ask(msg.Acknowledge))
+    assert bench.state is DISCONNECTED
+
+
+def test_a_silent_device_at_rest_is_gone_after_2_s(bench: Bench) -> None:
+    bench.to(READY)
+    bench.device.is_silent = True
+    bench.run(1990 * MS)
+    assert bench.state is READY
+    bench.run(100 * MS)
+    assert bench.state is DISCONNECTED
+    assert not bench.is_plugged
+
+
+def test_the_heartbeat_may_be_400_ms_old_and_no_more(bench: Bench) -> None:
+    bench.to(RUNNING).raise_to(5000, 0)
+    bench.is_beating = False
+    beat_us = bench.core.beat_us
+    bench.run(beat_us + 400 * MS - bench.clock.now_us(), 1 * MS)
+    assert bench.state is RUNNING
+    bench.run(1 * MS)
+    assert bench.state is FAULT
+    assert bench.core.fault.code == "display_frozen"
+    assert bench.core.fault.blame is Blame.HOST
+    assert bench.device.setpoints == [0, 0]
+    drives = len(bench.device.of(Drive))
+    bench.run(1 * S)
+    assert all(d.wanted_state is WantedState.SAFE for d in bench.device.of(Drive)[drives:])
+
+
+@pytest.mark.parametrize("step", [-1, 0, 1])
+def test_a_loop_that_stands_still_for_over_320_ms_is_a_fault(bench: Bench, step: int) -> None:
+    bench.to(RUNNING).raise_to(5000, 0)
+    bench.loop.wake()
+    bench.step(320 * MS + step)
+    assert (bench.state is FAULT) is (step > 0)
+    if step > 0:
+        assert bench.core.fault.code == "engine_stalled"
+        assert bench.core.fault.blame is Blame.HOST
+        assert bench.device.setpoints == [0, 0]
+
+
+def test_a_sleep_of_over_50_ms_is_a_fault(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asleep_us = 0
+    monkeypatch.setattr(
+        type(bench.clock), "boot_us", lambda clock: clock.now_us() + asleep_us, raising=True
+    )
+    bench.to(RUNNING).raise_to(5000, 0)
+    asleep_us = 50 * MS
+    bench.run(10 * MS)
+    assert bench.state is RUNNING
+    asleep_us += 50 * MS + 1
+    bench.run(10 * MS)
+    assert bench.state is FAULT
+    assert bench.core.fault.code == "suspended"
+    assert bench.device.setpoints == [0, 0]
+
+
+def test_a_stall_or_a_sleep_at_rest_is_only_recorded(bench: Bench) -> None:
+    bench.to(READY)
+    bench.loop.post(ev.LoopStalled(400 * MS))
+    bench.loop.post(ev.Suspended(10 * S))
+    assert bench.kinds()[-2:] == ["stalled", "suspended"]
+    assert bench.state is READY
+
+
+def _written(bench: Bench, *gaps_ms: int) -> None:
+    bench.core.overload.reset()
+    at_us = bench.clock.now_us()
+    bench.loop.post(ev.DriveWritten(at_us))
+    for gap_ms in gaps_ms:
+        at_us += gap_ms * MS
+        bench.loop.post(ev.DriveWritten(at_us))
+
+
+@pytest.mark.parametrize(
+    ("gaps_ms", "warns", "ramps"),
+    [
+        ((150,), False, False),
+        ((151,), True, False),
+        ((200, 200, 200), True, False),
+        ((201,), True, False),
+        ((201, *(150,) * 66, 201), True, False),
+        ((201, *(150,) * 65, 201), True, True),
+        ((201, 150, 201), True, True),
+    ],
+)
+def test_overload_warns_over_150_ms_and_ramps_after_two_over_200_ms(
+    bench: Bench, gaps_ms: tuple[int, ...], warns: bool, ramps: bool
+) -> None:
+    """The pair must lie within 10 s: 65 x 150 + 201 ms = 9.951 s, 66 x 150 + 201 = 10.101 s."""
+    bench.to(RUNNING).raise_to(5000, 0)
+    _written(bench, *gaps_ms)
+    assert bench.core.overload.is_draw_less(bench.clock.now_us()) is warns
+    assert ("overload_warning" in bench.kinds()) is warns
+    assert (bench.core.finish_from is not None) is ramps
+    if ramps:
+        bench.run(3 * S)
+        assert bench.is_off()
+        assert "too busy" in bench.notices[-1].text
+
+
+def test_overload_while_armed_stops(bench: Bench) -> None:
+    bench.to(ARMED)
+    _written(bench, 201, 201)
+    bench.run(200 * MS)
+    assert bench.is_off()
+
+
+def test_drives_at_rest_do_not_count_as_late(bench: Bench) -> None:
+    bench.to(READY)
+    _written(bench, 500, 500)
+    assert "overload_warning" not in bench.kinds()
+
+
+def test_a_record_that_fails_while_running_ramps_down(bench: Bench) -> None:
+    bench.to(RUNNING).raise_to(8000, 0)
+    bench.holds_durable = True
+    rising, note = bench.ask(msg.Raise, (0,)), bench.ask(msg.Annotate, "note", {})
+    bench.loop.post(ev.RecordFailed("No space left on device"))
+    assert bench.why(rising)
+    assert "No space left" in bench.why(note)
+    bench.run(1 * S)
+    assert 3500 <= bench.device.targets[0] <= 4500
+    bench.run(1500 * MS)
+    assert bench.is_off()
+    assert any("No space left" in notice.text for notice in bench.notices)
+    assert "cannot be written" in bench.why(bench.ask(msg.Prepare, *bench.prepare_request()))
+    assert bench.is_done(bench.ask(msg.CloseVisit))
+    assert bench.loop.has_ended
+
+
+def test_a_record_that_fails_while_armed_stops(bench: Bench) -> None:
+    bench.to(ARMED)
+    bench.loop.post(ev.RecordFailed("I/O error"))
+    bench.run(200 * MS)
+    assert bench.is_off()
+
+
+@pytest.mark.parametrize(
+    "event", [ev.InterfaceGone(), ev.Interrupted("SIGTERM")], ids=["gone", "signal"]
+)
+@pytest.mark.parametrize("state", [s for s in HostState if s is not CLOSED])
+def test_the_end_of_the_interface_stops_seals_and_ends(
+    bench: Bench, event: ev.CoreEvent, state: HostState
+) -> None:
+    bench.to(state)
+    bench.loop.post(event)
+    bench.loop.post(event)
+    bench.device.is_deaf = False
+    bench.run(2 * S)
+    assert bench.loop.has_ended
+    assert bench.device.setpoints == [0, 0]
+    assert bench.device.state in (DeviceState.SAFE, DeviceState.FAULT)
+    kinds = [each.kind for each in bench.record()]
+    assert kinds[-1] == "seal"
+    assert kinds.count("closed") == 1
+    assert bench.state is CLOSED
+
+
+def test_the_engine_ends_even_if_zero_is_never_confirmed(bench: Bench) -> None:
+    bench.to(RUNNING).raise_to(5000, 0)
+    bench.device.is_deaf = True
+    bench.loop.post(ev.InterfaceGone())
+    bench.run(900 * MS)
+    ended = [bench.loop.has_ended]
+    bench.run(300 * MS)
+    assert [*ended, bench.loop.has_ended] == [False, True]
+    assert bench.record()[-1].kind == "seal"
+
+
+def test_the_port_going_while_running_is_uncertain_delivery(bench: Bench) -> None:
+    bench.to(RUNNING).raise_to(5000, 0)
+    bench.loop.post(ev.PortGone("unplugged"))
+    assert bench.state is FAULT
+    assert "uncertain_delivery" in bench.kinds()
+    assert bench.settle(bench.ask(msg.Acknowledge))
+    assert bench.state is DISCONNECTED
+
+
+def test_the_port_going_at_rest_is_told(bench: Bench) -> None:
+    bench.to(READY)
+    bench.loop.post(ev.PortGone("unplugged"))
+    bench.loop.post(ev.PortGone("unplugged"))
+    assert bench.state is DISCONNECTED
+    assert [notice.blame for notice in bench.notices] == [Blame.RIG]
+
+
+def test_the_port_going_while_connecting_is_the_answer(bench: Bench) -> None:
+    bench.open_record()
+    bench.device.is_deaf = True
+    asked = bench.ask(msg.Connect, "native:x")
+    bench.loop.post(ev.PortGone("unplugged"))
+    assert bench.why(asked) == "unplugged"
+
+
+def test_the_port_going_after_the_interface_ends_the_engine(bench: Bench) -> None:
+    bench.to(RUNNING)
+    bench.device.is_deaf = True
+    bench.loop.post(ev.InterfaceGone())
+    bench.loop.post(ev.PortGone("unplugged"))
+    assert bench.loop.has_ended
+
+
+# Identity and epoch.
+
+
+def test_another_serial_number_is_another_device(bench: Bench) -> None:
+    bench.to(RUNNING).raise_to(5000, 0)
+    bench.loop.post(ev.PortGone("unplugged"))
+    bench.settle(bench.ask(msg.Acknowledge))
+    bench.device = HandDevice("HAND-2")
+    asked = bench.ask(msg.Connect, "native:/dev/hand")
+    assert not bench.settle(asked)
+    assert "HAND-2" in bench.why(asked)
+    assert "HAND-1" in bench.why(asked)
+    assert bench.state is DISCONNECTED
+    bench.device = HandDevice("HAND-1")
+    bench.connect()
+    bench.run(3 * S)
+    assert bench.state is IDENTIFIED
+    assert bench.device.state is DeviceState.SAFE
+    assert not any(d.wanted_state is not WantedState.SAFE for d in bench.device.of(Drive))
+
+
+def test_reports_of_another_epoch_are_silence(bench: Bench) -> None:
+    bench.to(RUNNING).raise_to(5000, 0)
+    bench.device.connection.adopt(1)
+    bench.run(530 * MS)
+    assert bench.state is FAULT
+
+
+@pytest.mark.parametrize("field", ["program_digest", "limits_digest"])
+def test_a_device_that_lost_programme_or_limits_is_a_fault(bench: Bench, field: str) -> None:
+    bench.to(RUNNING)
+    bench.device.lie = lambda status: dataclasses.replace(status, **cast(Any, {field: 1}))
+    bench.run(50 * MS)
+    assert bench.state is FAULT
+    assert bench.core.fault.code == "programme_lost"
+
+
+@pytest.mark.parametrize("state", [DeviceState.SAFE, DeviceState.ARMED])
+def test_a_device_that_leaves_running_is_a_fault(bench: Bench, state: DeviceState) -> None:
+    bench.to(RUNNING)
+    bench.device.ignores = (Drive,)
+    bench.device.state = state
+    bench.run(50 * MS)
+    assert bench.state is FAULT
+    assert bench.core.fault.code == "left_running"
+
+
+def test_a_programme_that_the_device_does_not_report_is_not_taken(bench: Bench) -> None:
+    bench.to(IDENTIFIED)
+    bench.device.lie = lambda status: dataclasses.replace(status, program_digest=0)
+    asked = bench.ask(msg.Prepare, *bench.prepare_request())
+    bench.run(2 * S)
+    assert "does not report the programme" in bench.why(asked)
+    assert bench.state is IDENTIFIED
+
+
+def test_a_device_that_makes_no_sense_is_not_connected(bench: Bench) -> None:
+    for wrong in ({"channel_count": 0}, {"channel_count": 5}, {"amplitude_step_ua": 0}):
+        bench.device.capabilities = dataclasses.replace(
+            bench.device.capabilities, **cast(Any, wrong)
+        )
+        asked = bench.ask(msg.Connect, "native:x")
+        bench.settle(asked)
+        assert "makes no sense" in bench.why(asked)
+        assert bench.state is DISCONNECTED
+        bench.device = HandDevice()
+
+
+def test_a_programme_beyond_a_limit_is_refused_with_every_reason(bench: Bench) -> None:
+    bench.to(IDENTIFIED)
+    made = prepared()
+    site = Bound("phase_duration_us", 199, Owner.SITE)
+    bounds = dataclasses.replace(
+        made.bounds,
+        channels=tuple(
+            dataclasses.replace(c, bounds=(*c.bounds, site)) for c in made.bounds.channels
+        ),
+    )
+    asked = bench.ask(msg.Prepare, made.program.canonical_bytes().hex(), bounds, made.settings)
+    reasons = bench.outcome(asked).reasons  # type: ignore[union-attr]
+    assert reasons == (
+        "channel 1: phase duration: 200 us asked, 199 us allowed by the site policy",
+        "channel 2: phase duration: 200 us asked, 199 us allowed by the site policy",
+    )
+
+
+# What is shown.
+
+
+def test_a_snapshot_never_understates(bench: Bench) -> None:
+    bench.to(RUNNING).raise_to(5000, 0)
+    bench.device.ignores = (Drive,)
+    bench.ask(msg.Lower, (0,), 3000)
+    bench.run(100 * MS)
+    shown = bench.snapshots[-1]
+    assert shown.channels[0].target_ua == 2000
+    assert shown.channels[0].shown_ua == 5000
+    assert shown.is_known
+    bench.device.is_silent = True
+    bench.run(490 * MS)
+    bench.loop.publish(bench.clock.now_us() + 40 * MS)
+    assert not bench.snapshots[-1].is_known
+
+
+def test_a_snapshot_before_anything_and_after_the_link(bench: Bench) -> None:
+    bench.loop.publish(bench.clock.now_us())
+    first = bench.snapshots[-1]
+    assert (first.device, first.channels, first.status_age_ms) == (None, (), -1)
+    assert not first.is_known
+    bench.to(READY)
+    bench.loop.publish(bench.clock.now_us())
+    device = bench.snapshots[-1].device
+    assert device is not None
+    assert (device.firmware_version, device.serial_number) == ("1.2.3", "HAND-1")
+    assert bench.snapshots[-1].channels[0].ceiling_ua == 40_000
+    assert bench.settle(bench.ask(msg.Disconnect))
+    bench.loop.publish(bench.clock.now_us())
+    assert bench.snapshots[-1].device is None
+    assert bench.snapshots[-1].channels[0].measured_ua == -1
+
+
+@pytest.mark.parametrize(
+    ("inputs", "shown"),
+    [
+        (InputFlag.NONE, "none"),
+        (InputFlag.PATIENT_STOP_PRESENT, "present"),
+        (InputFlag.PATIENT_STOP_PRESENT | InputFlag.PATIENT_STOP_TESTED, "tested"),
+        (InputFlag(7), "pressed"),
+    ],
+)
+def test_the_patients_stop_is_shown(bench: Bench, inputs: InputFlag, shown: str) -> None:
+    bench.to(READY)
+    bench.device.inputs = inputs
+    bench.run(500 * MS)
+    assert bench.snapshots[-1].patient_stop == shown
+
+
+def test_a_slow_link_is_shown_and_stops_nothing(bench: Bench) -> None:
+    from estim.drivers.base import RoundTrip
+
+    bench.to(RUNNING)
+    bench.loop.post(ev.DriverSaid(RoundTrip(150_000)))
+    bench.run(60 * MS)
+    slow = [bench.snapshots[-1].is_link_slow]
+    bench.loop.post(ev.DriverSaid(RoundTrip(150_001)))
+    bench.run(60 * MS)
+    assert [*slow, bench.snapshots[-1].is_link_slow] == [False, True]
+    assert bench.state in ENERGISED
+
+
+def test_an_event_for_nobody_changes_nothing(bench: Bench) -> None:
+    """Late answers of a driver, a record and a kernel whose question is no longer open."""
+    from estim.drivers import base
+
+    bench.to(READY)
+    before = (bench.state, bench.core.program, len(bench.submitted))
+    bench.loop.post(ev.LoadReviewed(None))
+    bench.loop.post(ev.RecordDurable(10**6))
+    bench.loop.post(ev.DriverSaid(base.Loaded(1, 2)))
+    bench.loop.post(ev.DriverSaid(base.LoadFailed(DeviceFault("late"))))
+    assert (bench.state, bench.core.program, len(bench.submitted)) == before
+
+
+def test_nobody_answering_is_the_answer_to_connect(bench: Bench) -> None:
+    bench.open_record()
+    bench.device.is_deaf = True
+    asked = bench.ask(msg.Connect, "native:x")
+    bench.run(3100 * MS)
+    assert "no device answered" in bench.why(asked)
+    assert bench.state is DISCONNECTED

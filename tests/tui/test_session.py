@@ -1,0 +1,181 @@
+"""A session driven by keys, with the real engine and simulator."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from estim.record import station_key
+from estim.record.verify import SealState, verify
+from estim.session.states import HostState
+from estim.tui.screens.bench import BenchScreen
+from estim.tui.screens.devices import DeviceScreen
+from estim.tui.screens.library import LibraryScreen
+from estim.tui.screens.lost import LostScreen
+from estim.tui.screens.report import ReportScreen
+from estim.tui.screens.session import SessionScreen
+from estim.tui.widgets.events import EventList
+from tests.tui.harness import WatchedApp, drive, open_demo, start, until
+
+
+def _channels_ua(app: WatchedApp) -> list[int]:
+    assert app.controller is not None
+    assert app.controller.snapshot is not None
+    return [row.target_ua for row in app.controller.snapshot.channels]
+
+
+def test_a_demo_session_runs_by_keys_alone_to_a_report_of_a_record_that_verifies(
+    records: Path,
+) -> None:
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        await open_demo(app, pilot)
+        assert "DEMO, bench 500 ohm, nobody connected" in app.text()
+        await start(app, pilot)
+        await pilot.press("+")  # both channels are linked at first
+        await until(lambda: _channels_ua(app) == [500, 500])
+        await pilot.press("2", "up")
+        await until(lambda: _channels_ua(app) == [500, 1000])
+        await pilot.press("minus")
+        await until(lambda: _channels_ua(app) == [500, 500])
+        await pilot.press("p")
+        await until(lambda: app.state is HostState.ARMED and _channels_ua(app) == [0, 0])
+        await until(lambda: "PAUSED, at zero   0.0 mA" in app.strip())
+        await pilot.press("r")
+        await until(lambda: app.state is HostState.RUNNING and _channels_ua(app) == [500, 500])
+        await pilot.press("f")
+        await until(lambda: app.state is HostState.READY)
+        await pilot.press("e")
+        await until(lambda: isinstance(app.screen, ReportScreen))
+        await until(lambda: "✓ the record verifies" in app.text())
+        assert "2: up to 1.0 mA" in app.text()
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, LibraryScreen))
+        assert app.controller is None
+
+    drive(script, records)
+    path = next(records.glob("*.jsonl"))
+    found = verify(path, station_key.load(Path(os.environ["XDG_CONFIG_HOME"]) / "estim"))
+    assert (found.is_ok, found.state) == (True, SealState.SEALED)
+
+
+def test_a_stop_can_be_followed_by_another_start_and_both_are_reported(records: Path) -> None:
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        await open_demo(app, pilot)
+        for _ in range(2):
+            await start(app, pilot)
+            await pilot.press("+")
+            await until(lambda: app.controller is not None and bool(app.controller.deliveries))
+            await until(lambda: "0.5 mA" in app.strip())
+            await pilot.press("space")
+            await until(lambda: app.state is HostState.READY)
+        await pilot.press("e")
+        await until(lambda: isinstance(app.screen, ReportScreen))
+        assert "delivered 1" in app.text()
+        assert "delivered 2" in app.text()
+
+    drive(script, records)
+
+
+def test_a_held_key_rises_at_most_1_ma_in_a_second_and_its_refusal_is_listed_once(
+    records: Path,
+) -> None:
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        session = await open_demo(app, pilot)
+        await start(app, pilot)
+        for _ in range(30):
+            app.simulate_key("plus")
+        await until(
+            lambda: any("refused" in one.text for one in session.query_one(EventList).events)
+        )
+        await pilot.pause(0.3)
+        assert max(_channels_ua(app)) <= 1000
+        refusals = [one for one in session.query_one(EventList).events if "refused" in one.text]
+        texts = [one.text for one in refusals]
+        assert len(texts) == len(set(texts)) <= 3
+        assert sum(one.times for one in refusals) >= 25
+
+    drive(script, records)
+
+
+def test_the_interface_cannot_be_left_while_output_is_possible(records: Path) -> None:
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        session = await open_demo(app, pilot)
+        await start(app, pilot)
+        for key in ("e", "q", "ctrl+q"):
+            await pilot.press(key)
+        await until(lambda: "Output is on: SPACE stops it" in " ".join(app.text().split()))
+        assert app.screen is session
+        assert app.state is HostState.RUNNING
+        await pilot.press("ctrl+c")
+        await until(lambda: app.state is HostState.READY)
+        assert app.screen is session
+
+    drive(script, records)
+
+
+def test_device_and_dummy_load_are_asked_for_and_nothing_opens_without_the_tick(
+    records: Path,
+) -> None:
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, DeviceScreen))
+        assert "sim:" in app.text()
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, BenchScreen))
+        assert "Every session is a bench session" in app.text()
+        app.screen.query_one("#open").focus()
+        await pilot.press("enter")
+        await until(lambda: "Tick that nobody is connected" in app.text())
+        assert app.controller is None
+        app.screen.query_one("#load").focus()
+        await pilot.press("enter", "enter", "enter")
+        await until(lambda: isinstance(app.screen, SessionScreen))
+        await until(lambda: "BENCH 500 ohm, nobody connected" in app.text())
+
+    drive(script, records)
+
+
+def test_a_device_that_is_not_there_is_said_in_words(records: Path) -> None:
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, DeviceScreen))
+        field = app.screen.query_one("#url", Input)
+        field.focus()
+        field.value = "native:/dev/nothing-here"
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, BenchScreen))
+        await pilot.press("enter", "enter", "enter")
+        await until(lambda: isinstance(app.screen, SessionScreen))
+        await until(lambda: "nothing-here" in app.screen.query_one(EventList).render().plain)
+        assert app.state is HostState.DISCONNECTED
+
+    drive(script, records)
+
+
+def test_when_the_engine_dies_the_session_is_over_and_its_record_can_be_recovered(
+    records: Path,
+) -> None:
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        await open_demo(app, pilot)
+        await start(app, pilot)
+        await pilot.press("+")
+        await until(lambda: "0.5 mA" in app.strip())
+        assert app.controller is not None
+        os.kill(app.controller.engine_pid, signal.SIGKILL)
+        await until(lambda: isinstance(app.screen, LostScreen), 2.0)
+        await until(lambda: "▲ ENGINE LOST   UNKNOWN mA" in app.strip(), 2.0)
+        assert "THE ENGINE HAS ENDED" in app.text()
+        await pilot.press("enter")
+        await until(lambda: "✓ recovered and sealed" in app.text())
+        await pilot.press("escape")
+        await until(lambda: isinstance(app.screen, LibraryScreen))
+        assert app.controller is None
+
+    drive(script, records)
+    found = verify(next(records.glob("*.jsonl")), None)
+    assert (found.is_ok, found.is_recovered) == (True, True)

@@ -1,0 +1,128 @@
+"""The stop key works from every screen, wherever the focus is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.screen import Screen
+from textual.widgets import Input
+
+from estim.session.messages import Outcome
+from estim.session.states import HostState
+from estim.tui.screens.base import EstimModal, EstimScreen, HelpScreen
+from estim.tui.screens.bench import BenchScreen
+from estim.tui.screens.devices import DeviceScreen
+from estim.tui.screens.library import LibraryScreen
+from estim.tui.screens.lost import LostScreen
+from estim.tui.screens.report import ReportScreen
+from estim.tui.screens.session import SessionScreen
+from tests.tui.harness import WatchedApp, drive, open_demo, start, until
+
+EVERYWHERE = ("f12", "ctrl+x")
+OUTSIDE_TEXT = ("space", "x")
+
+SCREENS: dict[type[Screen[Any]], Callable[[WatchedApp], Screen[Any] | None]] = {
+    SessionScreen: lambda app: None,  # it is there already
+    LibraryScreen: lambda app: LibraryScreen(),
+    DeviceScreen: lambda app: DeviceScreen(),
+    BenchScreen: lambda app: BenchScreen("a profile", "sim:"),
+    HelpScreen: lambda app: HelpScreen("Help", SessionScreen.HELP_LINES),
+    ReportScreen: lambda app: ReportScreen(_controller(app)),
+    LostScreen: lambda app: LostScreen(_controller(app), "for the test"),
+}
+
+
+def _controller(app: WatchedApp) -> Any:
+    assert app.controller is not None
+    return app.controller
+
+
+def _every_screen(base: type[Any]) -> set[type[Any]]:
+    return {base}.union(*(_every_screen(found) for found in base.__subclasses__()))
+
+
+def test_every_screen_of_the_interface_is_tried_below() -> None:
+    assert _every_screen(EstimScreen) - {EstimScreen, EstimModal} == set(SCREENS)
+
+
+async def _stop_reaches_engine(app: WatchedApp, key: str) -> bool:
+    """Press a key; tell whether the engine carried out a request because of it."""
+    count = sum(isinstance(reply, Outcome) for reply in app.replies)
+    app.simulate_key(key)
+    try:
+        await until(lambda: sum(isinstance(r, Outcome) for r in app.replies) > count, 1.0)
+    except AssertionError:
+        return False
+    return True
+
+
+def test_stop_keys_reach_the_engine_from_every_focusable_widget_of_every_screen(
+    records: Path,
+) -> None:
+    tried: list[tuple[str, str, str]] = []
+    failed: list[tuple[str, str, str]] = []
+
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        await open_demo(app, pilot)
+        for kind, make in SCREENS.items():
+            screen = make(app)
+            if screen is not None:
+                await app.push_screen(screen)
+            await pilot.pause(0.05)
+            assert type(app.screen) is kind
+            for widget in (None, *app.screen.focus_chain):
+                app.screen.set_focus(widget)
+                await pilot.pause()
+                assert app.screen.focused is widget
+                is_text = isinstance(widget, Input)
+                named = "F12 or Ctrl+X stops" if is_text else "SPACE stops"
+                assert named in app.strip()
+                for key in EVERYWHERE if is_text else EVERYWHERE + OUTSIDE_TEXT:
+                    case = (kind.__name__, type(widget).__name__, key)
+                    tried.append(case)
+                    if not await _stop_reaches_engine(app, key):
+                        failed.append(case)
+            if screen is not None:
+                await app.pop_screen()
+
+    drive(script, records)
+    assert failed == []
+    text_fields = {screen for screen, widget, _ in tried if widget == "Input"}
+    assert text_fields == {"LibraryScreen", "DeviceScreen", "BenchScreen"}
+    # What reached the record is the engine's own witness; one more Stop ends the test.
+    lines = next(records.glob("*.jsonl")).read_text().splitlines()
+    stops = [json.loads(line) for line in lines if '"kind":"stop"' in line]
+    assert sum(stop["content"]["reason"] == "stop key" for stop in stops) == len(tried)
+
+
+def test_a_text_field_takes_space_and_x_and_the_strip_names_the_other_keys(records: Path) -> None:
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        await pilot.press("slash", "x", "space", "x")
+        assert app.screen.query_one("#search", Input).value == "x x"
+        assert "F12 or Ctrl+X stops" in app.strip()
+        await pilot.press("escape")
+        assert "SPACE stops" in app.strip()
+
+    drive(script, records)
+
+
+@pytest.mark.parametrize("key", ["space", "ctrl+x"])
+def test_stop_takes_the_output_to_zero_at_once_under_a_dialogue(records: Path, key: str) -> None:
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        await open_demo(app, pilot)
+        await start(app, pilot)
+        await pilot.press("+")
+        await until(lambda: app.strip().count("0.5 mA") == 1)
+        await pilot.press("question_mark")
+        await until(lambda: isinstance(app.screen, HelpScreen))
+        assert "RUNNING" in app.strip()
+        await pilot.press(key)
+        await until(lambda: app.state is HostState.READY, 1.0)
+        await until(lambda: "STOPPED, output off   0.0 mA" in app.strip(), 1.0)
+
+    drive(script, records)
