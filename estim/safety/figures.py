@@ -84,9 +84,8 @@ def pulses_in_second(channel: ChannelProgram, pulse_period_us: int) -> int:
     # The second begins after `missed` pulses of a burst, spread out as far as they can be; where
     # all bursts are alike that gains nothing.
     for missed in range(per_burst if pulse_period_us < longest_us else 1):
-        reach_us = US_PER_S + missed * longest_us
-        bursts = (reach_us - 1) // burst_period_us
-        last = min(per_burst, -(-(reach_us - bursts * burst_period_us) // pulse_period_us))
+        bursts, rest_us = divmod(US_PER_S + missed * longest_us, burst_period_us)
+        last = min(per_burst, -(-rest_us // pulse_period_us))
         in_bursts = max(in_bursts, bursts * per_burst - missed + last)
     return min(spaced, in_bursts + _restarts_in_second(channel, burst_period_us) * per_burst)
 
