@@ -175,6 +175,10 @@ class PulseProgram:
     channels: tuple[ChannelProgram, ...]
     allow_overlap: bool = False
 
+    def __hash__(self) -> int:
+        """Hash little: whoever caches by programme has few of them."""
+        return hash((len(self.channels), self.allow_overlap))
+
     def messages(self) -> tuple[Message, ...]:
         """Return the messages that load this programme, without the commit."""
         flags = ProgramFlag.ALLOW_OVERLAP if self.allow_overlap else ProgramFlag.NONE

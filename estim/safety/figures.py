@@ -100,7 +100,6 @@ def _restarts_in_second(channel: ChannelProgram, spacing_us: int) -> int:
     return -(-US_PER_S // (channel.cycle.total_ms * US_PER_MS))
 
 
-@lru_cache(maxsize=4096)
 def figures(channel: ChannelProgram, amplitude_ua: int, amplitude_step_ua: int) -> Figures:
     """Compute the worst of a channel at a target amplitude."""
     pulses = [

@@ -100,10 +100,7 @@ class DriveRequest:
 def review(
     request: DriveRequest, program: PulseProgram | None, facts: Facts, bounds: Bounds, now_us: int
 ) -> Approved | Refused:
-    """Judge one Drive.
-
-    `bounds` come from `bounds.intersect`; `program` is the quantised programme that is loaded.
-    """
+    """Judge one Drive of the programme loaded, within what `bounds.intersect` returned."""
     is_running = request.wanted is WantedState.RUNNING
     reasons: list[Reason] = []
     if not is_running and any(request.targets_ua):
@@ -191,12 +188,13 @@ def ceiling(
             too_high_ua = middle_ua
         else:
             lowest_ua = middle_ua
-    return lowest_ua, tuple(amplitude_reasons(program, bounds, channel_index, too_high_ua))
+    return lowest_ua, amplitude_reasons(program, bounds, channel_index, too_high_ua)
 
 
+@lru_cache(maxsize=256)
 def amplitude_reasons(
     program: PulseProgram, bounds: Bounds, index: int, amplitude_ua: int
-) -> list[Reason]:
+) -> tuple[Reason, ...]:
     """Return everything that refuses a target amplitude of one channel (index from 0)."""
     channel, channel_bounds = program.channels[index], bounds.channels[index]
     ask = Ask(
@@ -205,7 +203,7 @@ def amplitude_reasons(
         figures(channel, amplitude_ua, bounds.amplitude_step_ua),
         channel_bounds.electrode_area_mm2,
     )
-    return checks.run(checks.OUTPUT_CHECKS, ask, channel_bounds.bounds)
+    return tuple(checks.run(checks.OUTPUT_CHECKS, ask, channel_bounds.bounds))
 
 
 def _permission_reasons(

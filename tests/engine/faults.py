@@ -155,9 +155,9 @@ def try_case(case: Case, folder: Path, random: Random) -> Trial:
         assert zero_after_us <= case.zero_within_us, f"{zero_after_us} us until the output was zero"
         assert zero_after_us > -RECENT_US, "no current flowed when the fault came"
         assert code == case.exit_code, said
-        assert case.words in said
-        assert "bug" not in said
-        assert "Traceback" not in said
+        assert case.words in said, said
+        assert "bug" not in said, said
+        assert "Traceback" not in said, said
         _check_record(case, scene)
         return Trial(zero_after_us, said[-200:])
 

@@ -96,11 +96,10 @@ def deliver_in_terminal(url: str, scene: Scene, duration_s: float, memory: Memor
                 presses -= 1
                 terminal.press("+")
             memory.look(engine_pid)
-        terminal.drawn = b""
         terminal.press("x")
-        _until(terminal, "READY")
+        terminal.wait_for(lambda: '"zero_confirmed"' in terminal.record(), 10.0)
         terminal.press("e")
-        terminal.read(2.0)
+        terminal.wait_for(lambda: '"seal"' in terminal.record(), 10.0)
     return drawn
 
 
