@@ -219,10 +219,10 @@ the target gives after keyframe and grid:
   of one pulse.
 - **Pulses in the worst second** (all divisions up to whole pulses, times in us). *Restarts(x)*: 0
   without a cycle, and 0 where the shortest pulse + off time + pulse offset is at least x; else
-  ceil(1000000 / cycle length). Without bursts: ceil(1000000 / period) + restarts(period). With bursts
-  of n pulses at burst period B: the greatest, over m from 0 to n - 1 pulses of a first burst that
+  ceil(1000000 / cycle length). Without bursts: ceil(1000000 / period) + restarts(period). With
+  bursts of n pulses at burst period B: the greatest, over m from 0 to n - 1 pulses of a burst that
   lie before the second at the *longest* period, of
-  floor((1000000 + m x longest) / B) x n - m + min(n, ceil(((1000000 + m x longest) mod B) / period)),
+  floor(W / B) x n - m + min(n, ceil((W mod B) / period)), with W = 1000000 + m x longest;
   + restarts(B) x n; and never more than without bursts. Where all periods are alike m is 0.
 - **RMS** holds when the worst second's q2 is at most rms_ua^2 x 1000000; **average** holds when its
   q1 is at most average_ua x 1000000. The worst second of one setting: pulses x q. Of several
