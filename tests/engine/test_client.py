@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -24,6 +25,12 @@ from estim.session.messages import Notice, Reply, Snapshot
 from tests.engine.scene import CHECKOUT, is_alive, wait_for
 
 BANNED = ("textual", "numpy", "pydantic", "estim.profile", "estim.waveform", "asyncio")
+
+HEADER = {
+    "schema": 1, "session_id": "s1", "kind": "bench", "software": {}, "profile": {},
+    "operator": "bench", "pseudonym": "none", "bench_ohm": 500, "assets": [], "seed": None,
+    "clock": "real",
+}  # fmt: skip
 
 
 class Interface:
@@ -195,6 +202,18 @@ def test_the_engine_is_out_of_reach_of_the_terminal(interface: Interface) -> Non
     assert os.getsid(interface.client.pid) == interface.client.pid != os.getsid(0)
 
 
+def test_an_engine_told_to_end_does_so_though_its_record_cannot_be_sealed(
+    interface: Interface, tmp_path: Path
+) -> None:
+    client = interface.client
+    folders = str(tmp_path / "records"), str(tmp_path / "key")
+    assert client.ask(msg.OpenRecord(client.new_id(), *folders, "s1", HEADER)).is_done
+    size = (tmp_path / "records" / "s1.jsonl").stat().st_size
+    resource.prlimit(client.pid, resource.RLIMIT_FSIZE, (size, size))
+    os.kill(client.pid, signal.SIGTERM)
+    assert interface.ends.get(timeout=3.0) == "the engine has ended"
+
+
 def test_the_engine_ends_though_its_disk_never_answers(tmp_path: Path) -> None:
     """Rule 1 of the process: an orphan does not live on because its record cannot be sealed."""
     code = (
@@ -217,13 +236,8 @@ def test_the_engine_ends_though_its_disk_never_answers(tmp_path: Path) -> None:
             env=dict(os.environ, PYTHONPATH=str(CHECKOUT)),
         )
         theirs.close()
-        header = {
-            "schema": 1, "session_id": "s1", "kind": "bench", "software": {}, "profile": {},
-            "operator": "bench", "pseudonym": "none", "bench_ohm": 500, "assets": [],
-            "seed": None, "clock": "real",
-        }  # fmt: skip
         folders = str(tmp_path / "records"), str(tmp_path / "key")
-        ours.sendall(msg.to_line(msg.OpenRecord(1, *folders, "s1", header)))
+        ours.sendall(msg.to_line(msg.OpenRecord(1, *folders, "s1", HEADER)))
         wait_for(lambda: list(tmp_path.glob("records/*.jsonl")), 5.0, "record")
         time.sleep(0.3)
         ours.close()
