@@ -154,6 +154,10 @@ class ChannelProgram:
             *(FULL_PERMILLE // gcd(FULL_PERMILLE, share) for share in shares)
         )
 
+    def deliverable_ua(self, target_ua: int, amplitude_step_ua: int) -> int:
+        """Return the amplitude that a target delivers: the grid point at or below it."""
+        return target_ua - target_ua % self.grid_ua(amplitude_step_ua)
+
     def phase_currents_ua(self, amplitude_ua: int, amplitude_step_ua: int) -> tuple[int, ...]:
         """Return the signed current of each phase for an amplitude that is already on the grid."""
         currents = []
@@ -170,6 +174,10 @@ class PulseProgram:
 
     channels: tuple[ChannelProgram, ...]
     allow_overlap: bool = False
+
+    def __hash__(self) -> int:
+        """Hash little: whoever caches by programme has few of them."""
+        return hash((len(self.channels), self.allow_overlap))
 
     def messages(self) -> tuple[Message, ...]:
         """Return the messages that load this programme, without the commit."""

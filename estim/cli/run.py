@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from estim import api
+from estim.cli.arguments import targets_ua as read_targets_ua
+from estim.cli.arguments import whole
 from estim.errors import DeviceFault, EstimError, LimitRefused, RecordError, UsageError
 from estim.prepare import places
 from estim.prepare.session import Prepared
@@ -19,10 +21,11 @@ from estim.profile.library import find
 from estim.profile.loader import LoadedProfile
 from estim.record import station_key
 from estim.record.verify import Verification, verify
+from estim.safety.kernel import amplitude_reasons
 from estim.session.messages import Notice, Reply, Severity, Snapshot
 from estim.session.states import HostState
 from estim.text import sanitize
-from estim.units import format_clock, format_ma, parse_ma
+from estim.units import format_clock, format_ma
 
 SCHEMA = "estim.run/1"
 DEMO_PROFILE = "dpn-conventional"
@@ -30,6 +33,9 @@ DEMO_OHM = 500
 DEMO_DURATION_S = 60
 DEMO_MA = 12
 INTERRUPTED = 130
+BENCH_OHM_MAX = 1_000_000
+DURATION_MAX_S = 86_400
+SEED_MAX = 2**32 - 1
 _PROGRESS_US = 1_000_000
 
 _CLINICAL_MISSING = (
@@ -113,8 +119,8 @@ class _Teller:
         )
         if self._shows_progress:
             amplitudes = " ".join(format_ma(channel.shown_ua) for channel in shown.channels)
-            done, whole = shown.plateau_ms // 1000, shown.duration_ms // 1000
-            clock = f"{format_clock(done)} of {format_clock(whole)}"
+            done_s, all_s = shown.plateau_ms // 1000, shown.duration_ms // 1000
+            clock = f"{format_clock(done_s)} of {format_clock(all_s)}"
             line = f"{shown.state.value:12} {clock}  {amplitudes} mA"
             self._write(sys.stderr, f"\r{line:70}")
 
@@ -142,10 +148,12 @@ def run(arguments: Namespace) -> int:
     loaded = find(arguments.profile)
     if arguments.bench is None:
         raise LimitRefused(_CLINICAL_MISSING)
-    bench_ohm = _bench_ohm(arguments.bench)
-    targets_ua = _targets_ua(arguments.amplitude or [], len(loaded.profile.channels))
-    duration_s = _whole("--duration", arguments.duration, 86_400)
-    seed = _whole("--seed", arguments.seed, 2**32 - 1)
+    bench_ohm = whole("--bench", arguments.bench, 1, BENCH_OHM_MAX)
+    targets_ua = read_targets_ua(arguments.amplitude or [], len(loaded.profile.channels))
+    if not any(targets_ua):
+        raise UsageError("--amplitude: expected a target above zero, for example 1=12")
+    duration_s = arguments.duration and whole("--duration", arguments.duration, 1, DURATION_MAX_S)
+    seed = arguments.seed and whole("--seed", arguments.seed, 0, SEED_MAX)
     url = _url(arguments, bench_ohm)
     records = Path(arguments.records) if arguments.records else places.records_folder()
     teller = _Teller(arguments.json)
@@ -230,14 +238,13 @@ def _deliver(
     interruption: _Interruption,
 ) -> tuple[api.Result, Prepared]:
     prepared = stimulator.prepare(loaded, duration_s=duration_s)
-    for line in prepared.ceilings:
-        asked_ua = targets_ua[line.channel - 1]
-        if asked_ua > line.ceiling_ua:
-            reasons = "; ".join(str(reason) for reason in line.reasons)
-            raise LimitRefused(
-                f"channel {line.channel}: {format_ma(asked_ua)} mA asked, at most "
-                f"{line.ceiling_ua / 1000:g} mA possible ({reasons})"
-            )
+    reasons = [
+        str(reason)
+        for index, target_ua in enumerate(targets_ua)
+        for reason in amplitude_reasons(prepared.program, prepared.bounds, index, target_ua)
+    ]
+    if reasons:  # before anything is armed, and with all of them
+        raise LimitRefused("; ".join(reasons))
     device = stimulator.snapshot.device if stimulator.snapshot else None
     teller.event(
         "prepared",
@@ -304,46 +311,6 @@ def _print_summary(summary: dict[str, Any]) -> None:
     print(f"Pulses:   {pulses}")
     print(f"Record:   {summary['record']} ({verifies})")
     print(f"Head:     {summary['head']}", flush=True)
-
-
-def _targets_ua(texts: list[str], channel_count: int) -> tuple[int, ...]:
-    if not texts:
-        raise UsageError("--amplitude: expected at least one CH=MA, for example 1=12")
-    targets = [0] * channel_count
-    seen = set()
-    for text in texts:
-        channel_text, separator, amplitude_text = text.partition("=")
-        is_number = channel_text.isascii() and channel_text.isdigit() and len(channel_text) < 4
-        if not separator or not is_number or not 1 <= int(channel_text) <= channel_count:
-            raise UsageError(
-                f"--amplitude {sanitize(text)}: expected CH=MA, channels 1 to {channel_count}"
-            )
-        channel = int(channel_text)
-        if channel in seen:
-            raise UsageError(f"--amplitude: channel {channel} is given twice")
-        seen.add(channel)
-        try:
-            targets[channel - 1] = parse_ma(amplitude_text)
-        except ValueError as error:
-            raise UsageError(f"--amplitude: {sanitize(str(error))}") from None
-    if not any(targets):
-        raise UsageError("--amplitude: every target is zero")
-    return tuple(targets)
-
-
-def _bench_ohm(text: str) -> int:
-    ohm = _whole("--bench", text, 1_000_000)
-    if not ohm:
-        raise UsageError("--bench: expected the dummy load in ohms, for example 500")
-    return ohm
-
-
-def _whole(flag: str, text: str | None, highest: int) -> int | None:
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 12 and int(text) <= highest):
-        raise UsageError(f"{flag} {sanitize(text)}: expected a whole number up to {highest}")
-    return int(text)
 
 
 def _write_junit(

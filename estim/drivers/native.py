@@ -32,6 +32,7 @@ from estim.safety.verdict import Approved, ApprovedLoad, in_unit
 from firmware_protocol.connection import Connection, Damaged, Dropped, Received, Role
 from firmware_protocol.limits import BY_WIRE_ID
 from firmware_protocol.messages import (
+    NO_CHANNEL,
     PROTOCOL_VERSION,
     AcknowledgeFault,
     Adoption,
@@ -306,7 +307,7 @@ class NativeStimulator(Stimulator):
 def explain(refusal: Refused) -> str:
     """Say in words what a device refused."""
     words = refusal.reason.name.replace("_", " ").lower()
-    place = "" if refusal.channel == 255 else f"channel {refusal.channel + 1}: "
+    place = "" if refusal.channel == NO_CHANNEL else f"channel {refusal.channel + 1}: "
     limit = BY_WIRE_ID.get(refusal.limit)
     if limit is None:
         return place + words

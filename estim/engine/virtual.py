@@ -84,10 +84,9 @@ class VirtualEngine:
     def step(self, until_us: int | None = None) -> None:
         """Move to the next deadline, or to `until_us` if that comes first, and serve it."""
         due = [self._loop.next_deadline_us()]
-        if self._device is not None:
-            device_us = self._device.next_deadline_us()
-            if device_us is not None:
-                due.append(device_us)
+        device_us = self._device.next_deadline_us() if self._device is not None else None
+        if device_us is not None:
+            due.append(device_us)
         is_energised = self._loop.core.state in ENERGISED
         if is_energised:
             due.append(self._beat_due_us)
@@ -100,7 +99,8 @@ class VirtualEngine:
             self._beat_due_us = now_us + HEARTBEAT_US
             self.send(Heartbeat(self._beat))
         self._loop.wake()
-        self._exchange(now_us)
+        if device_us is not None and device_us <= now_us:
+            self._exchange(now_us)
         self._loop.turn()
         # What the turn sent is answered at this very time.
         while self._has_delivered:

@@ -143,6 +143,8 @@ def prepare(
     ceilings = []
     for index, channel in enumerate(profile.channels):
         ceiling_ua, reasons = kernel.ceiling(program, bounds, index)
+        played = program.channels[index]
+        ceiling_ua = played.deliverable_ua(ceiling_ua, bounds.amplitude_step_ua)
         ceilings.append(ChannelCeiling(index + 1, channel.name, ceiling_ua, reasons))
     return Prepared(program, bounds, settings, tuple(ceilings))
 

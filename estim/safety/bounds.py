@@ -63,6 +63,10 @@ class Bounds:
     is_bench: bool
     amplitude_step_ua: int
 
+    def __hash__(self) -> int:
+        """Hash little: every Drive looks these bounds up, and they are nearly always the same."""
+        return hash((len(self.session), self.amplitude_step_ua))
+
 
 COMPILED_CHANNEL_LIMITS = (
     limits.amplitude_ua,

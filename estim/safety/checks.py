@@ -242,9 +242,9 @@ CHECKS = OUTPUT_CHECKS | SESSION_CHECKS
 def run(checks: dict[str, Check], ask: Ask, bounds: tuple[Bound, ...]) -> list[Reason]:
     """Run every check whose limit is bounded; return all reasons, tightest layer first."""
     reasons = []
-    for bound in sorted(bounds, key=lambda bound: bound.value):
+    for bound in bounds:
         check = checks.get(bound.limit)
         reason = check(ask, bound) if check else None
         if reason is not None:
             reasons.append(reason)
-    return reasons
+    return sorted(reasons, key=lambda reason: reason.allowed or 0)

@@ -84,9 +84,8 @@ def pulses_in_second(channel: ChannelProgram, pulse_period_us: int) -> int:
     # The second begins after `missed` pulses of a burst, spread out as far as they can be; where
     # all bursts are alike that gains nothing.
     for missed in range(per_burst if pulse_period_us < longest_us else 1):
-        reach_us = US_PER_S + missed * longest_us
-        bursts = (reach_us - 1) // burst_period_us
-        last = min(per_burst, -(-(reach_us - bursts * burst_period_us) // pulse_period_us))
+        bursts, rest_us = divmod(US_PER_S + missed * longest_us, burst_period_us)
+        last = min(per_burst, -(-rest_us // pulse_period_us))
         in_bursts = max(in_bursts, bursts * per_burst - missed + last)
     return min(spaced, in_bursts + _restarts_in_second(channel, burst_period_us) * per_burst)
 
@@ -101,7 +100,6 @@ def _restarts_in_second(channel: ChannelProgram, spacing_us: int) -> int:
     return -(-US_PER_S // (channel.cycle.total_ms * US_PER_MS))
 
 
-@lru_cache(maxsize=4096)
 def figures(channel: ChannelProgram, amplitude_ua: int, amplitude_step_ua: int) -> Figures:
     """Compute the worst of a channel at a target amplitude."""
     pulses = [
@@ -151,8 +149,8 @@ class _Pulse:
         cls, channel: ChannelProgram, setting: Keyframe, amplitude_ua: int, amplitude_step_ua: int
     ) -> _Pulse:
         scaled_ua = amplitude_ua * setting.amplitude_permille // FULL_PERMILLE
-        scaled_ua -= scaled_ua % channel.grid_ua(amplitude_step_ua)
-        currents = channel.phase_currents_ua(scaled_ua, amplitude_step_ua)
+        delivered_ua = channel.deliverable_ua(scaled_ua, amplitude_step_ua)
+        currents = channel.phase_currents_ua(delivered_ua, amplitude_step_ua)
         durations = [channel.phase_us(phase, setting.unit_us) for phase in channel.phases]
         active = [
             (current, duration)

@@ -100,10 +100,7 @@ class DriveRequest:
 def review(
     request: DriveRequest, program: PulseProgram | None, facts: Facts, bounds: Bounds, now_us: int
 ) -> Approved | Refused:
-    """Judge one Drive.
-
-    `bounds` come from `bounds.intersect`; `program` is the quantised programme that is loaded.
-    """
+    """Judge one Drive of the programme loaded, within what `bounds.intersect` returned."""
     is_running = request.wanted is WantedState.RUNNING
     reasons: list[Reason] = []
     if not is_running and any(request.targets_ua):
@@ -187,16 +184,18 @@ def ceiling(
     lowest_ua, too_high_ua = 0, limits.amplitude_ua.maximum + 1
     while too_high_ua - lowest_ua > 1:
         middle_ua = (lowest_ua + too_high_ua) // 2
-        if _amplitude_reasons(channel_index, middle_ua, program, bounds):
+        if amplitude_reasons(program, bounds, channel_index, middle_ua):
             too_high_ua = middle_ua
         else:
             lowest_ua = middle_ua
-    return lowest_ua, tuple(_amplitude_reasons(channel_index, too_high_ua, program, bounds))
+    return lowest_ua, amplitude_reasons(program, bounds, channel_index, too_high_ua)
 
 
-def _amplitude_reasons(
-    index: int, amplitude_ua: int, program: PulseProgram, bounds: Bounds
-) -> list[Reason]:
+@lru_cache(maxsize=256)
+def amplitude_reasons(
+    program: PulseProgram, bounds: Bounds, index: int, amplitude_ua: int
+) -> tuple[Reason, ...]:
+    """Return everything that refuses a target amplitude of one channel (index from 0)."""
     channel, channel_bounds = program.channels[index], bounds.channels[index]
     ask = Ask(
         index + 1,
@@ -204,7 +203,7 @@ def _amplitude_reasons(
         figures(channel, amplitude_ua, bounds.amplitude_step_ua),
         channel_bounds.electrode_area_mm2,
     )
-    return checks.run(checks.OUTPUT_CHECKS, ask, channel_bounds.bounds)
+    return tuple(checks.run(checks.OUTPUT_CHECKS, ask, channel_bounds.bounds))
 
 
 def _permission_reasons(
@@ -261,7 +260,7 @@ def _output_reasons(
             continue
         if index in facts.lead_off_channels:
             reasons.append(_interlock("lead_off", "the electrode is off", index + 1))
-        reasons += _amplitude_reasons(index, target_ua, program, bounds)
+        reasons += amplitude_reasons(program, bounds, index, target_ua)
         if rise_ua > 0:
             reasons += _rise_reasons(request, index, rise_ua, bounds)
     return reasons

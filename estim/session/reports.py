@@ -24,6 +24,7 @@ from estim.session.states import ENERGISED, HostState, Trigger
 from firmware_protocol.messages import (
     CHANNELS_MAX,
     FAULT_REMEDIES,
+    NO_CHANNEL,
     Capabilities,
     ChannelFlag,
     DeviceState,
@@ -117,6 +118,8 @@ def _see_loaded(session: SessionState, status: Status, now_us: int) -> None:
     session.ceilings = []
     for index in range(count):
         highest_ua, reasons = kernel.ceiling(session.program, session.bounds, index)
+        step_ua = session.bounds.amplitude_step_ua
+        highest_ua = session.program.channels[index].deliverable_ua(highest_ua, step_ua)
         session.ceilings.append((highest_ua, str(reasons[0]) if reasons else ""))
     session.follow(Trigger.PREPARED)
     session.append(
@@ -158,7 +161,7 @@ def _on_told(session: SessionState, told: driver.DeviceTold, now_us: int) -> Non
             "index": event.index,
             "tick_ms": event.tick_ms,
             "code": event.code.name.lower(),
-            "channel": event.channel,
+            "channel": 0 if event.channel == NO_CHANNEL else event.channel + 1,
             "detail": event.detail,
             **({"left_out_before": held_back} if held_back else {}),
         },

@@ -11,6 +11,7 @@ from estim.safety.kernel import STATUS_FRESH_US
 from estim.session.core import SessionCore
 from estim.session.messages import ChannelSnapshot, DeviceSnapshot, Snapshot, to_fields
 from firmware_protocol.messages import (
+    MAINS_PERCENT,
     CapabilityFlag,
     ChannelFlag,
     Contact,
@@ -36,7 +37,7 @@ def take_snapshot(core: SessionCore, record_events: int, inhibition: str, now_us
         is_known=status is not None and age_us <= STATUS_FRESH_US,
         fault=core.fault,
         patient_stop=_patient_stop(status),
-        battery_percent=status.battery_percent if status else 255,
+        battery_percent=status.battery_percent if status else MAINS_PERCENT,
         delivered_ms=core.delivery.delivered_us // 1000,
         rise_ms=core.delivery.rise_us // 1000,
         plateau_ms=core.delivery.plateau_us // 1000,

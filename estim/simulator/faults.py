@@ -27,12 +27,12 @@ from pathlib import Path
 
 from estim.errors import UsageError
 from estim.simulator.load import Load, parse_load
+from firmware_protocol.messages import MAINS_PERCENT
 
 US_PER_S = 1_000_000
 FRAMES_MAX = 1_000_000
 GAIN_MAX_PERMILLE = 5000
 PERCENT_MAX = 100
-MAINS_PERCENT = 255
 SCRIPT_BYTES_MAX = 65_536
 
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")

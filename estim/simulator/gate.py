@@ -18,6 +18,7 @@ from firmware_protocol import limits
 from firmware_protocol.errors import ProgramError
 from firmware_protocol.limits import Limit
 from firmware_protocol.messages import (
+    NO_CHANNEL,
     Capabilities,
     CapabilityFlag,
     Message,
@@ -29,7 +30,6 @@ from firmware_protocol.program import ChannelProgram, PulseProgram, from_message
 from firmware_protocol.session_limits import compiled_limits, limits_digest
 
 US_PER_S = 1_000_000
-NO_CHANNEL = 255
 _REVIEWED_TARGETS_MAX = 4096
 
 

@@ -10,11 +10,19 @@ from __future__ import annotations
 
 from collections import deque
 
-from estim.simulator.gate import NO_CHANNEL, Refusal
+from estim.simulator.gate import Refusal
 from firmware_protocol import codec
 from firmware_protocol.connection import Connection, Role
 from firmware_protocol.framing import encode_frame
-from firmware_protocol.messages import DeviceState, Event, EventCode, Message, Refused, Status
+from firmware_protocol.messages import (
+    NO_CHANNEL,
+    DeviceState,
+    Event,
+    EventCode,
+    Message,
+    Refused,
+    Status,
+)
 
 STATUS_RUNNING_US = 25_000
 STATUS_RUNNING_SLOW_LINE_US = 50_000

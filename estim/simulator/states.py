@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections import deque
 
 from estim.simulator.channel import Finding, OutputChannel
-from estim.simulator.gate import NO_CHANNEL, Gate, Refusal
+from estim.simulator.gate import Gate, Refusal
 from estim.simulator.interpreter import ChannelPlayer
 from estim.simulator.reports import COUNT_MASK, Reports
 from firmware_protocol import limits
 from firmware_protocol.messages import (
+    NO_CHANNEL,
     DeviceState,
     EventCode,
     FaultCode,

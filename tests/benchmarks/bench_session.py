@@ -1,4 +1,4 @@
-"""How fast a session of 30 minutes runs on the virtual clock, and replays through the core alone."""
+"""How fast a session of 30 minutes runs on the virtual clock, and replays through the core."""
 
 from __future__ import annotations
 

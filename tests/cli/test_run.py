@@ -90,9 +90,20 @@ def test_above_the_ceiling_is_refused_with_limit_values_and_owner(estim: Shell) 
     answer = estim("run", "dpn-conventional", *BENCH, "--amplitude", "1=40.1")
     answer.assert_one_message(4)
     assert "channel 1" in answer.err
-    assert "40.1 mA" in answer.err
-    assert "40 mA" in answer.err
-    assert "the profile" in answer.err
+    assert "amplitude: 40.1 mA asked, 40 mA allowed by the profile" in answer.err
+
+
+def test_every_channel_and_every_limit_that_refuses_is_named(estim: Shell) -> None:
+    answer = estim("run", "dpn-conventional", *BENCH, "--amplitude", "1=101", "--amplitude", "2=41")
+    answer.assert_one_message(4)
+    for said in (
+        "channel 1: amplitude: 101 mA asked, 40 mA allowed by the profile",
+        "channel 1: sensory amplitude: 101 mA asked, 80 mA allowed by the compiled safety limit",
+        "channel 1: amplitude: 101 mA asked, 100 mA allowed by the compiled safety limit",
+        "channel 1: amplitude: 101 mA asked, 100 mA allowed by the device",
+        "channel 2: amplitude: 41 mA asked, 40 mA allowed by the profile",
+    ):
+        assert said in answer.err
 
 
 @pytest.mark.parametrize(
@@ -101,13 +112,13 @@ def test_above_the_ceiling_is_refused_with_limit_values_and_owner(estim: Shell) 
         (("--amplitude", "1=12"), "--bench"),
         (("--bench", "500"), "--amplitude"),
         (("--bench", "500", "--amplitude", "12"), "CH=MA"),
-        (("--bench", "500", "--amplitude", "3=12"), "channels 1 to 2"),
-        (("--bench", "500", "--amplitude", "0=12"), "channels 1 to 2"),
+        (("--bench", "500", "--amplitude", "3=12"), "a channel from 1 to 2"),
+        (("--bench", "500", "--amplitude", "0=12"), "a channel from 1 to 2"),
         (("--bench", "500", "--amplitude", "1=-3"), "milliamperes"),
         (("--bench", "500", "--amplitude", "1=1e1"), "milliamperes"),
         (("--bench", "500", "--amplitude", "1=nan"), "milliamperes"),
         (("--bench", "500", "--amplitude", "1=12,5"), "milliamperes"),
-        (("--bench", "500", "--amplitude", "1=0"), "zero"),
+        (("--bench", "500", "--amplitude", "1=0"), "above zero"),
         (("--bench", "500", "--amplitude", "1=1", "--amplitude", "1=2"), "twice"),
         (("--bench", "0", "--amplitude", "1=1"), "--bench"),
         (("--bench", "5e2", "--amplitude", "1=1"), "--bench"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ from firmware_protocol.messages import (
     Refused,
     WantedState,
 )
-from firmware_protocol.program import ChannelProgram, Phase, PulseProgram
+from firmware_protocol.program import ChannelProgram, Cycle, Keyframe, Phase, PulseProgram
 from tests.safety import strategies
 from tests.safety.samples import NOW_US, channel, facts, program, reasons_of, target
 from tests.safety.test_properties import LAYERS
@@ -96,6 +97,51 @@ def test_gate_and_kernel_give_the_same_verdict_on_every_target(
             refusal = gate.review_target(index, amplitude_ua)
             is_approved = isinstance(verdict, Approved) or amplitude_ua == 0
             assert (refusal is None) is is_approved, (refusal, reasons_of(verdict))
+
+
+SHARP = (Phase(1, 1000), Phase(1, -1000))
+TWO_RATES = (Keyframe(0, 1000, 200, 100_000), Keyframe(50, 1000, 100, 60_000))
+QUICK_AND_SLOW = (Keyframe(0, 1000, 100, 10_000), Keyframe(500, 1000, 100, 1_000))
+
+
+@pytest.mark.parametrize(
+    "played",
+    [
+        channel(),
+        channel(pulses_per_burst=10, burst_period_us=480_001),
+        channel(period_us=100_000, cycle=Cycle(0, 1, 0, 0)),
+        channel(200, 2_000, pulses_per_burst=10, burst_period_us=10**6, cycle=Cycle(0, 20, 0, 0)),
+        channel(gap_us=600, cycle=Cycle(0, 100, 0, 9)),
+        channel(gap_us=599, cycle=Cycle(0, 100, 0, 9)),
+        channel(gap_us=500, cycle=Cycle(0, 100, 0, 9), pulse_offset_us=100),
+        ChannelProgram(SHARP, 200, 100_000, keyframes=TWO_RATES, keyframe_cycle_ms=100),
+        ChannelProgram(SHARP, 200, 100_000, keyframes=TWO_RATES, keyframe_cycle_ms=100,
+                       cycle=Cycle(0, 1, 0, 0)),
+        ChannelProgram(SHARP, 100, 10_000, pulses_per_burst=50, burst_period_us=500_000,
+                       keyframes=QUICK_AND_SLOW, keyframe_cycle_ms=1500),
+        ChannelProgram(SHARP, 100, 10_000, pulses_per_burst=50, burst_period_us=500_000,
+                       keyframes=QUICK_AND_SLOW, keyframe_cycle_ms=1500, cycle=Cycle(0, 700, 0, 0)),
+        ChannelProgram((Phase(1, 1000), Phase(4, -250)), 100, 10_000),
+        ChannelProgram((Phase(5, 1000), Phase(10, -600), Phase(1, 1000)), 100, 10_000),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("binding", ["rms_ua", "average_ua", "current_density_ua_per_cm2"])
+@pytest.mark.parametrize("share_permille", [5, 83, 500])
+def test_gate_and_kernel_agree_on_every_way_that_pulses_gather(
+    played: ChannelProgram, binding: str, share_permille: int
+) -> None:
+    """The last target that passes is the same for both, found by the gate's own arithmetic."""
+    own = DeviceSettings(amplitude_step_ua=1)
+    highest = {"rms_ua": 50_000, "average_ua": 10_000, "current_density_ua_per_cm2": 2_000}
+    bound = Bound(binding, highest[binding] * share_permille // 1000, Owner.PROFILE)
+    within = bounds_for(own, ChannelBounds((bound,), 2_501))
+    gate = gate_with(program(played), within, own)
+    rows = (replace(gate.session.channels[0], amplitude_ua=100_000), *gate.session.channels[1:])
+    assert gate.take_limits(replace(gate.session, channels=rows)) is None
+    highest_ua = ceiling(program(played), within, 0)[0]
+    assert highest_ua > 0
+    assert gate.review_target(0, highest_ua) is None
+    assert gate.review_target(0, highest_ua + 1) is not None
 
 
 @given(strategies.programs(), st.lists(ROWS, min_size=2, max_size=2), SETTINGS)

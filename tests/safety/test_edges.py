@@ -214,6 +214,14 @@ def test_the_worst_of_several_phases_is_told() -> None:
     assert found == [("phase_charge_pc", 40_000_000, 34_000_000, "standard", 1)]
 
 
+def test_a_short_phase_is_not_hidden_by_a_long_one_with_more_charge() -> None:
+    """At 70 mA 500 us carry 35 uC of 34 allowed; 1 ms at 60 % carries 42 uC of 48 allowed."""
+    phases = (Phase(5, 1000), Phase(10, -600), Phase(1, 1000))
+    slow = program(replace(channel(), phases=phases, unit_us=100, pulse_period_us=1_000_000))
+    found = reasons_of(judge(70_000, bounds(), slow))
+    assert found == [("phase_charge_pc", 35_000_000, 34_000_000, "standard", 1)]
+
+
 @pytest.mark.parametrize(
     ("played", "reason"),
     [
@@ -355,6 +363,19 @@ def test_the_rms_sent_is_that_of_the_power_density_where_it_is_least() -> None:
     result = review_load(program(), within, CAPABILITIES, NOW_US)
     assert isinstance(result, ApprovedLoad)
     assert result.limits.channels[0].rms_ua == 2_489
+
+
+def test_the_rms_sent_is_that_of_the_current_density_rounded_down_and_the_kernel_obeys_it() -> None:
+    """333 uA/cm2 on 25.01 cm2 are 8328.33 uA RMS: 41.64165 mA at 100 Hz and 2 x 200 us."""
+    within = bounds(Bound("current_density_ua_per_cm2", 333, Owner.PROFILE), area_mm2=2_501)
+    result = review_load(program(), within, CAPABILITIES, NOW_US)
+    assert isinstance(result, ApprovedLoad)
+    assert result.limits.channels[0].rms_ua == 8_328
+    # 8328 uA RMS are 41.640 mA; 41.641 mA are 8328.2 uA, which the device would refuse.
+    assert result.limits.channels[0].amplitude_ua == 41_640
+    assert reasons_of(judge(41_641, within)) == [
+        ("current_density_ua_per_cm2", 334, 333, "profile", 1)
+    ]
 
 
 def test_a_programme_of_two_channels_is_judged_by_each_channels_own_bounds() -> None:

@@ -165,6 +165,8 @@ def test_an_off_time_of_a_period_adds_nothing() -> None:
     resting = channel(gap_us=600, cycle=Cycle(0, 100, 0, 9))
     assert resting.pulse_us(1) == 1_000
     assert pulses_in_second(resting, 10_000) == 100
+    late = channel(gap_us=500, cycle=Cycle(0, 100, 0, 9), pulse_offset_us=100)
+    assert pulses_in_second(late, 10_000) == 100
     hurried = channel(gap_us=599, cycle=Cycle(0, 100, 0, 9))
     assert pulses_in_second(hurried, 10_000) == 110  # 1 s holds ten on-phases of 109 ms
 
@@ -178,6 +180,14 @@ def test_slow_bursts_before_quick_ones_are_counted() -> None:
     pulses = oracle.delivered(played, 10_000, 100, 4_000_000)
     assert oracle.worst_by_onset(pulses, "charge") >= 125 * 2_000_000
     assert figures(played, 10_000, 100).second_absolute_pc >= 125 * 2_000_000
+
+
+def test_keyframed_bursts_have_room_for_one_pulse_more() -> None:
+    """Two bursts of ten a second, keyframes of one rate: twenty pulses, and one for the seam."""
+    frames = (Keyframe(0, 1000, 100, 10_000), Keyframe(500, 500, 100, 10_000))
+    played = ChannelProgram(pair(1), 100, 10_000, pulses_per_burst=10, burst_period_us=500_000,
+                            keyframes=frames, keyframe_cycle_ms=1000)  # fmt: skip
+    assert figures(played, 10_000, 100).second_absolute_pc == 21 * 2_000_000
 
 
 @pytest.mark.parametrize(
