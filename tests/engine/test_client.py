@@ -135,12 +135,12 @@ def test_a_request_that_makes_no_sense_is_told_and_changes_nothing(interface: In
         b"{}\n",
         b"[]\n",
         b"\xff\xfe\n",
-        b'{"kind":[]}\n',
-        b'{"kind":"Fly"}\n',
-        b'{"kind":"Stop"}\n',
-        b'{"kind":"Stop","request_id":true}\n',
-        b'{"kind":"Stop","request_id":1,"wings":2}\n',
-        b'{"kind":"Outcome","request_id":1,"is_done":true}\n',
+        b'{"message":[]}\n',
+        b'{"message":"Fly"}\n',
+        b'{"message":"Stop"}\n',
+        b'{"message":"Stop","request_id":true}\n',
+        b'{"message":"Stop","request_id":1,"wings":2}\n',
+        b'{"message":"Outcome","request_id":1,"is_done":true}\n',
         b"[" * 100_000 + b"\n",
         b"x" * 600_000 + b"\n",
     ):
@@ -163,7 +163,7 @@ def test_an_interface_that_never_reads_does_not_hold_the_engine_up() -> None:
         )
         theirs.close()
         for number in range(5000):
-            ours.sendall(json.dumps({"kind": "Nonsense", "number": number}).encode() + b"\n")
+            ours.sendall(json.dumps({"message": "Nonsense", "number": number}).encode() + b"\n")
         ours.shutdown(socket.SHUT_WR)
         assert engine.wait(5.0) == 0
 
