@@ -7,7 +7,6 @@ which the session has taken the Status.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import socket
@@ -29,6 +28,7 @@ from estim.prepare.places import record_header
 from estim.prepare.session import Prepared, prepare
 from estim.profile.library import find
 from estim.session import messages as msg
+from estim.session.messages import Outcome, Snapshot
 from firmware_protocol.connection import Connection, Received, Role
 from firmware_protocol.messages import (
     PROTOCOL_VERSION,
@@ -202,16 +202,18 @@ def _interface(line: socket.socket, address: str, folder: Path, prepared: Prepar
         def ask(request: Any) -> None:
             line.sendall(msg.to_line(msg.Heartbeat(1)) + msg.to_line(request))
             for reply in replies:
-                outcome = json.loads(reply)
-                if outcome["kind"] == "Outcome" and outcome["request_id"] == request.request_id:
-                    if not outcome["is_done"]:
-                        raise RuntimeError(f"{type(request).__name__}: {outcome['reasons']}")
+                outcome = msg.from_line(reply)
+                if isinstance(outcome, Outcome) and outcome.request_id == request.request_id:
+                    if not outcome.is_done:
+                        raise RuntimeError(f"{type(request).__name__}: {outcome.reasons}")
                     return
 
         ask(msg.OpenRecord(1, str(folder / "records"), str(folder / "key"), "bench", header))
         ask(msg.Connect(2, f"native:{address}"))
-        while json.loads(next(replies)).get("status_age_ms", -1) < 0:
-            pass
+        for reply in replies:
+            shown = msg.from_line(reply)
+            if isinstance(shown, Snapshot) and shown.status_age_ms >= 0:
+                break
         ask(msg.Acknowledge(3))
         program_hex = prepared.program.canonical_bytes().hex()
         ask(msg.Prepare(4, program_hex, prepared.bounds, prepared.settings))

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from random import Random
-from typing import IO, Any
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -63,9 +63,11 @@ def _measure(folder: Path) -> tuple[list[int], list[tuple[int, int]], list[int]]
         _process(["-m", "estim.simulator"], environment) as device,
         _process(["-m", "tests.soak.wire_tap", _line(device)], environment) as tap,
     ):
-        address = json.loads(tap.readline())["address"]
+        assert tap.stdout is not None
+        told = tap.stdout
+        address = json.loads(told.readline())["address"]
         seen: list[bytes] = []
-        reader = threading.Thread(target=lambda: seen.extend(tap), daemon=True)
+        reader = threading.Thread(target=lambda: seen.extend(told), daemon=True)
         reader.start()
         client = EngineClient.spawn(lambda reply: None, lambda reason: None)
         try:
@@ -75,7 +77,8 @@ def _measure(folder: Path) -> tuple[list[int], list[tuple[int, int]], list[int]]
             frames, keys = _interface(client)
         finally:
             client.close()
-    reader.join(2.0)
+            tap.kill()
+            reader.join(2.0)
     return frames, keys, [json.loads(line)["stop_us"] for line in seen]
 
 
@@ -108,8 +111,10 @@ def draw(number: int) -> None:
 
 
 @contextmanager
-def _process(arguments: list[str], environment: dict[str, str]) -> Iterator[IO[bytes]]:
-    """Run Python with arguments; yield its output."""
+def _process(
+    arguments: list[str], environment: dict[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run Python with arguments for a while."""
     process = subprocess.Popen(
         [sys.executable, *arguments],
         stdin=subprocess.PIPE,
@@ -120,15 +125,17 @@ def _process(arguments: list[str], environment: dict[str, str]) -> Iterator[IO[b
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        yield process.stdout
+        yield process
     finally:
         process.kill()
         process.wait()
         process.stdin.close()
+        process.stdout.close()
 
 
-def _line(output: IO[bytes]) -> str:
-    return output.readline().decode().strip()
+def _line(process: subprocess.Popen[bytes]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().decode().strip()
 
 
 def _now_us() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -24,6 +25,12 @@ from estim.session.messages import Notice, Reply, Snapshot
 from tests.engine.scene import CHECKOUT, is_alive, wait_for
 
 BANNED = ("textual", "numpy", "pydantic", "estim.profile", "estim.waveform", "asyncio")
+
+HEADER = {
+    "schema": 1, "session_id": "s1", "kind": "bench", "software": {}, "profile": {},
+    "operator": "bench", "pseudonym": "none", "bench_ohm": 500, "assets": [], "seed": None,
+    "clock": "real",
+}  # fmt: skip
 
 
 class Interface:
@@ -129,12 +136,12 @@ def test_a_request_that_makes_no_sense_is_told_and_changes_nothing(interface: In
         b"{}\n",
         b"[]\n",
         b"\xff\xfe\n",
-        b'{"kind":[]}\n',
-        b'{"kind":"Fly"}\n',
-        b'{"kind":"Stop"}\n',
-        b'{"kind":"Stop","request_id":true}\n',
-        b'{"kind":"Stop","request_id":1,"wings":2}\n',
-        b'{"kind":"Outcome","request_id":1,"is_done":true}\n',
+        b'{"message":[]}\n',
+        b'{"message":"Fly"}\n',
+        b'{"message":"Stop"}\n',
+        b'{"message":"Stop","request_id":true}\n',
+        b'{"message":"Stop","request_id":1,"wings":2}\n',
+        b'{"message":"Outcome","request_id":1,"is_done":true}\n',
         b"[" * 100_000 + b"\n",
         b"x" * 600_000 + b"\n",
     ):
@@ -157,7 +164,7 @@ def test_an_interface_that_never_reads_does_not_hold_the_engine_up() -> None:
         )
         theirs.close()
         for number in range(5000):
-            ours.sendall(json.dumps({"kind": "Nonsense", "number": number}).encode() + b"\n")
+            ours.sendall(json.dumps({"message": "Nonsense", "number": number}).encode() + b"\n")
         ours.shutdown(socket.SHUT_WR)
         assert engine.wait(5.0) == 0
 
@@ -196,6 +203,18 @@ def test_the_engine_is_out_of_reach_of_the_terminal(interface: Interface) -> Non
     assert os.getsid(interface.client.pid) == interface.client.pid != os.getsid(0)
 
 
+def test_an_engine_told_to_end_does_so_though_its_record_cannot_be_sealed(
+    interface: Interface, tmp_path: Path
+) -> None:
+    client = interface.client
+    folders = str(tmp_path / "records"), str(tmp_path / "key")
+    assert client.ask(msg.OpenRecord(client.new_id(), *folders, "s1", HEADER)).is_done
+    size = (tmp_path / "records" / "s1.jsonl").stat().st_size
+    resource.prlimit(client.pid, resource.RLIMIT_FSIZE, (size, size))
+    os.kill(client.pid, signal.SIGTERM)
+    assert interface.ends.get(timeout=3.0) == "the engine has ended"
+
+
 def test_the_engine_ends_though_its_disk_never_answers(tmp_path: Path) -> None:
     """Rule 1 of the process: an orphan does not live on because its record cannot be sealed."""
     code = (
@@ -218,13 +237,8 @@ def test_the_engine_ends_though_its_disk_never_answers(tmp_path: Path) -> None:
             env=dict(os.environ, PYTHONPATH=str(CHECKOUT)),
         )
         theirs.close()
-        header = {
-            "schema": 1, "session_id": "s1", "kind": "bench", "software": {}, "profile": {},
-            "operator": "bench", "pseudonym": "none", "bench_ohm": 500, "assets": [],
-            "seed": None, "clock": "real",
-        }  # fmt: skip
         folders = str(tmp_path / "records"), str(tmp_path / "key")
-        ours.sendall(msg.to_line(msg.OpenRecord(1, *folders, "s1", header)))
+        ours.sendall(msg.to_line(msg.OpenRecord(1, *folders, "s1", HEADER)))
         wait_for(lambda: list(tmp_path.glob("records/*.jsonl")), 5.0, "record")
         time.sleep(0.3)
         ours.close()
