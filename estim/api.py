@@ -122,7 +122,10 @@ class Stimulator:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close("closed" if error is None else f"closed by {type(error).__name__}")
+        if error is None:
+            self.close()
+        else:
+            self.close(str(error) if isinstance(error, EstimError) else type(error).__name__)
 
     # A session, step by step.
 

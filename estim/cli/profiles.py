@@ -24,7 +24,7 @@ from estim.prepare.session import Prepared, prepare
 from estim.prepare.site import load_site
 from estim.profile.library import find, library
 from estim.profile.loader import LoadedProfile
-from estim.profile.models import Basis, Profile
+from estim.profile.models import NOT_REVIEWED, Basis, Profile
 from estim.profile.stimulus import Table
 from estim.safety.verdict import in_unit
 from estim.units import MS_PER_S, UA_PER_MA, format_clock, format_ma
@@ -103,7 +103,11 @@ def _say_profile(
 ) -> None:
     profile = loaded.profile
     say(f"{profile.title}  ({profile.id} {profile.version})")
-    say(f"*** {profile.review_status.upper()}. Estim is not a certified medical device. ***")
+    if profile.review_status == NOT_REVIEWED:
+        review = NOT_REVIEWED.upper()
+    else:
+        review = f"The file says: {profile.review_status}; Estim cannot check this"
+    say(f"*** {review}. Estim is not a certified medical device. ***")
     if profile.bench_only_reason is not None:
         say_wrapped(f"FOR THE BENCH ONLY: {profile.bench_only_reason}", 0)
     say(f"for {', '.join(profile.indications)}; mode {profile.mode}")

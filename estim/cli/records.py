@@ -144,7 +144,7 @@ def run_export(arguments: Namespace) -> int:
     export = export_telemetry if arguments.telemetry else export_events
     if arguments.csv == _STANDARD_OUTPUT:
         export(path, sys.stdout)
-        return 0
+        return _complain_of_findings(path)
     target = Path(arguments.csv)
     try:
         # 'x': an export never replaces anything, a record least of all.
@@ -155,7 +155,15 @@ def run_export(arguments: Namespace) -> int:
     except OSError as error:
         raise UsageError(f"--csv {target}: cannot be written: {error.strerror}") from None
     complain(f"{rows} rows written to {target}")
-    return 0
+    return _complain_of_findings(path)
+
+
+def _complain_of_findings(path: Path) -> int:
+    """Say where a record that was exported does not verify; return the exit code."""
+    count = len(verify(path, _key()).findings)
+    if count:
+        complain(f"{path}: the record does not verify ({count} found): see estim records verify")
+    return FOUND_SOMETHING if count else 0
 
 
 def _export_or_remove(export: Export, path: Path, target: Path, file: TextIO) -> int:

@@ -25,7 +25,7 @@ from estim.safety.kernel import amplitude_reasons
 from estim.session.messages import Notice, Reply, Severity, Snapshot
 from estim.session.states import HostState
 from estim.text import sanitize
-from estim.units import format_clock, format_ma
+from estim.units import UA_PER_MA, format_clock, format_ma
 
 SCHEMA = "estim.run/1"
 DEMO_PROFILE = "dpn-conventional"
@@ -156,6 +156,8 @@ def run(arguments: Namespace) -> int:
     seed = arguments.seed and whole("--seed", arguments.seed, 0, SEED_MAX)
     url = _url(arguments, bench_ohm)
     records = Path(arguments.records) if arguments.records else places.records_folder()
+    if arguments.junit and not Path(arguments.junit).parent.is_dir():
+        raise UsageError(f"--junit {arguments.junit}: there is no such folder")
     teller = _Teller(arguments.json)
     with _Interruption() as interruption:
         try:
@@ -243,6 +245,16 @@ def _deliver(
         for index, target_ua in enumerate(targets_ua)
         for reason in amplitude_reasons(prepared.program, prepared.bounds, index, target_ua)
     ]
+    step_ua = prepared.bounds.amplitude_step_ua
+    for number, (channel, target_ua) in enumerate(
+        zip(prepared.program.channels, targets_ua, strict=True), start=1
+    ):
+        if channel.deliverable_ua(target_ua, step_ua) != target_ua:
+            grid = f"{channel.grid_ua(step_ua) / UA_PER_MA:g}"
+            reasons.append(
+                f"channel {number}: {target_ua / UA_PER_MA:g} mA asked, "
+                f"the device delivers steps of {grid} mA"
+            )
     if reasons:  # before anything is armed, and with all of them
         raise LimitRefused("; ".join(reasons))
     device = stimulator.snapshot.device if stimulator.snapshot else None
@@ -327,7 +339,8 @@ def _write_junit(
     )
     properties = ElementTree.SubElement(case, "properties")
     for name, content in (("profile_sha256", loaded.sha256), *(summary or {}).items()):
-        ElementTree.SubElement(properties, "property", name=name, value=str(content))
+        value = content if isinstance(content, str) else json.dumps(content)
+        ElementTree.SubElement(properties, "property", name=name, value=value)
     if code:
         element = ElementTree.SubElement(case, "failure", message=sanitize(failure))
         element.text = f"exit code {code}"

@@ -71,6 +71,10 @@ def _up_to(limit: Limit, unit: str, per_unit: int, minimum: Decimal = _TENTH) ->
     return Exact(unit, minimum, Decimal(limit.maximum) / per_unit, 1)
 
 
+NOT_REVIEWED = "not reviewed by a clinician"
+"""What a profile's `review_status` says until somebody has."""
+
+
 def whole_ua(current_ma: Decimal) -> int:
     """Return a current with at most one decimal as whole microamperes."""
     return int(current_ma * UA_PER_MA)

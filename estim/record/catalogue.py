@@ -207,7 +207,7 @@ def _stimulator_serial(assets: object) -> str | None:
 
 def _whole_seconds(duration_ms: object) -> int | None:
     if type(duration_ms) is int and 0 <= duration_ms <= _MAX_DELIVERED_MS:
-        return duration_ms // MS_PER_S
+        return -(-duration_ms // MS_PER_S)  # rounded up: never less than what was delivered
     return None
 
 

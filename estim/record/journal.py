@@ -79,6 +79,11 @@ class Journal:
         try:
             files.make_folder(folder, ops)
             descriptor = files.open_new(path)
+        except FileExistsError:
+            raise RecordError(
+                f"{path}: is there already (the same seed gives the same record): "
+                "expected another folder or another seed"
+            ) from None
         except OSError as error:
             raise RecordError(f"{path}: cannot start a record: {error.strerror}") from None
         journal = cls(path, descriptor, ops, seq=0, head=GENESIS, mends_line=False)

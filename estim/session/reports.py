@@ -197,6 +197,7 @@ def _on_status(session: SessionState, told: driver.StatusSeen, now_us: int) -> N
     session.has_status_since_drive = True
     session.delivery.take(status, session.targets_ua, now_us)
     _see_lead_off(session, status, before, now_us)
+    _see_short(session, status, before, now_us)
     _see_fault(session, status, now_us)
     _see_loaded(session, status, now_us)
     _see_goal(session, status, now_us)
@@ -237,6 +238,20 @@ def _see_lead_off(
             "press the electrode on, then re-arm the channel and raise from zero",
             Blame.OPERATOR,
         )
+
+
+def _see_short(session: SessionState, status: Status, before: Status | None, now_us: int) -> None:
+    """Warn of leads that touch; it stops nothing."""
+    for index, row in enumerate(status.channels):
+        was_short = before is not None and ChannelFlag.SHORTED in before.channels[index].flags
+        if ChannelFlag.SHORTED in row.flags and not was_short:
+            session.notice(
+                now_us,
+                Severity.WARNING,
+                f"channel {index + 1}: {row.load_ohm} ohm, the leads may touch each other",
+                "look at leads and electrodes",
+                Blame.RIG,
+            )
 
 
 def _see_fault(session: SessionState, status: Status, now_us: int) -> None:

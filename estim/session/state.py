@@ -429,7 +429,8 @@ class SessionState:
         if self.state in (HostState.STOPPING, *ENERGISED):
             self.follow(Trigger.FAULT)
         total_us = self.former_delivered_us + self.delivery.delivered_us
-        self.append("closed", {"reason": reason, "delivered_ms": total_us // 1000})
+        end = self.end_reason or reason  # what ended output tells more than who closed the visit
+        self.append("closed", {"reason": end, "delivered_ms": total_us // 1000})
         self.refuse(self.connect_id, LimitRefused(reason))
         self.connect_id = 0
         if self.acknowledge is not None:

@@ -71,7 +71,7 @@ class SerialPort:
             waiting = self._serial.in_waiting if first else 0
             return first + self._serial.read(waiting) if waiting else first
         except Exception as error:  # TypeError and termios.error when a port closes under it
-            raise PortLost(f"{self.address}: the port is gone ({error})") from None
+            raise PortLost(f"{self.address}: the port is gone") from error
 
     def write(self, sending: bytes) -> None:
         """Write all bytes, waiting where the line is full.
@@ -84,7 +84,7 @@ class SerialPort:
         except serial.SerialTimeoutException:
             raise PortLost(f"{self.address}: the port takes nothing any more") from None
         except Exception as error:  # as in `read`
-            raise PortLost(f"{self.address}: the port is gone ({error})") from None
+            raise PortLost(f"{self.address}: the port is gone") from error
 
     def close(self) -> None:
         """Let go of the port; closing twice does nothing."""

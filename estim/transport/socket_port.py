@@ -52,7 +52,7 @@ class SocketPort:
                 return b""
             received = self._socket.recv(_READ_SIZE)
         except (OSError, ValueError) as error:  # ValueError: closed meanwhile
-            raise PortLost(f"{self.address}: the port is gone ({error})") from None
+            raise PortLost(f"{self.address}: the port is gone") from error
         if not received:
             raise PortLost(f"{self.address}: the port is gone (the other end closed it)")
         return received
@@ -66,7 +66,7 @@ class SocketPort:
         try:
             self._socket.sendall(sending)
         except OSError as error:
-            raise PortLost(f"{self.address}: the port is gone ({error})") from None
+            raise PortLost(f"{self.address}: the port is gone") from error
 
     def close(self) -> None:
         """Let go of the connection; closing twice does nothing."""

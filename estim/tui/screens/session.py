@@ -12,6 +12,7 @@ import asyncio
 import gc
 from collections import deque
 from collections.abc import Awaitable, Callable
+from operator import ge
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -209,15 +210,17 @@ class SessionScreen(EstimScreen[None]):
         if (before.state, before.has_program) != (snapshot.state, snapshot.has_program):
             self._say(Severity.INFORMATION, session_words.state_words(snapshot)[1].lower())
         commanded = [row.target_ua for row in snapshot.channels]
-        if snapshot.state is HostState.RUNNING and commanded != [
-            row.target_ua for row in before.channels
-        ]:
+        former = [row.target_ua for row in before.channels]
+        if snapshot.state is HostState.RUNNING and commanded != former:
+            is_rise = len(former) == len(commanded) and all(map(ge, commanded, former))
             currents = ", ".join(
                 f"{number}: {words.current(target_ua)}"
                 for number, target_ua in enumerate(commanded, start=1)
             )
             self.query_one(EventList).add(
-                Severity.INFORMATION, f"commanded {currents}", replaces=True
+                Severity.INFORMATION,
+                f"{'commanded' if is_rise else 'lowered to'} {currents}",
+                replaces=is_rise,
             )
 
     def _remember(self, snapshot: Snapshot) -> None:

@@ -71,6 +71,8 @@ class EventList(Widget):
             before = self._events[index]
             if now_us - before.at_us > SAME_US:
                 break
+            if severity is Severity.INFORMATION and index != len(self._events) - 1:
+                break  # the order of what happened is itself information
             if (before.severity, before.text) == (severity, line):
                 self._events[index] = replace(before, times=before.times + 1)
                 self.refresh()

@@ -29,6 +29,6 @@ class FaultPanel(Static):
                 ("What to do  ", "dim"), f"{words.safe(fault.remedy)}\n",
                 ("Suspect     ", "dim"), f"{session_words.BLAME_WORDS[fault.blame]}\n",
                 (" k ", "bold reverse"),
-                " acknowledges once the cause is gone; nothing starts by itself",
+                " acknowledges, where the cause is gone; nothing starts by itself",
             )
         )  # fmt: skip
