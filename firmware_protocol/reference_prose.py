@@ -217,12 +217,18 @@ the target gives after keyframe and grid:
   {charge_base_pc} pC + {charge_slope_pc} pC/us x duration.
 - **q1** is the sum of |current| x duration, **q2** the sum of current^2 x duration, over the phases
   of one pulse.
-- **Pulses in the worst second**: ceil(1000000 / period) without bursts. With bursts of n pulses at
-  burst period B: floor(1000000 / B) x n + min(n, ceil((1000000 mod B) / period)).
-- **RMS** holds when pulses x q2 <= rms_ua^2 x 1000000; **average** holds when
-  pulses x q1 <= average_ua x 1000000. The worst setting counts. Where there are several keyframes
-  the largest q of one pulse is added once; with keyframes *and* bursts the pulses are counted at
-  the shortest period and multiplied by the largest q.
+- **Pulses in the worst second** (all divisions up to whole pulses, times in us). *Restarts(x)*: 0
+  without a cycle, and 0 where the shortest pulse + off time + pulse offset is at least x; else
+  ceil(1000000 / cycle length). Without bursts: ceil(1000000 / period) + restarts(period). With
+  bursts of n pulses at burst period B: the greatest, over m from 0 to n - 1 pulses of a burst that
+  lie before the second at the *longest* period, of
+  floor(W / B) x n - m + min(n, ceil((W mod B) / period)), with W = 1000000 + m x longest;
+  + restarts(B) x n; and never more than without bursts. Where all periods are alike m is 0.
+- **RMS** holds when the worst second's q2 is at most rms_ua^2 x 1000000; **average** holds when its
+  q1 is at most average_ua x 1000000. The worst second of one setting: pulses x q. Of several
+  keyframes without bursts: the greatest ceil(1000000 / period) x q, + (1 + restarts(longest
+  period)) x the largest q. Of several keyframes with bursts: (pulses at the shortest period + 1) x
+  the largest q.
 
 **How output rises.** The target is what the host wants, the setpoint what the channel has come to.
 A setpoint falls at once. It rises only at onsets on the plateau (or without a cycle), by the slew

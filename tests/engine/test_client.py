@@ -63,12 +63,13 @@ def test_a_client_that_closes_ends_the_engine_in_good_order(interface: Interface
 
 def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    before = len(os.listdir("/proc/self/fd")), threading.active_count()
+    before = len(os.listdir("/proc/self/fd")), threading.active_count()  # others may end meanwhile
     for _ in range(2):
         interface = Interface()
         assert list(tmp_path.iterdir()) == []
         interface.client.close()
-    assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
+    assert len(os.listdir("/proc/self/fd")) <= before[0]
+    assert threading.active_count() <= before[1]
 
 
 def test_a_killed_engine_is_told_with_its_signal(interface: Interface) -> None:

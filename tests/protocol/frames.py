@@ -1,7 +1,8 @@
 """One frame of every message, written down by hand.
 
-The hex was worked out from the tables of the wire with `struct`, PyPI `cobs` and `crccheck`,
-never with the code under test. Keep it: a frame here changes only when the protocol does.
+The hex was worked out from the tables of the wire with `struct` and the packages `cobs` and
+`crccheck`, never with the code under test. Keep it: a frame here changes only when the protocol
+does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""COBS against the PyPI oracle; cutting a stream into frames in bounded memory."""
+"""COBS against an independent package; cutting a stream into frames in bounded memory."""
 
 from __future__ import annotations
 

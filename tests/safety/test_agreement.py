@@ -54,7 +54,7 @@ SETTINGS = st.builds(
 
 
 @given(strategies.programs(), st.lists(ROWS, min_size=2, max_size=2), SETTINGS, st.data())
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_gate_and_kernel_give_the_same_verdict_on_every_target(
     played: PulseProgram, rows: list[ChannelBounds], own: DeviceSettings, data: st.DataObject
 ) -> None:
@@ -145,7 +145,7 @@ def test_gate_and_kernel_agree_on_every_way_that_pulses_gather(
 
 
 @given(strategies.programs(), st.lists(ROWS, min_size=2, max_size=2), SETTINGS)
-@settings(max_examples=50)
+@settings(max_examples=25)
 def test_the_device_takes_every_target_up_to_the_ceiling_and_none_above(
     played: PulseProgram, rows: list[ChannelBounds], own: DeviceSettings
 ) -> None:

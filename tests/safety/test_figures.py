@@ -30,7 +30,7 @@ def horizon_us(played: ChannelProgram) -> int:
 
 
 @given(strategies.channels(), AMPLITUDES, STEPS)
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_figures_are_never_below_what_any_second_holds(
     played: ChannelProgram, amplitude_ua: int, step_ua: int
 ) -> None:
@@ -54,7 +54,7 @@ def test_figures_are_never_below_what_any_second_holds(
 
 
 @given(strategies.channels(keyframes_max=0, cycles=False), AMPLITUDES, STEPS)
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_figures_are_exact_where_a_channel_has_one_setting(
     played: ChannelProgram, amplitude_ua: int, step_ua: int
 ) -> None:

@@ -95,6 +95,7 @@ def test_lowering_any_bound_never_lets_more_pass(
 
 
 @given(CHANNELS, WITHIN, st.integers(1, 40_000))
+@settings(max_examples=50)
 def test_a_smaller_electrode_never_lets_more_pass(
     played: ChannelProgram, within: Bounds, area_mm2: int
 ) -> None:
@@ -115,6 +116,7 @@ def test_a_verdict_is_the_same_every_time(
 
 
 @given(CHANNELS, WITHIN)
+@settings(max_examples=40)
 def test_the_device_is_never_sent_more_than_any_layer_allows(
     played: ChannelProgram, within: Bounds
 ) -> None:

@@ -117,7 +117,7 @@ async def open_demo(app: WatchedApp, pilot: Pilot[Any]) -> SessionScreen:
 
 async def start(app: WatchedApp, pilot: Pilot[Any]) -> None:
     """Arm and start an open session; where a slow disk made the engine refuse, once more."""
-    for _ in range(3):
+    for _ in range(6):
         await pilot.press("g")
         with contextlib.suppress(AssertionError):
             await until(lambda: app.state is HostState.RUNNING, 3.0)

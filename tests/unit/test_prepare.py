@@ -74,8 +74,7 @@ def test_the_electrode_lowers_the_ceiling_and_is_named() -> None:
     ceiling_only = fast.ceilings.model_copy(update={"current_density_ma_per_cm2": None})
     thin = fast.model_copy(update={"electrode": small, "ceilings": ceiling_only})
     prepared = prepare(thin, is_bench=True, electrode_area_cm2=Decimal(2))
-    # 2 mA/cm2 x 2 cm2 = 4 mA RMS / sqrt(2 x 200 us x 80 Hz) = 22.36 mA: 22.3 mA is the step
-    # below on a device of 0.1 mA steps.
+    # 2 mA/cm2 x 2 cm2 = 4 mA RMS / sqrt(2 x 200 us x 80 Hz) = 22.36 mA, on steps of 0.1 mA.
     assert ceilings(prepared)[0] == (22_300, {("current_density_ua_per_cm2", "electrode")})
 
 
@@ -105,6 +104,30 @@ def test_a_profiles_own_ceilings_bind() -> None:
         changed = slow.model_copy(update={"ceilings": slow.ceilings.model_copy(update=update)})
         prepared = prepare(changed, is_bench=True)
         assert ceilings(prepared) == [(highest_ua, {(limit, "profile")})]
+
+
+def test_impaired_sensation_leaves_the_profiles_share_of_its_own_density() -> None:
+    """Half of 1 mA/cm2 is 0.5 mA/cm2."""
+    slow = find("tens-low-rate").profile
+    own = slow.ceilings.model_copy(update={"current_density_ma_per_cm2": Decimal(1)})
+    prepared = prepare(
+        slow.model_copy(update={"ceilings": own}), is_bench=True, is_sensation_impaired=True
+    )
+    found = {(b.limit, b.value, b.owner.value) for b in prepared.bounds.channels[0].bounds}
+    assert ("current_density_ua_per_cm2", 1_000, "profile") in found
+    assert ("current_density_ua_per_cm2", 500, "patient") in found
+    assert ("impaired_current_density_ua_per_cm2", 1_000, "patient") in found
+
+
+def test_a_pulse_that_a_device_plays_in_leaps_above_a_key_press_is_refused() -> None:
+    """Shares of 1000 and 250 permille need multiples of 4 device steps; a press is 0.3 mA."""
+    profile = loads(COMPLETE, "complete").profile
+    assert profile.rise.step_ua == 300
+    fitting = replace(REFERENCE, amplitude_step_ua=75)
+    assert prepare(profile, fitting, is_bench=True).bounds.amplitude_step_ua == 75
+    coarse = replace(REFERENCE, amplitude_step_ua=76)
+    with pytest.raises(LimitRefused, match=r"every 0\.304 mA only, more than one step of 0\.3 mA"):
+        prepare(profile, coarse, is_bench=True)
 
 
 def test_sensory_modes_are_held_to_80_ma_and_motor_modes_to_100() -> None:
