@@ -1,8 +1,8 @@
 """Sit in the line between a host and a device, and tell what passes.
 
 `python -m tests.soak.wire_tap DEVICE` prints the pseudo-terminal to open. Then come JSON lines: one
-for each Stop from the host with the monotonic time at which its last byte was read, and, once
-standard input is closed, a summary of the Drives.
+for each Stop from the host with the monotonic time at which its last byte was read, one for each
+mark that comes in on standard input, and, once that is closed, a summary of the Drives.
 """
 
 from __future__ import annotations
@@ -78,9 +78,11 @@ def main(device: str) -> None:
     partial = {host: b"", line: b""}
     while True:
         readable, _, _ = select.select([host, line, STDIN], [], [])
-        if STDIN in readable and not os.read(STDIN, 100):
-            _say(drives.summary())
-            return
+        if STDIN in readable:
+            if not os.read(STDIN, 100):
+                _say(drives.summary())
+                return
+            _say({"mark_us": time.monotonic_ns() // 1000})
         for near, far in ((host, line), (line, host)):
             if near not in readable:
                 continue
