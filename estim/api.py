@@ -139,10 +139,10 @@ class Stimulator:
             self._open_record(loaded)
         if self.snapshot is None or self.snapshot.device is None:
             self.ask(msg.Connect(self.engine.new_id(), self.url))
+            self._acknowledge_old_lease()
         device = self._wait_for(lambda shown: shown.device is not None).device
         if device is None:
             raise PortLost(f"{self.url}: the device has gone")
-        self._acknowledge_old_lease()
         prepared = prepare(
             loaded.profile,
             capabilities_from_snapshot(device),

@@ -235,7 +235,9 @@ A setpoint falls at once. It rises only at onsets on the plateau (or without a c
 x the time since the channel's onset before, in the same on-phase; the first pulse of an on-phase
 brings no rise. Fractions of a microampere are carried over. When the onsets are more than
 {slow_pulse_ms} ms apart a rise is also held to `step_ua`; within one cycle all rises together are
-held to `rise_per_cycle_ua`. So nothing rises while nothing can be felt. Ramps, keyframes and bursts
+held to `rise_per_cycle_ua`. A keyframe
+in which neither the setpoint nor the hold of chapter 7 would deliver anything brings no rise.
+So nothing rises while nothing can be felt. Ramps, keyframes and bursts
 are part of the programme and are not slew-limited.
 """
 
@@ -272,8 +274,9 @@ the line (10 bits to a byte), and every 250 ms in other states. An answer restar
 an unsent Status is replaced by the newest: Status is never queued.
 
 `tick_ms` counts milliseconds since boot, modulo 2^32; differences are taken modulo 2^32.
-`peak_ua` is the highest current measured since the Status before or, where there was no pulse, that
-of the last pulse; 0 when not RUNNING or when the setpoint is 0. `pulse_count` counts pulses of
+`peak_ua` is the highest current measured since the Status before, whatever the state is by now.
+Where there was no pulse since, it is that of the last pulse, or 0 when not RUNNING or when the
+setpoint is 0. `pulse_count` counts pulses of
 non-zero amplitude since RUNNING began. Counters of 16 bits wrap.
 
 | what | figure |

@@ -267,11 +267,10 @@ def _deliver(
         program_digest=f"{prepared.program.digest:08x}",
         ceilings_ua=[line.ceiling_ua for line in prepared.ceilings],
     )
-    if interruption.name:
-        raise DeviceFault("interrupted before output began")
-    stimulator.arm()
-    stimulator.start()
-    stimulator.set_targets_ua(targets_ua)
+    for step in (stimulator.arm, stimulator.start, lambda: stimulator.set_targets_ua(targets_ua)):
+        if interruption.name:
+            raise DeviceFault("interrupted before output began")
+        step()
     return stimulator.wait_until_finished(interruption.reason), prepared
 
 

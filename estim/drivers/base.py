@@ -57,9 +57,17 @@ class StatusSeen:
 
 @dataclass(frozen=True, slots=True)
 class DriveRefused:
-    """The device refused a Drive, or something else it was sent."""
+    """The device refused a Drive, or something else it was sent.
+
+    Attributes:
+        explanation: what, why and within which limit.
+        is_drive: a Drive was refused, so the device no longer follows.
+        is_lead_off: a target came for a channel that has just latched; its Status follows at once.
+    """
 
     explanation: str
+    is_drive: bool = True
+    is_lead_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)

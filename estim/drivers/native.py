@@ -294,7 +294,9 @@ class NativeStimulator(Stimulator):
         explanation = explain(refusal)
         is_damage = refusal.reason in (RefusalReason.PROGRAM_DIGEST, RefusalReason.PROGRAM)
         if self._loading is None:
-            self._events.append(DriveRefused(explanation))
+            is_drive = refusal.message == Drive.message_id
+            is_lead_off = refusal.reason is RefusalReason.LEAD_OFF_LATCHED
+            self._events.append(DriveRefused(explanation, is_drive, is_lead_off))
         elif not is_damage or (self._exchange is not None and self._exchange.attempts_left == 0):
             self._fail_load(LimitRefused(f"the device refused: {explanation}"))
 

@@ -67,8 +67,10 @@ class EngineClient:
         """Start an engine; `on_message` and `on_end` are called from a thread of the client's."""
         environment = dict(os.environ)
         checkout = str(Path(estim.__file__).resolve().parent.parent)
-        former = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = os.pathsep.join([checkout, former] if former else [checkout])
+        # Absolute entries alone: a relative one would load what lies in the working folder.
+        former = environment.get("PYTHONPATH", "").split(os.pathsep)
+        paths = [checkout, *filter(os.path.isabs, former)]
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
         with contextlib.ExitStack() as on_failure:
             ours, theirs = socket.socketpair()
             on_failure.enter_context(ours)

@@ -37,6 +37,11 @@ class Inhibitor:
             return "the system refused to be kept awake: switch off its sleep yourself"
         return "idle, sleep and lid switch are held off"
 
+    @property
+    def is_holding(self) -> bool:
+        """Tell whether the computer is kept awake, as far as is known."""
+        return self._holder is not None and self._holder.poll() is None
+
     def hold(self) -> None:
         """Take the lock, without waiting for it."""
         if not self._has_way or self._holder is not None:

@@ -28,11 +28,11 @@ from estim.safety import kernel
 from estim.safety.verdict import Approved, ApprovedLoad
 from estim.session import events as ev
 from estim.session.core import SessionCore
-from estim.session.messages import Reply, Stop
+from estim.session.messages import Blame, Notice, Reply, Severity, Stop
 from estim.session.snapshot import take_snapshot
 from estim.session.states import ENERGISED
 from firmware_protocol import limits
-from firmware_protocol.messages import Status
+from firmware_protocol.messages import CapabilityFlag, DeviceState, Status
 
 STALL_US = limits.lease_ms.maximum * 1000
 SUSPEND_US = 50_000
@@ -91,6 +91,7 @@ class EngineLoop:
         self._key = b""
         self._telemetry = Telemetry()
         self._inhibitor = inhibitor
+        self._has_told_inhibition = False
         self._waiting: deque[ev.CoreEvent] = deque()
         self._is_turning = False
         self._owes_output = False
@@ -166,9 +167,19 @@ class EngineLoop:
     def publish(self, now_us: int) -> None:
         """Send a snapshot to the interface."""
         is_busy = self.core.state in ENERGISED or self.core.is_busy
+        self._tell_inhibition(now_us)
         self._snapshot_due_us = now_us + (self._snapshot_us if is_busy else IDLE_SNAPSHOT_US)
         inhibition = self._inhibitor.explanation if self._inhibitor else ""
         self._world.say(take_snapshot(self.core, self._record_events, inhibition, now_us))
+
+    def _tell_inhibition(self, now_us: int) -> None:
+        """Warn once where nothing keeps the computer awake while output is possible."""
+        inhibitor = self._inhibitor
+        if inhibitor is None or self._has_told_inhibition or self.core.state not in ENERGISED:
+            return
+        if not inhibitor.is_holding:
+            self._has_told_inhibition = True
+            self._world.say(Notice(now_us, Severity.WARNING, inhibitor.explanation, "", Blame.HOST))
 
     def durable(self, token: int) -> None:
         """Note that the record has kept something (called in the loop's thread)."""
@@ -303,8 +314,14 @@ class EngineLoop:
 
     def _see(self, event: DriverEvent, now_us: int) -> None:
         self.post(ev.DriverSaid(event))
-        if isinstance(event, StatusSeen) and self.core.state in ENERGISED:
-            for kind, content in self._telemetry.add(now_us, _readings(event.status)):
+        if isinstance(event, StatusSeen) and (
+            self.core.state in ENERGISED or is_output_told(event.status)
+        ):
+            capabilities = self.core.capabilities
+            reports = (
+                capabilities is not None and CapabilityFlag.REPORTS_CURRENT in capabilities.flags
+            )
+            for kind, content in self._telemetry.add(now_us, _readings(event.status, reports)):
                 self._record(kind, content, None, now_us)
 
     def _flush_output(self) -> None:
@@ -321,13 +338,20 @@ def is_urgent(request: object) -> bool:
     return isinstance(request, Stop)
 
 
-def _readings(status: Status) -> list[Reading]:
+def is_output_told(status: Status) -> bool:
+    """Tell whether a report tells of output, whatever was asked."""
+    return status.state is DeviceState.RUNNING or any(
+        row.setpoint_ua or row.peak_ua for row in status.channels
+    )
+
+
+def _readings(status: Status, reports_current: bool) -> list[Reading]:
     return [
         Reading(
             index + 1,
             row.target_ua,
             row.setpoint_ua,
-            row.peak_ua,
+            row.peak_ua if reports_current else None,
             row.load_ohm or None,
             row.contact.name.lower(),
         )

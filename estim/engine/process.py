@@ -34,6 +34,10 @@ from estim.session.states import ENERGISED
 WAIT_MAX_S = 0.1
 ORPHAN_S = 5.0
 PORT_END_S = 0.5
+JOBS_PER_TURN = 64
+"""Then deadlines are served, whatever still waits."""
+RECEIVED_MAX = 64
+"""Chunks from the line that may wait; beyond them the reader waits, and with it the sender."""
 
 
 class EngineProcess:
@@ -45,6 +49,7 @@ class EngineProcess:
         self._replies = ReplyWriter(connection)
         self._loop = EngineLoop(self, self._clock, inhibitor=Inhibitor())
         self._port: ThreadedPort | None = None
+        self._room = threading.BoundedSemaphore(RECEIVED_MAX)
         self._end_by_us: int | None = None
         threading.Thread(
             target=read_requests,
@@ -64,9 +69,13 @@ class EngineProcess:
                 waiting_us = self._loop.next_deadline_us() - self._clock.now_us()
                 job = self._inbox.get(min(max(waiting_us / 1e6, 0.0), WAIT_MAX_S))
                 self._loop.wake()
-                while job is not None:
+                for _ in range(JOBS_PER_TURN - 1):
+                    if job is None:
+                        break
                     job()
                     job = self._inbox.get(0.0)
+                if job is not None:
+                    job()
                 self._loop.turn()
                 if (self._loop.core.state in ENERGISED) is gc.isenabled():
                     gc.disable() if gc.isenabled() else gc.enable()
@@ -118,7 +127,14 @@ class EngineProcess:
 
     def received(self, received: bytes) -> None:
         """Take bytes from the port's reader."""
-        self._post(lambda: self._loop.receive(received))
+        if not self._room.acquire(timeout=1.0):
+            return  # the loop stands still: what comes now will be stale by then
+
+        def take() -> None:
+            self._room.release()
+            self._loop.receive(received)
+
+        self._post(take)
 
     def drive_written(self, at_us: int) -> None:
         """Take a time from the port's writer."""

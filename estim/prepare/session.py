@@ -138,7 +138,6 @@ def prepare(
         profile_id=profile.id,
         duration_s=wanted_s,
         step_ua=profile.rise.step_ua,
-        lead_off_stops_all=profile.policy.lead_off == "all",
     )
     ceilings = []
     for index, channel in enumerate(profile.channels):

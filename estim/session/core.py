@@ -69,6 +69,10 @@ def _on_tick(session: SessionState, event: ev.Ticked, now_us: int) -> None:
     if session.acknowledge and now_us >= session.acknowledge.deadline_us:
         session.refuse(session.acknowledge.request_id, DeviceFault(session.acknowledge.failure))
         session.acknowledge = None
+    if session.rearming and now_us >= session.rearming[1].deadline_us:
+        pending = session.rearming[1]
+        session.rearming = None
+        session.refuse(pending.request_id, DeviceFault(pending.failure))
     if session.state is HostState.STOPPING and now_us >= session.stopping_until_us:
         session.latch_fault(
             now_us, "stop_unconfirmed", "zero was not confirmed: output may still be on",
@@ -120,7 +124,7 @@ def _on_reviewed(session: SessionState, event: ev.DriveReviewed, now_us: int) ->
         return
     if session.state in ENERGISED or session.goal:
         text = "; ".join(reasons)
-        session.notice(now_us, Severity.ALARM, f"output stopped: {text}")
+        session.notice(now_us, Severity.ALARM, f"output stopped: {text}", blame=Blame.UNKNOWN)
         session.begin_stop(text, now_us)
 
 

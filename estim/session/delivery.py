@@ -23,6 +23,7 @@ class Delivery:
         self._finished_pulses = [0] * channel_count
         self._current_pulses = [0] * channel_count
         self._counted_us: int | None = None
+        self._has_run = False
 
     @property
     def delivered_us(self) -> int:
@@ -63,7 +64,13 @@ class Delivery:
             )
 
     def _count_pulses(self, status: Status) -> None:
-        """Add up the device's counts, which begin again with each RUNNING."""
+        """Add up the device's counts, which begin again with each RUNNING.
+
+        Until then they are those of an earlier programme, or of another host.
+        """
+        self._has_run = self._has_run or status.state is DeviceState.RUNNING
+        if not self._has_run:
+            return
         for index in range(min(len(self._current_pulses), len(status.channels))):
             count = status.channels[index].pulse_count
             if count < self._current_pulses[index]:

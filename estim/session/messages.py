@@ -25,6 +25,7 @@ from estim.session.states import HostState
 
 LINE_MAX = 256 * 1024
 TEXT_MAX = 16 * 1024
+NUMBER_MAX = 2**63 - 1
 
 
 class Blame(Enum):
@@ -54,14 +55,12 @@ class SessionSettings:
         duration_s: seconds after every target was reached; 0 for no end.
         step_ua: rise of one key press.
         ramp_down_ms: length of the ramp to zero at the end.
-        lead_off_stops_all: whether one electrode off ends output on all channels.
     """
 
     profile_id: str
     duration_s: int
     step_ua: int
     ramp_down_ms: int = 2000
-    lead_off_stops_all: bool = False
 
 
 # Requests: interface to engine.
@@ -473,6 +472,8 @@ def _typed(hint: Any, value: Any, place: str) -> Any:
         return _build(hint, value, place)
     if type(value) is not hint:
         raise UsageError(f"{place}: {hint.__name__} expected, got {value!r}")
+    if hint is int and abs(value) > NUMBER_MAX:
+        raise UsageError(f"{place}: the number is too large")
     if hint is str and len(value) > TEXT_MAX:
         raise UsageError(f"{place}: the text is too long")
     return value

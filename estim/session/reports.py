@@ -142,10 +142,12 @@ def _on_load_failed(session: SessionState, told: driver.LoadFailed, now_us: int)
 
 
 def _on_drive_refused(session: SessionState, told: driver.DriveRefused, now_us: int) -> None:
+    if told.is_lead_off:
+        return  # the Status that answers the Drive clears that channel; the others go on
     text = f"the device refused: {told.explanation}"
     if session.refusals.take(now_us) is not None:
         session.notice(now_us, Severity.WARNING, text, blame=Blame.UNKNOWN)
-    if session.state in ENERGISED or session.goal:
+    if told.is_drive and (session.state in ENERGISED or session.goal):
         # The device does not follow any more, and would let its lease run out: stop in good order.
         session.begin_stop(text, now_us)
 
@@ -193,11 +195,13 @@ def _on_status(session: SessionState, told: driver.StatusSeen, now_us: int) -> N
         )  # fmt: skip
         return
     session.status = status
-    session.status_us = now_us
+    if before is None or status.tick_ms != before.tick_ms:
+        session.status_us = now_us  # a clock that stands still is no sign of life
     session.has_status_since_drive = True
     session.delivery.take(status, session.targets_ua, now_us)
     _see_lead_off(session, status, before, now_us)
     _see_short(session, status, before, now_us)
+    _see_rearmed(session, status, now_us)
     _see_fault(session, status, now_us)
     _see_loaded(session, status, now_us)
     _see_goal(session, status, now_us)
@@ -225,9 +229,9 @@ def _see_lead_off(
         was_ua = session.targets_ua[index] if index < len(session.targets_ua) else 0
         session.drop_wishes("an electrode came off")
         if was_ua:
+            session.note_lowering(now_us)
             session.marker_ua[index] = was_ua
             session.targets_ua[index] = 0
-            session.lowered_us = now_us
         session.append(
             "lead_off", {"channel": index + 1, "load_ohm": row.load_ohm, "at_ua": was_ua}
         )
@@ -238,6 +242,17 @@ def _see_lead_off(
             "press the electrode on, then re-arm the channel and raise from zero",
             Blame.OPERATOR,
         )
+
+
+def _see_rearmed(session: SessionState, status: Status, now_us: int) -> None:
+    """Believe a re-arm once the device itself reports that the latches are gone."""
+    if session.rearming is None:
+        return
+    channels, pending = session.rearming
+    if any(ChannelFlag.LEAD_OFF_LATCHED in status.channels[index].flags for index in channels):
+        return
+    session.rearming = None
+    pending.proceed(now_us)
 
 
 def _see_short(session: SessionState, status: Status, before: Status | None, now_us: int) -> None:
@@ -259,12 +274,17 @@ def _see_fault(session: SessionState, status: Status, now_us: int) -> None:
         if session.acknowledge is not None and status.state is not DeviceState.FAULT:
             session.acknowledge.proceed(now_us)
         return
-    if session.state in (HostState.FAULT, HostState.CLOSED):
+    code = f"device_{status.fault.name.lower()}"
+    is_known = session.fault is not None and (
+        # A lease that ran out is what follows from a fault of the host.
+        session.fault.code == code or status.fault is FaultCode.LEASE_EXPIRED
+    )
+    if session.state is HostState.CLOSED or is_known:
         return
     words = status.fault.name.replace("_", " ").lower()
     session.latch_fault(
         now_us,
-        f"device_{status.fault.name.lower()}",
+        code,
         f"the device stopped: {words}",
         FAULT_REMEDIES[status.fault],
         _FAULT_BLAME[status.fault],
@@ -320,6 +340,16 @@ def _see_disobedience(
         text = "the device disarmed itself"
         session.notice(now_us, Severity.WARNING, text, "prepare and arm again", Blame.UNKNOWN)
         session.begin_stop(text, now_us)
+    elif (
+        session.state is HostState.ARMED
+        and session.goal is None
+        and status.state is DeviceState.RUNNING
+        and now_us - session.paused_us > OBEY_US
+    ):
+        session.latch_fault(
+            now_us, "not_obeyed", "the device runs on after a pause",
+            "take the electrodes off, take the device out of use", Blame.DEVICE,
+        )  # fmt: skip
     elif _is_above_targets(session, status, before, now_us):
         session.latch_fault(
             now_us, "not_obeyed", "the device gives more than was asked",
@@ -335,11 +365,9 @@ def _is_above_targets(
     Measured current counts where pulses came since the last report, and above 10 % + 1 mA, as the
     device's own check has it; twice running, since the device forgives a single pulse as well.
     """
-    if now_us - session.lowered_us <= OBEY_US:
-        return False
     is_measured = False
     for index, row in enumerate(status.channels):
-        target_ua = session.targets_ua[index] if index < len(session.targets_ua) else 0
+        target_ua = session.allowed_ua(index, now_us)
         if row.setpoint_ua > target_ua:
             return True
         if before is not None and row.pulse_count != before.channels[index].pulse_count:
@@ -380,7 +408,7 @@ def _lower_for_finish(session: SessionState, now_us: int) -> None:
     if left_us <= 0:
         session.begin_stop(session.end_reason, now_us)
         return
-    session.lowered_us = now_us
+    session.note_lowering(now_us)
     session.targets_ua = [
         min(target_ua, start_ua * left_us // (session.settings.ramp_down_ms * 1000))
         for target_ua, start_ua in zip(session.targets_ua, from_ua, strict=True)

@@ -162,8 +162,9 @@ def _pause(session: SessionState, request: msg.Pause, now_us: int) -> None:
     for finish_id in session.stopping:
         session.refuse(finish_id, LimitRefused("paused meanwhile"))
     session.stopping.clear()
+    session.note_lowering(now_us)
+    session.paused_us = now_us
     session.go_to_zero("paused meanwhile")
-    session.lowered_us = now_us
     session.follow(Trigger.PAUSED)
     session.append("paused", {"marker_ua": session.marker_ua})
     session.review_drive(now_us)
@@ -223,8 +224,8 @@ def _lower(session: SessionState, request: msg.Lower, now_us: int) -> None:
 
 def _lower_to(session: SessionState, wished_ua: list[int], request_id: int, now_us: int) -> None:
     session.drop_wishes("lowered meanwhile")
+    session.note_lowering(now_us)
     before, session.targets_ua = session.targets_ua, wished_ua
-    session.lowered_us = now_us
     session.append("lowered", {"from_ua": before, "to_ua": session.targets_ua[:]})
     session.review_drive(now_us)
     session.done(request_id)
@@ -302,10 +303,20 @@ def _rearm(session: SessionState, request: msg.Rearm, now_us: int) -> None:
     ):
         session.refuse(request.request_id, LimitRefused("no electrode to re-arm at zero"))
         return
+    if session.rearming is not None:
+        session.refuse(request.request_id, LimitRefused("a channel is being re-armed already"))
+        return
+
+    def proceed(_: int) -> None:
+        session.append("rearmed", {"channels": numbers})
+        session.done(request.request_id)
+
+    numbers = [index + 1 for index in channels]
+    session.append("rearm_asked", {"channels": numbers})
+    failure = "the device keeps the electrode latched: press it on and try again"
+    session.rearming = (channels, Pending(request.request_id, now_us + GOAL_US, proceed, failure))
     mask = sum(1 << index for index in channels)
-    session.append("rearmed", {"channels": channels})
     session.do(ev.AcknowledgeDevice(session.status.latch_count, mask))
-    session.done(request.request_id)
 
 
 def _annotate(session: SessionState, request: msg.Annotate, now_us: int) -> None:

@@ -108,6 +108,8 @@ class SessionState:
         self.open_id = 0
         self.close_id = 0
         self.acknowledge: Pending | None = None
+        self.rearming: tuple[list[int], Pending] | None = None
+        self.paused_us = 0
         self.stopping: list[int] = []
         self.stopping_until_us = 0
         self.finish_from: tuple[int, list[int]] | None = None
@@ -121,7 +123,7 @@ class SessionState:
         self.orphaned_us: int | None = None
         self.reviewing_id = 0
         self.closing_until_us: int | None = None
-        self.lowered_us = 0
+        self.lowered: deque[tuple[int, list[int]]] = deque()
         self.overshoot_count = 0
         self.damage = Limiter(DAMAGE_PERIOD_US, 1)
         self.device_events = Limiter(DEVICE_EVENT_PERIOD_US, DEVICE_EVENTS_MAX)
@@ -154,6 +156,8 @@ class SessionState:
             due.append(self.stopping_until_us)
         if self.acknowledge:
             due.append(self.acknowledge.deadline_us)
+        if self.rearming:
+            due.append(self.rearming[1].deadline_us)
         if self.orphaned_us is not None:
             due.append(self.orphaned_us)
         if self.closing_until_us is not None:
@@ -244,6 +248,18 @@ class SessionState:
                 )
             )
         )
+
+    def note_lowering(self, now_us: int) -> None:
+        """Remember the targets that are about to be lowered: the device has `OBEY_US` to follow."""
+        if any(self.targets_ua):
+            self.lowered.append((now_us + OBEY_US, list(self.targets_ua)))
+
+    def allowed_ua(self, index: int, now_us: int) -> int:
+        """Return the most that a channel of an obedient device may still be at."""
+        while self.lowered and self.lowered[0][0] < now_us:
+            self.lowered.popleft()
+        wanted = [self.targets_ua, *(targets_ua for _, targets_ua in self.lowered)]
+        return max((ua[index] for ua in wanted if index < len(ua)), default=0)
 
     def key_rises_ua(self, now_us: int) -> tuple[int, ...]:
         while self.key_rises and now_us - self.key_rises[0][0] >= KEY_WINDOW_US:
@@ -436,6 +452,9 @@ class SessionState:
         if self.acknowledge is not None:
             self.refuse(self.acknowledge.request_id, LimitRefused(reason))
             self.acknowledge = None
+        if self.rearming is not None:
+            self.refuse(self.rearming[1].request_id, LimitRefused(reason))
+            self.rearming = None
         self.lose_link()
         missing = self.record_missing()
         self.follow(Trigger.CLOSED)

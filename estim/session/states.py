@@ -1,8 +1,7 @@
 """Every state of a session and every way between them, in one table.
 
 Rules:
-1. A pair of state and trigger that is not in `TRANSITIONS` does not happen: the core treats it as a
-   mistake and stops.
+1. A pair of state and trigger that is not in `TRANSITIONS` changes nothing.
 2. Output is possible in RUNNING alone, and RUNNING is entered from ARMED at zero.
 3. FAULT is latched: only an acknowledgement leaves it, and never towards output.
 4. The diagram in ARCHITECTURE.md is drawn from this table.

@@ -102,7 +102,7 @@ class OutputChannel:
         shape = player.begin()
         if shape is None:
             return Finding.NOTHING
-        if self.setpoint_ua < self.target_ua and player.is_plateau and shape.keyframe_permille:
+        if self.setpoint_ua < self.target_ua and player.is_plateau and self._is_felt(shape):
             self._rise(player, session)
         amplitude_ua = player.amplitude_ua(self.setpoint_ua)
         if not amplitude_ua:
@@ -123,7 +123,9 @@ class OutputChannel:
 
     def status(self, is_running: bool, now_us: int) -> ChannelStatus:
         """Report the channel, and begin a new interval for its peak."""
-        peak_ua = self._last_peak_ua if self._peak_since_ua == _NONE_YET else self._peak_since_ua
+        peak_ua = self._peak_since_ua
+        if peak_ua == _NONE_YET:
+            peak_ua = self._last_peak_ua if is_running and self.setpoint_ua else 0
         self._peak_since_ua = _NONE_YET
         is_blind = self.setpoint_ua < limits.contact_ua.maximum and self.contact is not Contact.OFF
         judged = None if is_blind else self._judged
@@ -136,7 +138,7 @@ class OutputChannel:
         return ChannelStatus(
             target_ua=self.target_ua,
             setpoint_ua=self.setpoint_ua,
-            peak_ua=peak_ua if is_running and self.setpoint_ua else 0,
+            peak_ua=peak_ua,
             load_ohm=0 if judged is None else judged.load_ohm,
             pulse_count=self.pulse_count,
             contact=Contact.UNKNOWN if is_blind else self.contact,
@@ -152,6 +154,10 @@ class OutputChannel:
     def load_ohm(self) -> int:
         """Return the load measured last, 0 where none was."""
         return 0 if self._judged is None else self._judged.load_ohm
+
+    def _is_felt(self, shape: PulseShape) -> bool:
+        """Tell whether this setting delivers anything at the setpoint, or at the hold."""
+        return bool(shape.amplitude_ua(max(self.setpoint_ua, self._hold_ua)))
 
     def _rise(self, player: ChannelPlayer, session: SetLimits) -> None:
         interval_us = player.interval_us

@@ -2,7 +2,7 @@
 
 Rules:
 1. Any bytes may come in at any time; none raises an exception.
-2. A Drive is obeyed whole or not at all, except that a wish for less is always obeyed.
+2. A Drive is obeyed whole or not at all, except that a fresh wish below RUNNING always is.
 3. A Stop is obeyed in any state, epoch and order.
 4. The same calls give the same bytes and the same trace.
 """

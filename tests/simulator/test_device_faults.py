@@ -19,6 +19,7 @@ from firmware_protocol.messages import (
     PolicyFlag,
     RefusalReason,
     Refused,
+    Status,
     WantedState,
 )
 from firmware_protocol.program import ChannelProgram, PulseProgram
@@ -376,3 +377,21 @@ def test_time_does_not_go_back() -> None:
     host.pass_time(1 * S)
     with pytest.raises(ValueError, match="1000000 us, later than 999999"):
         host.device.advance(999_999)
+
+
+def test_what_an_overcurrent_delivered_is_reported_though_output_has_ended() -> None:
+    host = Host()
+    host.start(one_channel())
+    host.keep(6 * S, 5000)
+    host.device.set_gain(1, 2000, host.now_us)
+    before, seen = len(host.trace.pulses), len(host.seen)
+    host.keep(300 * MS, 5000)
+    assert host.status.fault is FaultCode.OVERCURRENT
+    delivered_ua = max(current_ua for _, current_ua in host.trace.amplitudes()[before:])
+    told_ua = max(
+        row.peak_ua
+        for message in host.seen[seen:]
+        if isinstance(message, Status)
+        for row in message.channels
+    )
+    assert told_ua == delivered_ua == 10_000

@@ -259,3 +259,23 @@ def test_status_reports_the_cycle_and_the_highest_peak_since_the_last() -> None:
     assert host.status.channels[0].peak_ua == 0
     host.drive(WantedState.ARMED)
     assert cycle_phase(host) is CyclePhase.IDLE
+
+
+def test_no_rise_in_a_keyframe_too_weak_to_be_felt() -> None:
+    """3 s at full share, then 30 s at 1 permille: 2 mA x 0.001 lies below the step of 0.1 mA."""
+    channel = ChannelProgram(
+        BIPHASIC,
+        1,
+        10_000,
+        keyframes=(Keyframe(0, 1000, 1, 10_000), Keyframe(3000, 1, 1, 10_000)),
+        keyframe_cycle_ms=33_000,
+    )
+    host = Host()
+    start_us = host.start(PulseProgram((channel,)))
+    host.keep(2900 * MS, 2000)
+    before_ua = host.status.channels[0].setpoint_ua
+    host.keep(30 * S, 20_000)
+    host.keep(300 * MS, 20_000)
+    after = [ua for t_us, ua in host.trace.amplitudes() if t_us - start_us >= 33_000 * MS]
+    # 0.1 s more at the first share, and the slew of 2 mA/s from there.
+    assert after[0] <= before_ua + 400

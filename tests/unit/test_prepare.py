@@ -257,7 +257,6 @@ def test_policies_of_profile_and_site_reach_the_device() -> None:
     all_off = profile.policy.model_copy(update={"lead_off": "all", "requires_patient_stop": True})
     prepared = prepare(profile.model_copy(update={"policy": all_off}), is_bench=True)
     assert prepared.bounds.policy is PolicyFlag(3)
-    assert prepared.settings.lead_off_stops_all
 
 
 def test_a_device_without_the_stop_that_the_site_requires_is_refused() -> None:
