@@ -38,7 +38,7 @@ EXPECTED = CatalogueEntry(
     pseudonym="P-0042",
     device_serial="SN123",
     end_reason="completed",
-    delivered_s=61,
+    delivered_s=62,
     state="sealed",
 )
 

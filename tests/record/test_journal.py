@@ -107,7 +107,7 @@ def test_file_and_folder_are_private(tmp_path: Path) -> None:
 
 def test_an_existing_record_is_never_opened_for_a_new_session(tmp_path: Path) -> None:
     before = sealed_record(tmp_path).read_bytes()
-    with pytest.raises(RecordError, match="exists"):
+    with pytest.raises(RecordError, match="is there already"):
         start(tmp_path)
     assert (tmp_path / f"{SESSION_ID}.jsonl").read_bytes() == before
 

@@ -432,7 +432,7 @@ def test_an_electrode_off_stops_its_channel_alone_until_rearmed(bench: Bench) ->
     bench.run(2 * S)
     assert bench.device.targets == [0, 3000]
     assert bench.kinds().count("lead_off") == 1
-    assert bench.is_done(bench.ask(msg.Rearm, (0,)))
+    assert bench.settle(bench.ask(msg.Rearm, (0,)))
     assert bench.device.of(AcknowledgeFault)[-1] == AcknowledgeFault(1, 0b01)
     bench.run(2 * S)
     assert bench.device.targets == [0, 3000]

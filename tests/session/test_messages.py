@@ -18,7 +18,7 @@ from estim.session.states import HostState
 from firmware_protocol.messages import PolicyFlag
 
 _TEXT = st.text(max_size=30)
-_NUMBER = st.integers(-(2**63), 2**63)
+_NUMBER = st.integers(1 - 2**63, 2**63 - 1)
 _ID = st.integers(1, 2**31)
 _PLAIN = st.recursive(
     st.none() | st.booleans() | _NUMBER | _TEXT,

@@ -395,9 +395,11 @@ class AnyVisit(RuleBasedStateMachine):
 
     @rule(targets_ua=st.tuples(st.integers(0, 12_000), st.integers(0, 12_000)))
     def set_targets(self, targets_ua: tuple[int, int]) -> None:
-        self.judge.targets(targets_ua, self.visit.now_us)
-        asked = self.ask(msg.SetTargets, targets_ua)
-        if not self.visit.settle(asked) and self.judge.has_started:
+        asked_us = self.visit.now_us
+        if self.visit.settle(self.ask(msg.SetTargets, targets_ua)):
+            self.judge.targets(targets_ua, asked_us)
+        elif self.judge.has_started:
+            # Refused whole: what was to be lowered stays, since another channel was to rise.
             self._sync()
 
     @rule(index=st.integers(0, 1), count=st.integers(1, 4))
