@@ -11,7 +11,7 @@ Rules:
 from __future__ import annotations
 
 import gc
-import secrets
+import os
 import signal
 import socket
 import threading
@@ -89,7 +89,8 @@ class EngineProcess:
 
     def open_port(self, url: str, now_us: int) -> tuple[Port, Stimulator] | None:
         """Open in a thread: an address on a network may take its time."""
-        epoch = secrets.randbits(64) or 1  # 0 is what a device without an epoch sends
+        # 0 is what a device without an epoch sends. Not `secrets`: it loads for 10 ms.
+        epoch = int.from_bytes(os.urandom(8), "big") or 1
         former = self._port
 
         def work() -> None:

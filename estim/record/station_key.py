@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import stat
 from pathlib import Path
 
@@ -69,10 +68,10 @@ def load(folder: Path) -> bytes | None:
 
 def _make(folder: Path) -> None:
     files.make_folder(folder, FileOps())
-    draft = folder / f"{FILE_NAME}.{secrets.token_hex(8)}"
+    draft = folder / f"{FILE_NAME}.{os.urandom(8).hex()}"
     descriptor = files.open_new(draft)
     try:
-        os.write(descriptor, secrets.token_hex(KEY_BYTES).encode("ascii") + b"\n")
+        os.write(descriptor, os.urandom(KEY_BYTES).hex().encode("ascii") + b"\n")
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
