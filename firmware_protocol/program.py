@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from math import gcd, lcm
 
@@ -246,6 +247,7 @@ def from_messages(loading: tuple[Message, ...]) -> PulseProgram:
     return program
 
 
+@lru_cache(maxsize=16)
 def from_canonical_bytes(canonical: bytes) -> PulseProgram:
     """Rebuild a programme from its canonical bytes.
 

@@ -27,7 +27,7 @@ from estim.units import MS_PER_S, UA_PER_MA
 from estim.waveform.compile import compile_profile
 from firmware_protocol import limits
 from firmware_protocol.messages import Capabilities, CapabilityFlag, PolicyFlag
-from firmware_protocol.program import FULL_PERMILLE, PulseProgram
+from firmware_protocol.program import FULL_PERMILLE, PulseProgram, from_canonical_bytes
 
 MM2_PER_CM2 = 100
 END_ALLOWANCE_S = 60
@@ -99,7 +99,8 @@ def prepare(
         LimitRefused: a limit refuses it before anything is sent.
     """
     site = site or SitePolicy()
-    program = compile_profile(profile, origin)
+    # Through its bytes, so that what is shown and checked is what a device will decode.
+    program = from_canonical_bytes(compile_profile(profile, origin).canonical_bytes())
     _check_grid(profile, program, capabilities.amplitude_step_ua)
     area_cm2 = electrode_area_cm2
     if area_cm2 is None:

@@ -125,9 +125,9 @@ def with_compiled(bounds: Bounds, device: tuple[Bound, ...] = ()) -> Bounds:
 def intersect(bounds: Bounds, capabilities: Capabilities) -> Bounds:
     """Add the compiled limits and the device's own to whatever was prepared (rule 3)."""
     device = Bound(limits.amplitude_ua.name, capabilities.amplitude_max_ua, Owner.DEVICE)
-    return replace(
-        with_compiled(bounds, (device,)), amplitude_step_ua=capabilities.amplitude_step_ua
-    )
+    merged = with_compiled(bounds, (device,))
+    merged = replace(merged, amplitude_step_ua=capabilities.amplitude_step_ua)
+    return bounds if merged == bounds else merged
 
 
 def _merge(layers: tuple[Bound, ...], given: tuple[Bound, ...]) -> tuple[Bound, ...]:

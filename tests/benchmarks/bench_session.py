@@ -42,26 +42,26 @@ Recorded = list[tuple[ev.CoreEvent, int]]
 
 
 def run() -> Iterable[dict[str, Any]]:
-    """Measure; `reference` is the figure to hold, seconds at most and snapshots at least."""
+    """Measure; the figures to hold are 10 s for the session and 1 s for its replay."""
     with tempfile.TemporaryDirectory() as folder:
         began_s = time.perf_counter()
         virtual_session(Path(folder), DURATION_S, is_heard=False)
         session_s = time.perf_counter() - began_s
     with tempfile.TemporaryDirectory() as folder:
         recorded, core = virtual_session(Path(folder), DURATION_S)
-    yield _line("session_30_min_virtual", session_s, "s", SESSION_MAX_S)
+    yield _line("session_30_min_virtual", session_s, "s")
     replay(recorded[:1000])  # warm
     began_s = time.perf_counter()
     replayed = replay(recorded)
     replay_s = time.perf_counter() - began_s
     if (replayed.state, replayed.delivery.pulse_counts) != (core.state, core.delivery.pulse_counts):
         raise RuntimeError("the replay went another way than the session")
-    yield _line("session_30_min_core_replay", replay_s, "s", REPLAY_MAX_S)
+    yield _line("session_30_min_core_replay", replay_s, "s")
     began_s = time.perf_counter()
     for number in range(SNAPSHOTS):
         take_snapshot(core, number, "", number)
     rate = SNAPSHOTS / (time.perf_counter() - began_s)
-    yield _line("session_snapshots", rate, "snapshots/s", SNAPSHOTS_MIN_PER_S)
+    yield _line("session_snapshots", rate, "snapshots/s")
 
 
 def virtual_session(
@@ -126,5 +126,5 @@ def replay(recorded: Recorded) -> SessionCore:
     return core
 
 
-def _line(name: str, measured: float, unit: str, reference: float) -> dict[str, Any]:
-    return {"name": name, "value": round(measured, 3), "unit": unit, "reference": reference}
+def _line(name: str, measured: float, unit: str) -> dict[str, Any]:
+    return {"name": name, "value": round(measured, 3), "unit": unit}
