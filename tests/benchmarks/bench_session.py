@@ -21,9 +21,6 @@ PROFILE = Path(__file__).parents[2] / "profiles" / "dpn-conventional.toml"
 DURATION_S = 1800
 TARGETS_UA = (12_000, 12_000)
 SNAPSHOTS = 5000
-SESSION_MAX_S = 10.0
-REPLAY_MAX_S = 1.0
-SNAPSHOTS_MIN_PER_S = 1000
 HEADER: dict[str, Any] = {
     "schema": 1,
     "session_id": "bench",

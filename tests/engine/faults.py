@@ -64,6 +64,9 @@ class Trial:
 def _signal(number: signal.Signals, *, interface: bool = False, engine: bool = False) -> Strike:
     def strike(scene: Scene, host: Host, engine_pid: int) -> Undo | None:
         pids = [host.pid] * interface + [engine_pid] * engine
+        if len(pids) > 1 and number is signal.SIGKILL:
+            for pid in pids:  # at the same instant: neither may still tidy up after the other
+                os.kill(pid, signal.SIGSTOP)
         for pid in pids:
             os.kill(pid, number)
         if number is not signal.SIGSTOP:
