@@ -31,6 +31,7 @@ from estim.errors import RecordError
 SCHEMA = 1
 GENESIS = "0" * 64
 MAX_LINE_BYTES = 64 * 1024
+MAX_DEPTH = 32  # Pythons differ in how deep they read: every one of them must read a record
 
 HEADER = "header"
 SEAL = "seal"
@@ -115,6 +116,8 @@ def make_entry(kind: str, content: Mapping[str, Any], *, mono_us: int, wall: dat
         is_canonical = _canonical(json.loads(spelled)) == spelled
     except (TypeError, ValueError, RecursionError) as error:
         raise RecordError(f"event {kind}: the content is not plain JSON: {error}") from None
+    if _is_too_deep(content):
+        raise RecordError(f"event {kind}: the content is nested more than {MAX_DEPTH} deep")
     if not is_canonical:
         raise RecordError(f"event {kind}: every key of the content must be text")
     # 512 bytes are more than everything else on a line can take.
@@ -176,6 +179,21 @@ def seal_fault(seal: Event, key: bytes | None) -> str | None:
     if not hmac.compare_digest(str(content["hmac"]).encode(), expected.encode()):
         return "the seal was not made with this station's key"
     return None
+
+
+def _is_too_deep(content: object) -> bool:
+    level = [content]
+    for _ in range(MAX_DEPTH):
+        inner: list[object] = []
+        for part in level:
+            if isinstance(part, Mapping):
+                inner += part.values()
+            elif isinstance(part, list | tuple):
+                inner += part
+        if not inner:
+            return False
+        level = inner
+    return True
 
 
 def parse_line(octets: bytes, digest: str) -> Event:

@@ -559,11 +559,11 @@ def test_an_approval_can_be_neither_changed_nor_copied_with_changes() -> None:
     for given, name in product((result, loaded), ("targets_ua", "limits", "program", "expires_us")):
         with pytest.raises((FrozenInstanceError, TypeError)):
             setattr(given, name, (100_000,))
-    with pytest.raises(ValueError, match="seal"):
+    with pytest.raises((ValueError, TypeError), match="seal"):  # which one: by Python
         replace(result, targets_ua=(100_000,))  # type: ignore[call-arg]
     with pytest.raises(PermissionError):
         replace(result, seal=None, targets_ua=(100_000,))
-    with pytest.raises(ValueError, match="seal"):
+    with pytest.raises((ValueError, TypeError), match="seal"):  # which one: by Python
         replace(loaded, expires_us=2**62)  # type: ignore[call-arg]
     assert not hasattr(verdict, "SEAL")
 

@@ -310,7 +310,12 @@ def test_a_note_does_not_hold_up_a_rise(bench: Bench) -> None:
 
 def test_a_note_that_cannot_be_written_does_not_end_the_record(bench: Bench) -> None:
     bench.to(RUNNING)
-    for content in ({"x": float("nan")}, {"text": "x" * 70_000}, {"a": _nested(3000)}):
+    for content in (
+        {"x": float("nan")},
+        {"text": "x" * 70_000},
+        {"a": _nested(3000)},
+        {"a": _nested(40)},
+    ):
         note = bench.ask(msg.Annotate, "note", content)
         assert bench.why(note)
     assert bench.core.record_failure == ""
