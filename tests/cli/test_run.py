@@ -201,3 +201,30 @@ def test_without_a_record_nothing_starts(estim: Shell, tmp_path: Path) -> None:
     )
     answer.assert_one_message(1)
     assert "record" in answer.err
+
+
+def test_leads_that_touch_are_told_and_stop_nothing(estim: Shell) -> None:
+    answer = estim(
+        "run", "dpn-conventional", *BENCH, "--amplitude", "1=3", "--duration", "2", "--json",
+        "--device", "sim:?load=50",
+    )  # fmt: skip
+    assert answer.code == 0
+    warnings = [o["text"] for o in answer.objects if o["event"] == "notice"]
+    assert any("channel 1: 50 ohm, the leads may touch" in text for text in warnings)
+
+
+def test_a_target_between_the_steps_of_the_device_is_refused_not_trimmed(estim: Shell) -> None:
+    answer = estim("run", "dpn-conventional", *BENCH, "--amplitude", "1=0.25")
+    answer.assert_one_message(4)
+    assert "0.25 mA asked, the device delivers steps of 0.1 mA" in answer.err
+
+
+def test_a_report_that_could_not_be_written_is_refused_before_output(
+    estim: Shell, tmp_path: Path
+) -> None:
+    answer = estim(
+        "run", "dpn-conventional", *BENCH, "--amplitude", "1=3",
+        "--junit", tmp_path / "nowhere" / "j.xml",
+    )  # fmt: skip
+    answer.assert_one_message(2)
+    assert "there is no such folder" in answer.err
