@@ -28,7 +28,7 @@ from estim.clock import SystemClock, VirtualClock
 from estim.engine.client import EngineClient
 from estim.engine.virtual import VirtualEngine
 from estim.errors import DeviceFault, EstimError, LimitRefused, PortLost, RecordError, UsageError
-from estim.prepare import places
+from estim.prepare import places, station
 from estim.prepare.session import Prepared, capabilities_from_snapshot, prepare
 from estim.prepare.site import load_site
 from estim.profile.loader import LoadedProfile
@@ -105,6 +105,7 @@ class Stimulator:
         self.url = url
         self.bench_ohm = bench_ohm
         self.snapshot: Snapshot | None = None
+        self.standing: station.Standing | None = None
         self._on_reply = on_reply
         self._outcomes: dict[int, Outcome] = {}
         self._records: Path = places.records_folder()
@@ -143,12 +144,16 @@ class Stimulator:
         device = self._wait_for(lambda shown: shown.device is not None).device
         if device is None:
             raise PortLost(f"{self.url}: the device has gone")
+        configuration = places.configuration_folder()
+        today = SystemClock().wall().date()  # a stepped clock knows no calendar
+        self.standing = station.standing(configuration, device.serial_number, today)
         prepared = prepare(
             loaded.profile,
             capabilities_from_snapshot(device),
             is_bench=True,
-            site=load_site(places.configuration_folder()),
+            site=load_site(configuration),
             duration_s=duration_s,
+            standing=self.standing,
             origin=loaded.path,
         )
         program_hex = prepared.program.canonical_bytes().hex()

@@ -10,10 +10,13 @@ from dataclasses import asdict, dataclass
 from serial.tools import list_ports
 
 from estim.cli.console import complain, say_json, say_table
+from estim.clock import SystemClock
+from estim.prepare import places, station
 
 SCHEMA = "estim.device/1"
 DRIVER = "native"
 SIMULATOR_URL = "sim:"
+SIMULATOR_SERIAL = "SIM-0001"
 _NOTHING_KNOWN = "n/a"  # pyserial's words
 
 
@@ -36,8 +39,9 @@ def run(arguments: Namespace) -> int:
     ports = serial_ports()
     if arguments.json:
         for port in ports:
-            say_json(SCHEMA, **asdict(port))
-        say_json(SCHEMA, url=SIMULATOR_URL, description="the built-in simulator")
+            say_json(SCHEMA, **asdict(port), station=_station(port.serial_number))
+        simulated = _station(SIMULATOR_SERIAL)
+        say_json(SCHEMA, url=SIMULATOR_URL, description="the built-in simulator", station=simulated)
     else:
         rows = [
             (
@@ -46,11 +50,13 @@ def run(arguments: Namespace) -> int:
                 port.usb_id or "",
                 port.serial_number or "",
                 "ok" if port.is_accessible else "denied",
+                _station(port.serial_number),
             )
             for port in ports
         ]
-        rows.append((SIMULATOR_URL, "the built-in simulator", "", "", "ok"))
-        say_table(("url", "description", "usb id", "serial number", "access"), rows)
+        simulator = (SIMULATOR_URL, "the built-in simulator", "", SIMULATOR_SERIAL, "ok")
+        rows.append((*simulator, _station(SIMULATOR_SERIAL)))
+        say_table(("url", "description", "usb id", "serial number", "access", "station"), rows)
     for port in ports:
         if not port.is_accessible:
             complain(f"warning: {port.port}: access denied; {access_remedy(port.port)}")
@@ -72,6 +78,19 @@ def serial_ports() -> list[Port]:
         )
         for found in sorted(list_ports.comports())
     ]
+
+
+def _station(serial_number: str | None) -> str:
+    """Return what the station's register says of a device, '' for nothing.
+
+    A port is never opened here, so this is the serial number of the USB line: a device that has
+    another one of its own is looked up when it is connected.
+    """
+    if serial_number is None:
+        return ""
+    today = SystemClock().wall().date()
+    found = station.standing(places.configuration_folder(), serial_number, today)
+    return "" if found is None else found.words
 
 
 def is_accessible(port: str) -> bool:

@@ -80,6 +80,7 @@ def _examine_rest(records_given: str | None) -> list[Check]:
         _free_space(records),
         _site_policy(configuration),
         _station_key(configuration),
+        _station_register(configuration),
         *_terminal(),
         _clock(),
         _inhibition(),
@@ -178,6 +179,29 @@ def _station_key(folder: Path) -> Check:
     if key is None:
         return Check(what, State.OK, f"{path}, to be made by the first session")
     return Check(what, State.OK, f"{path}, private")
+
+
+def _station_register(folder: Path) -> Check:
+    """Tell which devices are for the bench only."""
+    what = "station register"
+    from estim.prepare import station
+
+    try:
+        known = station.standings(folder, SystemClock().wall().date())
+    except EstimError as error:
+        return Check(
+            what,
+            State.FAILED,
+            str(error),
+            "restore the file from a copy; until then no device may be used on people",
+        )
+    if not known:
+        return Check(what, State.OK, f"no device entered ({folder / station.FILE_NAME})")
+    held = [found for found in known if not found.is_for_people]
+    if not held:
+        return Check(what, State.OK, f"{len(known)} in service")
+    found = "; ".join(f"{device.serial_number} {device.words}" for device in held)
+    return Check(what, State.NOTE, found, "verify them; `estim station list` tells more")
 
 
 def _terminal() -> list[Check]:

@@ -62,6 +62,7 @@ def build_parser() -> Parser:
     _add_profiles(commands)
     _add_records(commands)
     _add_doctor(commands)
+    _add_station(commands)
     return parser
 
 
@@ -130,6 +131,26 @@ def _add_doctor(commands: Commands) -> None:
     )
     parser.add_argument("--json", action="store_true", help=_JSON_HELP)
     parser.add_argument("--records", metavar="DIR", help=_RECORDS_HELP)
+
+
+def _add_station(commands: Commands) -> None:
+    summary = "look at and change which devices may be used on people"
+    group: Parser = commands.add_parser(
+        "station", help=summary, description=summary.capitalize() + "."
+    )
+    actions = group.add_subparsers(metavar="list|show|set", required=True)
+    module = "estim.cli.station"
+    listing = _add(actions, "list", "list where every known device stands", module, "run_list")
+    show = _add(actions, "show", "show every entry about a device", module, "run_show")
+    show.add_argument("serial", metavar="SERIAL")
+    change = _add(actions, "set", "enter where a device stands", module, "run_set")
+    change.add_argument("serial", metavar="SERIAL")
+    change.add_argument("--state", choices=("in-service", "quarantined"))
+    change.add_argument("--due", metavar="DATE", help="last day before the next check, 2027-01-31")
+    change.add_argument("--who", metavar="NAME", required=True, help="who says so")
+    change.add_argument("--why", metavar="TEXT", required=True, help="for what reason")
+    for parser in (listing, show, change):
+        parser.add_argument("--json", action="store_true", help=_JSON_HELP)
 
 
 def _add_profiles(commands: Commands) -> None:

@@ -258,10 +258,14 @@ def _deliver(
     if reasons:  # before anything is armed, and with all of them
         raise LimitRefused("; ".join(reasons))
     device = stimulator.snapshot.device if stimulator.snapshot else None
+    standing = stimulator.standing
+    if standing is not None and not standing.is_for_people:
+        teller.say(f"warning: device {standing.serial_number}: {standing.words}")
     teller.event(
         "prepared",
         device=device.serial_number if device else "",
         model=device.model if device else "",
+        station=standing.state.value if standing else None,
         profile=loaded.profile.id,
         sha256=loaded.sha256,
         program_digest=f"{prepared.program.digest:08x}",

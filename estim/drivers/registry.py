@@ -17,6 +17,7 @@ _DRIVERS = {
     "native": "estim.drivers.native:NativeStimulator",
     "sim": "estim.drivers.native:NativeStimulator",
 }
+_MANUAL = "manual"
 _SIMULATOR = "estim.simulator.spawn:spawn"
 
 
@@ -40,6 +41,8 @@ def driver_name(url: str) -> str:
         UsageError: there is none, or it is unknown.
     """
     name, separator, _ = url.partition(":")
+    if name == _MANUAL:
+        raise UsageError("manual: has no port to drive it by: it goes with `estim verify` alone")
     if not separator or name not in _DRIVERS:
         known = ", ".join(f"{driver}:" for driver in sorted(_DRIVERS))
         raise UsageError(f"device URL {url!r}: expected one of {known} followed by an address")

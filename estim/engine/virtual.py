@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from estim.clock import VirtualClock
 from estim.drivers.base import Output, Stimulator
-from estim.drivers.registry import make_driver
+from estim.drivers.registry import driver_name, make_driver
 from estim.engine.loop import EngineLoop, Port
 from estim.errors import UsageError
 from estim.record.journal import Journal
@@ -122,7 +122,7 @@ class VirtualEngine:
     # World.
 
     def open_port(self, url: str, now_us: int) -> tuple[Port, Stimulator] | None:
-        if not url.startswith("sim:"):
+        if driver_name(url) != "sim":
             raise UsageError(f"the virtual clock drives sim: alone, not {url}")
         driver = make_driver(url, self._random.getrandbits(64) or 1)
         _, query = parse_address(url.removeprefix("sim:"))

@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from estim.errors import LimitRefused
 from estim.prepare.site import SitePolicy
+from estim.prepare.station import Standing, check_for_people
 from estim.profile.models import Profile
 from estim.safety import kernel
 from estim.safety.bounds import (
@@ -79,6 +80,7 @@ def prepare(
     electrode_area_cm2: Decimal | None = None,
     patient_ceiling_ua: int | None = None,
     is_sensation_impaired: bool = False,
+    standing: Standing | None = None,
     origin: str = "",
 ) -> Prepared:
     """Compile a profile and gather its bounds for one device.
@@ -92,6 +94,7 @@ def prepare(
         electrode_area_cm2: of the smallest electrode; the profile's recommendation if None.
         patient_ceiling_ua: what this patient may have at most.
         is_sensation_impaired: whether sensation at the site is impaired.
+        standing: where the station's register says that the device stands; None if it is not there.
         origin: the profile's file, for messages.
 
     Raises:
@@ -99,6 +102,8 @@ def prepare(
         LimitRefused: a limit refuses it before anything is sent.
     """
     site = site or SitePolicy()
+    if not is_bench:
+        check_for_people(standing)
     # Through its bytes, so that what is shown and checked is what a device will decode.
     program = from_canonical_bytes(compile_profile(profile, origin).canonical_bytes())
     _check_grid(profile, program, capabilities.amplitude_step_ua)
