@@ -1,5 +1,7 @@
 """Read a treatment profile from TOML, or say in one sentence what is wrong with it.
 
+Other files of the same kind, strict models in TOML, are read in the same way with `load_as`.
+
 Rules:
 1. A profile is a regular file of at most 64 KiB, UTF-8, nested at most 8 deep, with lines of at
    most 4096 characters (a dotted key costs the parser the square of its length). A folder, device
@@ -21,7 +23,7 @@ import tomllib
 import typing
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -41,6 +43,7 @@ _SHOWN_MAX = 60
 _OPEN_FLAGS = os.O_RDONLY | sum(
     getattr(os, flag, 0) for flag in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY")
 )
+_T = TypeVar("_T", bound=BaseModel)
 _AT_LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
@@ -69,35 +72,54 @@ def loads(source: bytes | str, name: str) -> LoadedProfile:
     Raises:
         ProfileError: what it holds is not a profile.
     """
-    origin = _Origin(name, "")
     if isinstance(source, str):
         source = source.encode("utf-8", "surrogatepass")
+    return LoadedProfile(_loads_as(Profile, source, name), _hash(source), name)
+
+
+def load_as(model: type[_T], path: str | os.PathLike[str]) -> tuple[_T, str]:
+    """Return what a file holds as a model of `Table`s, and the hash of its bytes.
+
+    Raises:
+        ProfileError: the file cannot be read, or what it holds is not such a model.
+    """
+    name = os.fspath(path)
+    source = _read(name)
+    return _loads_as(model, source, name), _hash(source)
+
+
+def _hash(source: bytes) -> str:
+    return hashlib.sha256(source).hexdigest()
+
+
+def _loads_as(model: type[_T], source: bytes, name: str) -> _T:
+    origin = _Origin(name, "", model)
     if len(source) > SIZE_MAX:
-        raise origin.error((), f"more than {SIZE_MAX // 1024} KiB; not a profile")
+        raise origin.error((), f"more than {SIZE_MAX // 1024} KiB; too long for what it should be")
     try:
         text = source.decode("utf-8")
     except UnicodeDecodeError as error:
         line = source.count(b"\n", 0, error.start) + 1
         raise origin.error((), "not UTF-8 text", line) from None
-    origin = _Origin(name, text.replace("\r\n", "\n"))
+    origin = _Origin(name, text.replace("\r\n", "\n"), model)
     for number, line_text in enumerate(origin.text.split("\n"), start=1):
         if len(line_text) > LINE_MAX:
             raise origin.error((), f"more than {LINE_MAX} characters in a line", number)
     raw = _parse(origin)
     _check_raw(origin, raw)
     try:
-        profile = Profile.model_validate(raw)
+        return model.model_validate(raw)
     except ValidationError as error:
         raise _explain(origin, error) from None
-    return LoadedProfile(profile, hashlib.sha256(source).hexdigest(), name)
 
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """The file that messages are about."""
+    """The file that messages are about, and what it should hold."""
 
     name: str
     text: str
+    model: type[BaseModel] = Profile
 
     def error(self, path: lines.Path, problem: str, line: int | None = None) -> ProfileError:
         if line is None and path:
@@ -195,14 +217,14 @@ def _explain(origin: _Origin, error: ValidationError) -> ProfileError:
     if isinstance(cause, KeyProblem):
         return origin.error(path + cause.path, str(cause))
     if detail["type"] == "missing":
-        return origin.error(path, f"missing; expected {_expected_at(path)}")
+        return origin.error(path, f"missing; expected {_expected_at(origin.model, path)}")
     if detail["type"] == "extra_forbidden":
-        return origin.error(path, f"unknown key; {_nearest_key(path)}")
+        return origin.error(path, f"unknown key; {_nearest_key(origin.model, path)}")
     if detail["type"].startswith("union_tag"):
-        unknown = [key for key in detail["input"] if key not in _keys_at(path)]
+        unknown = [key for key in detail["input"] if key not in _keys_at(origin.model, path)]
         if "waveform" not in detail["input"] and unknown:
             path = (*path, unknown[0])
-            return origin.error(path, f"unknown key; {_nearest_key(path)}")
+            return origin.error(path, f"unknown key; {_nearest_key(origin.model, path)}")
         path = (*path, "waveform")
     return origin.error(path, f"{_shown(detail)}; expected {_expectation(detail)}")
 
@@ -253,8 +275,8 @@ def _expectation(detail: ErrorDetails) -> str:
     return "a table"
 
 
-def _nearest_key(path: lines.Path) -> str:
-    known = sorted(_keys_at(path[:-1]))
+def _nearest_key(root: type[BaseModel], path: lines.Path) -> str:
+    known = sorted(_keys_at(root, path[:-1]))
     nearest = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.6)
     if nearest:
         return f"did you mean {nearest[0]!r}?"
@@ -264,9 +286,9 @@ def _nearest_key(path: lines.Path) -> str:
 # What the models say about a path.
 
 
-def _models_at(path: lines.Path) -> tuple[type[BaseModel], ...]:
+def _models_at(root: type[BaseModel], path: lines.Path) -> tuple[type[BaseModel], ...]:
     """Return the models that may stand at a path: more than one for a pulse."""
-    found: tuple[type[BaseModel], ...] = (Profile,)
+    found: tuple[type[BaseModel], ...] = (root,)
     for part in path:
         if isinstance(part, str):
             found = tuple(
@@ -284,17 +306,17 @@ def _models_in(annotation: Any) -> tuple[type[BaseModel], ...]:
     return tuple(model for part in typing.get_args(annotation) for model in _models_in(part))
 
 
-def _keys_at(path: lines.Path) -> set[str]:
+def _keys_at(root: type[BaseModel], path: lines.Path) -> set[str]:
     return {
         field.alias or name
-        for model in _models_at(path)
+        for model in _models_at(root, path)
         for name, field in model.model_fields.items()
     }
 
 
-def _expected_at(path: lines.Path) -> str:
+def _expected_at(root: type[BaseModel], path: lines.Path) -> str:
     """Return in words what a missing key should hold."""
-    for model in _models_at(path[:-1]):
+    for model in _models_at(root, path[:-1]):
         for name, field in model.model_fields.items():
             if path[-1] != (field.alias or name):
                 continue
