@@ -62,6 +62,8 @@ def build_parser() -> Parser:
     _add_profiles(commands)
     _add_records(commands)
     _add_doctor(commands)
+    _add_verify(commands)
+    _add_characterise(commands)
     _add_station(commands)
     return parser
 
@@ -129,6 +131,55 @@ def _add_doctor(commands: Commands) -> None:
     parser = _add(
         commands, "doctor", "check what this computer offers, with remedies", "estim.cli.doctor"
     )
+    parser.add_argument("--json", action="store_true", help=_JSON_HELP)
+    parser.add_argument("--records", metavar="DIR", help=_RECORDS_HELP)
+
+
+def _add_verify(commands: Commands) -> None:
+    parser = _add(
+        commands, "verify", "do a technician's job and write its report", "estim.cli.verify"
+    )
+    parser.add_argument("job", metavar="JOB.toml", help="what to verify, with what")
+    parser.add_argument(
+        "--answer",
+        metavar="NAME=WORD",
+        action="append",
+        help="what would be asked, as in [answers]: nobody_connected=yes, visual.case=pass; "
+        "repeatable",
+    )
+    parser.add_argument("--pdf", action="store_true", help="the report as PDF too")
+    parser.add_argument("--json", action="store_true", help=_JSON_HELP)
+    parser.add_argument("--records", metavar="DIR", help=_RECORDS_HELP)
+
+
+def _add_characterise(commands: Commands) -> None:
+    parser = _add(
+        commands,
+        "characterise",
+        "write a stimulator's data sheet at 500 ohm, 2 kohm and 10 kohm",
+        "estim.cli.characterise",
+    )
+    parser.add_argument("--device", metavar="URL", default="sim:", help="default: %(default)s")
+    parser.add_argument(
+        "--bench", metavar="OHM", help="declares the dummy load that is set now (500)"
+    )
+    parser.add_argument(
+        "--nobody-connected", action="store_true", help="declares that nobody is connected"
+    )
+    parser.add_argument("--profile", metavar="PROFILE", default="dpn-conventional")
+    parser.add_argument("--channel", metavar="CH", default="1", help="default: %(default)s")
+    parser.add_argument(
+        "--amplitude", metavar="MA", action="append", help="repeatable; default: five of them"
+    )
+    parser.add_argument(
+        "--area", metavar="CM2", action="append", help="of an electrode; repeatable"
+    )
+    parser.add_argument(
+        "--captures", metavar="DIR", help="take oscilloscope captures from this folder"
+    )
+    parser.add_argument("--instrument", metavar="FILE", help="what takes the captures")
+    parser.add_argument("--clock", choices=("real", "virtual"), default="real")
+    parser.add_argument("--out", metavar="DIR", help="write sheet and pictures here")
     parser.add_argument("--json", action="store_true", help=_JSON_HELP)
     parser.add_argument("--records", metavar="DIR", help=_RECORDS_HELP)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
@@ -14,6 +13,7 @@ from typing import Any, TextIO
 from estim import api
 from estim.cli.arguments import targets_ua as read_targets_ua
 from estim.cli.arguments import whole
+from estim.cli.interruption import Interruption
 from estim.errors import DeviceFault, EstimError, LimitRefused, RecordError, UsageError
 from estim.prepare import places
 from estim.prepare.session import Prepared
@@ -43,30 +43,6 @@ _CLINICAL_MISSING = (
     "missing, and this version cannot take them; on a dummy load with nobody connected, add "
     "--bench OHM"
 )
-
-
-class _Interruption:
-    """Remember the first signal that asks to end; former handlers return with the `with`."""
-
-    def __init__(self) -> None:
-        self.name = ""
-        self._former: dict[int, Any] = {}
-
-    def __enter__(self) -> _Interruption:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            self._former[number] = signal.signal(number, self._take)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._former.items():
-            signal.signal(number, handler)
-
-    def _take(self, number: int, frame: object) -> None:
-        self.name = self.name or signal.Signals(number).name
-
-    def reason(self) -> str:
-        """Return why the session shall end, '' if it shall not."""
-        return f"interrupted by {self.name}" if self.name else ""
 
 
 class _Teller:
@@ -159,7 +135,7 @@ def run(arguments: Namespace) -> int:
     if arguments.junit and not Path(arguments.junit).parent.is_dir():
         raise UsageError(f"--junit {arguments.junit}: there is no such folder")
     teller = _Teller(arguments.json)
-    with _Interruption() as interruption:
+    with Interruption() as interruption:
         try:
             with api.open(
                 url,
@@ -237,7 +213,7 @@ def _deliver(
     targets_ua: tuple[int, ...],
     duration_s: int | None,
     teller: _Teller,
-    interruption: _Interruption,
+    interruption: Interruption,
 ) -> tuple[api.Result, Prepared]:
     prepared = stimulator.prepare(loaded, duration_s=duration_s)
     reasons = [
@@ -279,7 +255,7 @@ def _deliver(
 
 
 def _summary(
-    result: api.Result, prepared: Prepared, interruption: _Interruption, alarm: str
+    result: api.Result, prepared: Prepared, interruption: Interruption, alarm: str
 ) -> dict[str, Any]:
     verification = _verification(result.record_path)
     is_sound = verification is not None and verification.is_ok

@@ -65,7 +65,8 @@ class Delivered:
         device: who it is.
         load_ohm: V/I that it measured last while its output was up; 0 where it measures none.
         measured_ua: largest peak that it measured on the plateau; -1 where it measures none.
-        reached_ua: highest setpoint that it came to.
+        reached_ua: highest peak that it measured at all; of a device that measures none, the
+            highest setpoint.
         is_compliance_reached: its voltage did not carry the amplitude.
         lead_off: why the channel was switched off, '' for not.
         plateau_us: start and end of the plateau on the engine's clock; (0, 0) for none.
@@ -193,7 +194,9 @@ class _Watch:
             return
         channel = reply.channels[self._channel_index]
         self._is_compliance_reached |= channel.is_compliance_reached
-        self._reached_ua = max(self._reached_ua, channel.setpoint_ua)
+        is_measured = channel.measured_ua >= 0
+        reached_ua = channel.measured_ua if is_measured else channel.setpoint_ua
+        self._reached_ua = max(self._reached_ua, reached_ua)
         if reply.state is not HostState.RUNNING:
             return
         is_on_plateau = reply.plateau_ms > 0

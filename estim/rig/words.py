@@ -18,9 +18,15 @@ def unit_words(unit: str) -> str:
     return _SHOWN.get(unit, (unit, 1.0))[0]
 
 
-def figure_words(figure: float | None, unit: str) -> str:
-    """Show a figure of a report, with four digits and the unit that people read it in."""
+def plain_figure(figure: float | None, unit: str) -> str:
+    """Show a figure of a report with four digits, in the unit that people read it in."""
     if figure is None:
         return "not known"
-    shown, factor = _SHOWN.get(unit, (unit, 1.0))
-    return f"{figure * factor:.4g} {shown}".rstrip()
+    return f"{figure * _SHOWN.get(unit, (unit, 1.0))[1]:.4g}"
+
+
+def figure_words(figure: float | None, unit: str) -> str:
+    """Show a figure with its unit."""
+    if figure is None:
+        return plain_figure(figure, unit)
+    return f"{plain_figure(figure, unit)} {unit_words(unit)}".rstrip()

@@ -1,0 +1,133 @@
+"""`estim verify JOB.toml`: a technician's job in one go, with a report to sign."""
+
+from __future__ import annotations
+
+import json
+import os
+from argparse import Namespace
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from estim.cli.console import complain
+from estim.cli.desk import TerminalDesk
+from estim.cli.failures import FAILED, INTERRUPTED
+from estim.cli.interruption import Interruption
+from estim.clock import SystemClock
+from estim.errors import UsageError
+from estim.prepare import places
+from estim.profile.stimulus import KeyProblem
+from estim.record.ledger import open_ledger
+from estim.rig import course as kinds
+from estim.rig import pdf
+from estim.rig.blocks import Block
+from estim.rig.course import Course, journal_path, other_phase
+from estim.rig.delivery import Interrupted
+from estim.rig.job import Answers, LoadedJob, load_job
+from estim.rig.markdown import to_markdown
+from estim.rig.report import NOT_CERTIFIED, document, report_blocks
+from estim.rig.walk import Walk
+
+_YES_NO = {"yes": True, "no": False}
+
+
+def run(arguments: Namespace) -> int:
+    """Walk a job as far as it goes; return the exit code."""
+    if arguments.pdf:
+        pdf.check_available()
+    path = Path(arguments.job)
+    loaded = _with_answers(load_job(path), arguments.answer or [])
+    job = loaded.job
+    with (
+        Interruption() as interruption,
+        open_ledger(journal_path(loaded.folder, job.phase)) as ledger,
+    ):
+        desk = TerminalDesk(interruption, is_json=arguments.json, where=str(path))
+        walk = Walk(
+            loaded,
+            ledger,
+            desk,
+            SystemClock(),
+            Path(arguments.records) if arguments.records else places.records_folder(),
+            interruption.reason,
+        )
+        try:
+            course = walk.run()
+        except Interrupted:
+            done = len(walk.course.steps)
+            complain(
+                f"{interruption.reason()}: the output is off, {done} of {len(walk.steps)} steps "
+                "are kept; the same command goes on from there"
+            )
+            return INTERRUPTED
+        report = _write_reports(loaded, course, with_pdf=arguments.pdf)
+    desk.tell("result", **report)
+    desk.say(f"Verdict: {report['verdict']}")
+    desk.say(f"Report:  {_report_path(loaded, 'md')}")
+    return 0 if report["verdict"] == kinds.PASS else FAILED
+
+
+def _with_answers(loaded: LoadedJob, given: Sequence[str]) -> LoadedJob:
+    """Return the job with the answers of the command line, which win over the file's."""
+    held = loaded.job.answers
+    answers: dict[str, Any] = {name: getattr(held, name) for name in Answers.model_fields}
+    answers |= {name: dict(found) for name, found in answers.items() if isinstance(found, dict)}
+    for text in given:
+        name, separator, word = text.partition("=")
+        table, _, key = name.partition(".")
+        if not separator or not word:
+            raise UsageError(f"--answer {text}: expected NAME=WORD, for example visual.case=pass")
+        if table not in answers or bool(key) != isinstance(answers[table], dict):
+            known = ", ".join(sorted(answers))
+            raise UsageError(f"--answer {text}: there is no {name!r}; expected one of {known}")
+        if key:
+            answers[table][key] = _number(word) if table == "leakage_ua" else word
+        else:
+            answers[table] = _YES_NO.get(word, word)
+    try:
+        job = loaded.job.with_answers(Answers.model_validate(answers))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(str(part) for part in problem["loc"])
+        expected = problem.get("ctx", {}).get("error") or problem["msg"]
+        raise UsageError(f"--answer {place}: expected {expected}") from None
+    except KeyProblem as error:
+        raise UsageError(f"--answer {'.'.join(map(str, error.path[1:]))}: {error}") from None
+    return LoadedJob(job, loaded.sha256, loaded.path, loaded.profiles)
+
+
+def _number(word: str) -> Decimal | str:
+    """Return a number as the model takes it; anything else as it stands, to be refused there."""
+    try:
+        return Decimal(word)
+    except InvalidOperation:
+        return word
+
+
+def _write_reports(loaded: LoadedJob, course: Course, *, with_pdf: bool) -> dict[str, Any]:
+    """Write the report in every form, and return it as a document."""
+    report = document(course, other_phase(loaded.folder, loaded.job.phase))
+    blocks: list[Block] = report_blocks(report)
+    _replace(_report_path(loaded, "json"), json.dumps(report, indent=1, allow_nan=False) + "\n")
+    _replace(_report_path(loaded, "md"), to_markdown(blocks))
+    if with_pdf:
+        title = f"{loaded.job.title}: {loaded.job.phase}"
+        pdf.write_pdf(blocks, _report_path(loaded, "pdf"), title, f"{title}. {NOT_CERTIFIED}")
+    return report
+
+
+def _report_path(loaded: LoadedJob, ending: str) -> Path:
+    return loaded.folder / f"report-{loaded.job.phase}.{ending}"
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None

@@ -1,0 +1,7 @@
+"""Folders of its own for whatever a job would keep at home, and a shell for commands."""
+
+from __future__ import annotations
+
+from tests.cli.conftest import estim, home
+
+__all__ = ["estim", "home"]
