@@ -61,6 +61,8 @@ def build_parser() -> Parser:
     _add_devices(commands)
     _add_profiles(commands)
     _add_records(commands)
+    _add_measure(commands)
+    _add_baseline(commands)
     _add_doctor(commands)
     _add_verify(commands)
     _add_characterise(commands)
@@ -269,3 +271,46 @@ def _add_records(commands: Commands) -> None:
     )
     for parser in (listing, show, verify, export):
         parser.add_argument("--records", metavar="DIR", help=_RECORDS_HELP)
+
+
+def _add_measure(commands: Commands) -> None:
+    parser = _add(
+        commands, "measure", "hold a capture against what a profile commands", "estim.cli.measure"
+    )
+    parser.add_argument("capture", metavar="CAPTURE", help="CSV, VCD, or a trace of estim")
+    parser.add_argument("--profile", metavar="ID|FILE", required=True)
+    parser.add_argument("--channel", metavar="CH", default="1", help="default: %(default)s")
+    parser.add_argument("--amplitude", metavar="MA", help="what was commanded")
+    parser.add_argument("--load", metavar="OHM", help="the dummy load; needed for volts")
+    parser.add_argument("--column", metavar="NAME", help="name or number of the readings")
+    parser.add_argument("--unit", metavar="V|mV|A|mA|uA", help="where the file does not say")
+    parser.add_argument("--sample-rate", metavar="HZ", help="where the file has no times")
+    parser.add_argument("--probe", metavar="FACTOR", help="readings are multiplied by it")
+    parser.add_argument("--instrument", metavar="FILE", help="TOML: serial, calibration, accuracy")
+    parser.add_argument("--tolerances", choices=("project", "standard"), default="project")
+    parser.add_argument(
+        "--baseline", metavar="REF", help="also compare with an approved earlier result"
+    )
+    parser.add_argument("--json", action="store_true", help=_JSON_HELP)
+    parser.add_argument("--junit", metavar="FILE", help="write the checks as JUnit XML")
+    parser.add_argument("--picture", metavar="FILE", help="SVG or PNG of the worst pulse")
+
+
+def _add_baseline(commands: Commands) -> None:
+    summary = "approve results to compare later ones with"
+    group: Parser = commands.add_parser(
+        "baseline", help=summary, description=summary.capitalize() + "."
+    )
+    actions = group.add_subparsers(metavar="approve|list|show", required=True)
+    module = "estim.cli.baseline"
+
+    approve = _add(actions, "approve", "approve a result of measure --json", module, "run_approve")
+    approve.add_argument("result", metavar="RESULT.json")
+    approve.add_argument("--name", metavar="REF", required=True)
+    approve.add_argument("--who", metavar="WHO", required=True, help="a pseudonym")
+    approve.add_argument("--why", metavar="WHY", required=True)
+    listing = _add(actions, "list", "list the approved results", module, "run_list")
+    show = _add(actions, "show", "show an approved result and its history", module, "run_show")
+    show.add_argument("name", metavar="REF")
+    for parser in (approve, listing, show):
+        parser.add_argument("--json", action="store_true", help=_JSON_HELP)
