@@ -7,6 +7,7 @@ import sys
 from argparse import Namespace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from estim.cli.arguments import area_cm2, whole
 from estim.cli.console import complain, say_json
@@ -18,7 +19,7 @@ from estim.errors import LimitRefused, UsageError
 from estim.prepare import places
 from estim.profile.library import find
 from estim.rig import instrument as instruments
-from estim.rig.blocks import Picture
+from estim.rig import pdf
 from estim.rig.characterise import AREAS_CM2, LOADS_OHM, Characterisation, Wanted
 from estim.rig.delivery import Bench, Interrupted
 from estim.rig.job import MANUAL
@@ -45,6 +46,10 @@ def run(arguments: Namespace) -> int:
     out = Path(arguments.out) if arguments.out else None
     if out is not None:
         check_pictures_available()
+    if arguments.pdf:
+        pdf.check_available()
+        if out is None:
+            raise UsageError("--pdf: expected --out DIR, where to write it")
     wanted = _wanted(arguments)
     clock = SystemClock()
     with Interruption() as interruption:
@@ -75,17 +80,15 @@ def run(arguments: Namespace) -> int:
         except Interrupted:
             complain(f"{interruption.reason()}: the output is off, nothing is kept")
             return INTERRUPTED
-    pictures: list[Picture] = []
     if out is not None:
-        pictures = _write(out, sheet)
+        _write(out, sheet, with_pdf=arguments.pdf)
     if arguments.json:
         fields = {key: found for key, found in sheet.items() if key != "schema"}
         say_json(sheet["schema"], **fields)
     elif out is None:
         print(to_markdown(sheet_blocks(sheet, ())), end="")
     else:
-        names = ", ".join(["sheet.md", "sheet.json", *(picture.file_name for picture in pictures)])
-        print(f"{out}: {names}")
+        print(f"{out}: " + ", ".join(sorted(path.name for path in out.iterdir())))
     return 0
 
 
@@ -118,12 +121,14 @@ def _amplitude_ua(text: str) -> int:
     return amplitude_ua
 
 
-def _write(out: Path, sheet: dict[str, object]) -> list[Picture]:
+def _write(out: Path, sheet: dict[str, Any], *, with_pdf: bool) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         pictures = draw_pictures(sheet, out)
         (out / "sheet.json").write_text(json.dumps(sheet, indent=1) + "\n", encoding="ascii")
-        (out / "sheet.md").write_text(to_markdown(sheet_blocks(sheet, pictures)), encoding="utf-8")
+        blocks = sheet_blocks(sheet, pictures)
+        (out / "sheet.md").write_text(to_markdown(blocks), encoding="utf-8")
+        if with_pdf:
+            pdf.write_pdf(blocks, out / "sheet.pdf", "Characterisation", sheet["disclaimer"])
     except OSError as error:
         raise UsageError(f"--out {out}: {error.strerror}") from None
-    return pictures

@@ -182,6 +182,7 @@ def _add_characterise(commands: Commands) -> None:
     parser.add_argument("--instrument", metavar="FILE", help="what takes the captures")
     parser.add_argument("--clock", choices=("real", "virtual"), default="real")
     parser.add_argument("--out", metavar="DIR", help="write sheet and pictures here")
+    parser.add_argument("--pdf", action="store_true", help="with --out: the sheet as PDF too")
     parser.add_argument("--json", action="store_true", help=_JSON_HELP)
     parser.add_argument("--records", metavar="DIR", help=_RECORDS_HELP)
 

@@ -64,7 +64,7 @@ def run(arguments: Namespace) -> int:
             )
             return INTERRUPTED
         report = _write_reports(loaded, course, with_pdf=arguments.pdf)
-    desk.tell("result", **report)
+    desk.tell("result", **{key: found for key, found in report.items() if key != "schema"})
     desk.say(f"Verdict: {report['verdict']}")
     desk.say(f"Report:  {_report_path(loaded, 'md')}")
     return 0 if report["verdict"] == kinds.PASS else FAILED

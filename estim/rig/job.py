@@ -112,8 +112,8 @@ class Answers(Table):
     nobody_connected: bool | None = None
     load_is_set: bool | None = None
     delivered: bool | None = None
-    visual: dict[str, Literal["pass", "fail", "not-applicable"]] = Field({})
-    leakage_ua: dict[str, Annotated[Decimal, _READING_UA]] = Field({})
+    visual: dict[str, Literal["pass", "fail", "not-applicable"]] = Field(default_factory=dict)
+    leakage_ua: dict[str, Annotated[Decimal, _READING_UA]] = Field(default_factory=dict)
 
 
 _Some = Field(strict=False, min_length=1, max_length=64)
@@ -217,7 +217,10 @@ class Job(Table):
             raise KeyProblem(("device",), f"{self.device!r}; expected nothing after 'manual:'")
 
     def _check_answers(self) -> None:
-        known = {"visual": self.visual, "leakage_ua": self.leakage}
+        known: dict[str, tuple[VisualCheck | LeakageCheck, ...]] = {
+            "visual": self.visual,
+            "leakage_ua": self.leakage,
+        }
         for key, checks in known.items():
             names = {check.name for check in checks}
             for name in getattr(self.answers, key):

@@ -71,7 +71,9 @@ def _flow(block: Block, width_pt: float, folder: Path) -> list[Any]:
     body = styles["BodyText"]
     body.fontSize, body.leading = 9, 11.5
     if isinstance(block, Heading):
-        return [Flow(_marked(block.text), styles[f"Heading{min(block.rank, 4)}"])]
+        style = styles[f"Heading{min(block.rank, 4)}"]
+        style.keepWithNext = 1
+        return [Flow(_marked(block.text), style)]
     if isinstance(block, Paragraph):
         text = _marked(block.text)
         return [Flow(f"<b>{text}</b>" if block.is_strong else text, body)]

@@ -316,8 +316,8 @@ def _check_row(check: dict[str, Any]) -> tuple[str, ...]:
         for key in ("expected", "measured", "deviation", "tolerance", "uncertainty")
     ]
     numbers[3] += f" ({check['certainty']})"
-    verdict = check["verdict"] + (f" ({check['note']})" if check["note"] else "")
-    return (f"{name}{f', {unit_words(unit)}' if unit else ''}", *numbers, verdict)
+    note = f" ({check['note']})" if check["note"] else ""
+    return (f"{name}{f', {unit_words(unit)}' if unit else ''}{note}", *numbers, check["verdict"])
 
 
 def _checks(step: dict[str, Any]) -> list[dict[str, Any]]:

@@ -36,7 +36,7 @@ def check_pictures_available() -> None:
         UsageError: matplotlib is not installed.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        raise UsageError("--out needs the extra 'plot' for its pictures: pip install 'estim[plot]'")
+        raise UsageError("--out needs the extra 'plot': pip install 'estim[plot]'")
 
 
 def sheet_blocks(sheet: dict[str, Any], pictures: Sequence[Picture]) -> list[Block]:
@@ -230,7 +230,7 @@ def _draw_linearity(pyplot: Any, loads: Sequence[dict[str, Any]]) -> Any:
             axis.plot([asked_ma], [reached_ma], "rx")
             axis.annotate(
                 f"{format_ohm(load['load_ohm'])}: limit", (asked_ma, reached_ma),
-                textcoords="offset points", xytext=(6, -10), fontsize=7, color="red",
+                textcoords="offset points", xytext=(-6, -10), ha="right", fontsize=7, color="red",
             )  # fmt: skip
     axis.plot([0, highest_ma], [0, highest_ma], color="0.6", linewidth=0.8, zorder=0)
     axis.set_xlabel("commanded, mA")
