@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
-import xml.etree.ElementTree as ElementTree
 from argparse import Namespace
 from pathlib import Path
 from typing import Any, TextIO
@@ -21,6 +19,7 @@ from estim.profile.library import find
 from estim.profile.loader import LoadedProfile
 from estim.record import station_key
 from estim.record.verify import Verification, verify
+from estim.rig import junit
 from estim.safety.kernel import amplitude_reasons
 from estim.session.messages import Notice, Reply, Severity, Snapshot
 from estim.session.states import HostState
@@ -132,8 +131,7 @@ def run(arguments: Namespace) -> int:
     seed = arguments.seed and whole("--seed", arguments.seed, 0, SEED_MAX)
     url = _url(arguments, bench_ohm)
     records = Path(arguments.records) if arguments.records else places.records_folder()
-    if arguments.junit and not Path(arguments.junit).parent.is_dir():
-        raise UsageError(f"--junit {arguments.junit}: there is no such folder")
+    junit.check_folder(arguments.junit)
     teller = _Teller(arguments.json)
     with Interruption() as interruption:
         try:
@@ -310,24 +308,16 @@ def _write_junit(
     """Write one test case: the session."""
     if path is None:
         return
-    failed = "1" if code else "0"
-    suite = ElementTree.Element("testsuite", name="estim run", tests="1", failures=failed)
-    seconds = f"{summary['total_s']:.3f}" if summary else "0"
-    case = ElementTree.SubElement(
-        suite, "testcase", classname="estim.run", name=loaded.profile.id, time=seconds
+    properties = tuple(
+        (name, content if isinstance(content, str) else json.dumps(content))
+        for name, content in (("profile_sha256", loaded.sha256), *(summary or {}).items())
     )
-    properties = ElementTree.SubElement(case, "properties")
-    for name, content in (("profile_sha256", loaded.sha256), *(summary or {}).items()):
-        value = content if isinstance(content, str) else json.dumps(content)
-        ElementTree.SubElement(properties, "property", name=name, value=value)
-    if code:
-        element = ElementTree.SubElement(case, "failure", message=sanitize(failure))
-        element.text = f"exit code {code}"
-    document = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
-    target = Path(path)
-    try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
-            file.write(document)
-        Path(file.name).replace(target)
-    except OSError as error:
-        raise UsageError(f"--junit {path}: {error.strerror}") from None
+    case = junit.Case(
+        classname="estim.run",
+        name=loaded.profile.id,
+        time_s=f"{summary['total_s']:.3f}" if summary else "0",
+        properties=properties,
+        failure=failure if code else "",
+        detail=f"exit code {code}",
+    )
+    junit.write(path, "estim run", [case])

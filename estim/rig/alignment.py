@@ -10,8 +10,10 @@ Rules:
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from estim.rig.expectation import Expected, Places
 from estim.rig.pulses import Booleans, Floats, Integers, Pulses
@@ -126,11 +128,11 @@ class _Search:
         for block in self.blocks:
             coarse = _thinned(block, _COARSE_PULSES)
             fine = _thinned(block, _FINE_PULSES)
-            candidates: Floats = np.arange(_CANDIDATES) * (cycle_us / _CANDIDATES)
+            candidates = np.arange(_CANDIDATES, dtype=np.float64) * (cycle_us / _CANDIDATES)
             reach_us = cycle_us / _CANDIDATES
             best_us = self._best(candidates, coarse)
             for _ in range(2):
-                around: Floats = np.asarray(best_us + np.linspace(-1.5, 1.5, 31) * reach_us)
+                around = best_us + np.linspace(-1.5, 1.5, 31) * reach_us
                 best_us = self._best(around, fine if len(fine) < 5000 else coarse)
                 reach_us /= 8
             if shifts:
@@ -145,7 +147,7 @@ class _Search:
         fits: Booleans = cost[places.is_sure] < 1.0
         return fits
 
-    def _best(self, candidates_us: Floats, chosen: Integers) -> float:
+    def _best(self, candidates_us: NDArray[Any], chosen: Integers) -> float:
         costs = np.array([self._score(float(shift_us), chosen) for shift_us in candidates_us])
         good = np.flatnonzero(costs <= costs.min() + 1e-9)
         # In the middle of equally good ones, so that no change lies nearer than it must.

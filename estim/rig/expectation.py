@@ -197,10 +197,10 @@ class Expected:
             scaled -= scaled % self.channel.grid_ua(self.amplitude_step_ua)
             magnitudes = scaled[:, None] * np.abs(permilles) // FULL_PERMILLE
             magnitudes -= magnitudes % self.amplitude_step_ua
-            return (magnitudes * np.sign(permilles)).astype(np.float64)
-        exact: Floats = (amplitude_ua * places.ramp * self.shares(places.setting))[:, None] * (
-            permilles / FULL_PERMILLE
-        )
+            currents: Floats = (magnitudes * np.sign(permilles)).astype(np.float64)
+            return currents
+        scaled_ua = amplitude_ua * places.ramp * self.shares(places.setting)
+        exact: Floats = scaled_ua[:, None] * (permilles / FULL_PERMILLE)
         return exact
 
     @property

@@ -224,8 +224,9 @@ class _Finder:
         first = firsts[chosen]
         last = first + counts[chosen] - 1
         peaks: Floats = np.maximum.reduceat(lobes.peaks, firsts)[chosen]
+        onsets: Floats = lobes.starts[first].astype(np.float64) + self._base
         return Others(
-            lobes.starts[first] + float(self._base),
+            onsets,
             (lobes.stops[last] - lobes.starts[first]).astype(np.float64),
             (lobes.stops[first] - lobes.starts[first]).astype(np.float64),
             peaks,

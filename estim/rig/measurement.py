@@ -25,6 +25,7 @@ from estim.rig.result import (
     decide,
     overall,
 )
+from estim.rig.worst import worst_pulse
 
 __all__ = [
     "DECISION_RULE",
@@ -103,7 +104,7 @@ def measure(
         verdict=verdict,
         checks=checks,
         unknowns=tuple(unknowns),
-        worst_pulse=None,
+        worst_pulse=worst_pulse(capture, expected, found, checker.alignment, checker.singles),
         capture=info,
         instrument=instrument,
         sha256=_sha256(path),
