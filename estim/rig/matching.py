@@ -28,6 +28,7 @@ from estim.rig.words import format_ohm
 _VOLTS = "V"
 _RANKS = {kinds.PASS: 0, kinds.INCONCLUSIVE: 1, kinds.FAIL: 2}
 OTHER_LOAD_FACTOR = 2.0
+COMPARED_MAX_BYTES = 64_000_000
 
 
 class StepJudge:
@@ -54,8 +55,10 @@ class StepJudge:
         path: Path,
         prepared: Mapping[str, Prepared],
         steps: Sequence[Step],
-    ) -> tuple[dict[str, Any], list[str]]:
+    ) -> tuple[dict[str, Any], list[str], str]:
         """Return the result of a step's capture as a document, and what people should know of it.
+
+        The last text names the step that it fits better, '' for none.
 
         Raises:
             UsageError: the capture cannot be read.
@@ -63,11 +66,22 @@ class StepJudge:
         result = self._measure(step, path, prepared)
         result["capture"]["path"] = path.name
         notes = [result["looks_like"]] if result["looks_like"] else []
-        if result["verdict"] == kinds.FAIL:
-            better = self._better(step, path, prepared, steps, result)
-            if better is not None:
-                notes.append(f"{path.name} fits step {better.number} better ({better.words})")
-        return result, notes
+        if result["verdict"] != kinds.FAIL:
+            return result, notes, ""
+        seen_ohm = _seen_ohm(step, result)
+        if seen_ohm:
+            notes.append(
+                f"if the current is right, the load is {seen_ohm} ohm and not "
+                f"{format_ohm(step.load_ohm)}"
+            )
+        if path.stat().st_size > COMPARED_MAX_BYTES:
+            notes.append(f"{path.name} is too long to be held against the other steps too")
+            return result, notes, ""
+        better = self._better(step, path, prepared, steps, result)
+        if better is None:
+            return result, notes, ""
+        notes.append(f"{path.name} fits step {better.number} better ({better.words})")
+        return result, notes, better.tag
 
     def _better(
         self,
@@ -97,20 +111,24 @@ class StepJudge:
 
 def captured_contradiction(step: Step, result: dict[str, Any]) -> str:
     """Say how volts across the load contradict the declared one, '' where they do not."""
-    if result["capture"]["quantity"] != _VOLTS:
+    seen_ohm = _seen_ohm(step, result)
+    if not seen_ohm or 1 / OTHER_LOAD_FACTOR <= seen_ohm / step.load_ohm <= OTHER_LOAD_FACTOR:
         return ""
+    return (
+        f"load: said {format_ohm(step.load_ohm)}, see {seen_ohm} ohm "
+        "(volts in the capture over the commanded current)"
+    )
+
+
+def _seen_ohm(step: Step, result: dict[str, Any]) -> int:
+    """Return volts in the capture over the commanded current; 0 where volts were not captured."""
+    if result["capture"]["quantity"] != _VOLTS:
+        return 0
     for check in result["checks"]:
         measured, expected = check["measured"], check["expected"]
-        if not check["name"].startswith("amplitude") or not measured or not expected:
-            continue
-        ratio = abs(measured / expected)
-        if not 1 / OTHER_LOAD_FACTOR <= ratio <= OTHER_LOAD_FACTOR:
-            seen_ohm = round(step.load_ohm * ratio)
-            return (
-                f"load: said {format_ohm(step.load_ohm)}, see {seen_ohm} ohm "
-                "(volts in the capture over the commanded current)"
-            )
-    return ""
+        if check["name"].startswith("amplitude") and measured and expected:
+            return int(round(step.load_ohm * abs(measured / expected)))
+    return 0
 
 
 def _misfit(result: dict[str, Any]) -> tuple[int, int]:

@@ -130,7 +130,8 @@ def _front(report: dict[str, Any]) -> Iterator[Block]:
         ("connected as", job["device"]),
         ("by", job["who"]),
         ("reason", job["why"]),
-        *(_instrument_row(name, found) for name, found in report["instruments"].items()),
+        *(_instrument_row(name, found, report["began_at"] or "")
+          for name, found in report["instruments"].items()),
         *((f"profile {p['id']}", f"version {p['version']}, SHA-256 {p['sha256']}")
           for p in report["profiles"]),
         ("tolerances", f"set '{job['tolerances']}'; dwell {job['dwell_s']} s a step; load "
@@ -144,13 +145,15 @@ def _front(report: dict[str, Any]) -> Iterator[Block]:
     yield Grid(("what", "which"), tuple(rows), (24, 76))
 
 
-def _instrument_row(name: str, found: dict[str, Any]) -> tuple[str, str]:
+def _instrument_row(name: str, found: dict[str, Any], began_at: str) -> tuple[str, str]:
+    # Dates in ISO form are in order as texts are.
+    overdue = " (OVERDUE)" if found["calibration_due"] < began_at[:10] else ""
     offset = found.get("offset_uncertainty_ua")
     return (
         f"instrument ({found['kind']})",
-        f"{found['model']}, serial {found['serial']}, calibration due {found['calibration_due']}; "
-        f"expanded uncertainty {found['amplitude_uncertainty_percent']:g} % of amplitude, "
-        f"{found['time_uncertainty_ppm']:g} ppm of time"
+        f"{found['model']}, serial {found['serial']}, calibration due {found['calibration_due']}"
+        f"{overdue}; expanded uncertainty {found['amplitude_uncertainty_percent']:g} % of "
+        f"amplitude, {found['time_uncertainty_ppm']:g} ppm of time"
         + (f", {offset:g} uA of offset" if offset is not None else "")
         + f" ({name})",
     )

@@ -11,11 +11,9 @@ Rules:
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,6 @@ import estim
 from estim import api
 from estim.clock import Clock
 from estim.errors import DeviceFault, LimitRefused, UsageError
-from estim.prepare import places, station
 from estim.prepare.session import Prepared, prepare
 from estim.record.ledger import Ledger
 from estim.rig import course as kinds
@@ -40,11 +37,13 @@ from estim.rig.delivery import (
 )
 from estim.rig.desk import Desk
 from estim.rig.instrument import Instrument
-from estim.rig.job import LeakageCheck, LoadedJob
+from estim.rig.job import LoadedJob
 from estim.rig.matching import StepJudge, captured_contradiction
+from estim.rig.release import enter_verdict
 from estim.rig.scope import UV_PER_MV, scope_settings
 from estim.rig.steps import Step, steps_of
 from estim.rig.taking import CaptureFolder, Waiting, cut_trace
+from estim.rig.typed import look, take_leakage
 from estim.rig.words import format_ohm
 from estim.units import UA_PER_MA
 
@@ -78,9 +77,9 @@ class Walk:
         self._folder = CaptureFolder(self.loaded.captures, self.clock)
         self._judge = StepJudge(self.loaded, self.clock.wall().date())
         self._prepared: dict[str, Prepared] = {}
+        self._refused: set[str] = set()
         self._compliance_mv = 0
-        as_found = other_phase(self.loaded.folder, self._job.phase)
-        self._used_as_found = as_found.captures_used if as_found else frozenset()
+        self._as_found = other_phase(self.loaded.folder, self._job.phase)
 
     def run(self) -> Course:
         """Do what is left to do; return the finished course.
@@ -95,11 +94,18 @@ class Walk:
             return self.course
         self._begin()
         try:
-            self._look()
+            look(self._job, self.course, self.desk, self._note)
             self._identify()
             for load_ohm in self._job.loads_ohm:
                 self._walk_load(load_ohm)
-            self._take_leakage()
+            take_leakage(
+                self._job,
+                self.course,
+                self.desk,
+                self._note,
+                self._instrument,
+                self.clock.wall().date(),
+            )
         except Interrupted:
             self._note(kinds.INTERRUPTED, {"reason": self.stop_reason()})
             raise
@@ -132,18 +138,6 @@ class Walk:
                 "step_count": len(self.steps),
             },
         )
-
-    def _look(self) -> None:
-        for check in self._job.visual:
-            if check.name in self.course.visual:
-                continue
-            given = self._job.answers.visual.get(check.name)
-            choices = (kinds.PASS, kinds.FAIL, kinds.NOT_APPLICABLE)
-            verdict = given or self.desk.ask(f"visual.{check.name}", check.question, choices)
-            self._note(
-                kinds.VISUAL,
-                {"name": check.name, "question": check.question, "verdict": verdict},
-            )
 
     def _identify(self) -> None:
         """Learn who the device is, and refuse at once what no step may ask of it."""
@@ -189,72 +183,15 @@ class Walk:
                 f"{self.course.device['serial_number']}"
             )
 
-    def _take_leakage(self) -> None:
-        for entry in self._job.leakage:
-            if entry.name in self.course.leakage:
-                continue
-            given = self._job.answers.leakage_ua.get(entry.name)
-            reading_ua = given if given is not None else self._ask_leakage(entry)
-            instrument = self._instrument(entry.instrument)
-            is_overdue = instrument.is_overdue(self.clock.wall().date())
-            self._note(
-                kinds.LEAKAGE,
-                {
-                    "name": entry.name,
-                    "question": entry.question,
-                    "measured_ua": float(reading_ua),
-                    "at_most_ua": float(entry.at_most_ua),
-                    "uncertainty_ua": float(entry.uncertainty_ua),
-                    "instrument": entry.instrument,
-                    "source": entry.source,
-                    "certainty": entry.certainty,
-                    "verdict": leakage_verdict(entry, reading_ua, is_overdue=is_overdue),
-                    "note": f"{instrument.serial}: calibration overdue" if is_overdue else "",
-                },
-            )
-
-    def _ask_leakage(self, entry: LeakageCheck) -> Decimal:
-        while True:
-            text = self.desk.ask(f"leakage_ua.{entry.name}", f"{entry.question} (uA)")
-            try:
-                reading_ua = Decimal(text.strip())
-                if reading_ua.is_finite() and 0 <= reading_ua <= 100_000:
-                    return reading_ua
-            except InvalidOperation:
-                pass
-            self.desk.say("Expected a number of uA such as 12.5.")
-
     def _finish(self) -> None:
         verdict = verdict_of(self.course.verdicts)
-        entered = self._enter_register(verdict)
-        self._note(kinds.FINISHED, {"verdict": verdict, "register": entered})
-
-    def _enter_register(self, verdict: str) -> str:
-        """Enter what follows for people; return it in words, '' for nothing."""
-        job, device = self._job, self.course.device
-        if device is None:
-            return ""
-        state, who, due = None, job.who, None
-        if verdict == kinds.FAIL:
-            state = station.State.QUARANTINED
-        elif verdict == kinds.PASS:
-            due = job.next_due
-            if job.release_by is not None:
-                state, who = station.State.IN_SERVICE, job.release_by
-        if state is None and due is None:
-            return ""
-        why = f"{'failed' if verdict == kinds.FAIL else 'passed'} job: {job.title} ({job.phase})"
-        entered = station.enter(
-            places.configuration_folder(),
-            device["serial_number"],
-            who=who,
-            why=why,
-            clock=self.clock,
-            state=state,
-            due=due,
-        )
-        self.desk.say(f"Station register: device {entered.serial_number}: {entered.words}")
-        return entered.words
+        entered = None
+        if self.course.device is not None:
+            entered = enter_verdict(self._job, self.course.device, verdict, self.clock)
+        words = entered.words if entered else ""
+        if entered:
+            self.desk.say(f"Station register: device {entered.serial_number}: {words}")
+        self._note(kinds.FINISHED, {"verdict": verdict, "register": words})
 
     # One load, one step.
 
@@ -295,13 +232,15 @@ class Walk:
         while True:
             try:
                 content = self._unreachable(step) or self._deliver_and_measure(step)
-                break
             except LoadContradicted as refused:
                 self._note(kinds.CONTRADICTED, {"number": step.number, "text": str(refused)})
                 if not self.desk.is_attended:
                     raise
                 self.desk.say(f"Refused: {refused}")
                 self._confirm_again(step)
+                continue
+            if not content.pop("fits_other", "") or not self._is_taken_again(content):
+                break
         self._note(kinds.STEP, content)
         self.desk.tell("step", **content)
         for note in content["notes"]:
@@ -313,6 +252,16 @@ class Walk:
         question = f"Set the dummy load to {wanted}; nobody connected. Deliver again?"
         if self.desk.ask("load_is_set", question, _YES) == "no":
             raise LimitRefused(f"step {step.number}: the dummy load is not the declared one")
+
+    def _is_taken_again(self, content: dict[str, Any]) -> bool:
+        """Ask whether a capture of another step shall count; where nobody is there, it does."""
+        if not self.desk.is_attended:
+            return False
+        question = f"{content['notes'][-1]}. Keep it, or deliver and capture again?"
+        if self.desk.ask("capture", question, ("keep", "again")) == "keep":
+            return False
+        self._refused.add(content["capture"]["name"])
+        return True
 
     def _announce(self, step: Step) -> None:
         prepared = self._prepared[step.loaded.profile.id]
@@ -345,18 +294,36 @@ class Walk:
             path = self._wait_for(waiting)
         else:
             delivered, path = self._drive(step, waiting)
-        result, notes = self._judge.judge(step, path, self._prepared, self.steps)
+        self.desk.say(f"  measuring {path.name}")
+        result, notes, better = self._judge.judge(step, path, self._prepared, self.steps)
         contradiction = captured_contradiction(step, result)
         if contradiction:
+            self._refused.add(path.name)
             raise LoadContradicted(contradiction)
+        verdict, sha256 = result["verdict"], result["capture"]["sha256"]
+        former = self._former_owner(sha256)
+        if former and self._job.capture == "folder":
+            # Noise alone would make two captures differ: this one was copied, or never triggered.
+            notes.append(f"{path.name} holds the very bytes of {former}: it measures nothing new")
+            verdict = kinds.INCONCLUSIVE if verdict == kinds.PASS else verdict
         return {
             **_content(step),
             "device": _reported(delivered) if delivered else None,
-            "capture": {"name": path.name, "sha256": _sha256(path)},
+            "capture": {"name": path.name, "sha256": sha256},
             "result": result,
-            "verdict": result["verdict"],
+            "verdict": verdict,
             "notes": notes,
+            "fits_other": better,
         }
+
+    def _former_owner(self, sha256: str) -> str:
+        """Return which step took a capture with the same bytes, '' for none."""
+        phases = [(self._job.phase, self.course), ("as-found", self._as_found)]
+        for phase, walked in phases:
+            for number, content in walked.steps.items() if walked else ():
+                if (content.get("capture") or {}).get("sha256") == sha256:
+                    return f"{phase} step {number}"
+        return ""
 
     def _set_by_hand(self, step: Step) -> None:
         if self._job.answers.delivered:
@@ -401,7 +368,9 @@ class Walk:
     def _wait_for(self, waiting: Waiting) -> Path:
         """Wait for the capture of a step; ask where somebody is there to be asked."""
         while True:
-            used = self.course.captures_used | self._used_as_found
+            used = self.course.captures_used | self._refused
+            if self._as_found is not None:
+                used |= self._as_found.captures_used
             path = self._folder.wait(waiting, used, self._job.capture_wait_s, self.stop_reason)
             if path is not None:
                 return path
@@ -434,15 +403,6 @@ class Walk:
         self.course.take(self.ledger.append(kind, content, self.clock))
 
 
-def leakage_verdict(entry: LeakageCheck, reading_ua: Decimal, *, is_overdue: bool) -> str:
-    """Judge a reading with its uncertainty as a guard band; an overdue meter cannot pass."""
-    if reading_ua - entry.uncertainty_ua > entry.at_most_ua:
-        return kinds.FAIL
-    if reading_ua + entry.uncertainty_ua > entry.at_most_ua or is_overdue:
-        return kinds.INCONCLUSIVE
-    return kinds.PASS
-
-
 def _content(step: Step) -> dict[str, Any]:
     return {
         "number": step.number,
@@ -460,8 +420,3 @@ def _reported(delivered: Delivered) -> dict[str, Any]:
         "measured_ua": delivered.measured_ua,
         "record": Path(delivered.record).name,
     }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

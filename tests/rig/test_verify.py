@@ -9,17 +9,22 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from estim.clock import SystemClock
 from estim.errors import LimitRefused
 from estim.prepare import places, station
 from estim.prepare.session import prepare
 from estim.profile.library import find
 from estim.record.ledger import open_ledger, read_ledger
+from estim.rig.course import journal_path
+from estim.rig.job import load_job
+from estim.rig.walk import Walk
 from tests.cli.commands import CHECKOUT, Shell
 from tests.rig.job_text import write_job
 
@@ -348,6 +353,57 @@ def test_a_capture_that_never_comes_is_named_and_the_job_goes_on_later(
     assert "step 1: no capture came to" in answer.err
     drop(job, "s01.csv", pulses(3000))
     assert estim("verify", job).code == 0
+
+
+class Person:
+    """Answer as a person would, and do what a person would do before answering."""
+
+    is_attended = True
+
+    def __init__(self, answers: list[tuple[str, str, Callable[[], None]]]) -> None:
+        self.said: list[str] = []
+        self._answers = answers
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def tell(self, event: str, **fields: Any) -> None:
+        del event, fields
+
+    def ask(self, name: str, question: str, choices: Sequence[str] = ()) -> str:
+        expected, answer, act = self._answers.pop(0)
+        assert name == expected, question
+        assert not choices or answer in choices
+        act()
+        return answer
+
+
+def test_a_person_sets_the_load_right_and_takes_a_mixed_up_capture_again(tmp_path: Path) -> None:
+    job = write_job(tmp_path / "job", *BY_HAND, ("[500]", "[2000]"), ("[3]", "[3, 5]"))
+    drop(job, "s01.csv", pulses(3000, load_ohm=510))
+    drop(job, "s02.csv", pulses(3000))
+    person = Person(
+        [
+            ("load_is_set", "yes", lambda: drop(job, "s01.csv", pulses(3000))),
+            ("capture", "again", lambda: drop(job, "s02.csv", pulses(5000))),
+        ]
+    )
+    loaded = load_job(job)
+    with open_ledger(journal_path(loaded.folder, "as-found")) as ledger:
+        course = Walk(loaded, ledger, person, SystemClock(), tmp_path / "records", str).run()
+    assert course.finished is not None
+    assert course.finished["verdict"] == "pass"
+    assert "Refused: load: said 2 kohm, see 510 ohm" in " ".join(person.said)
+    assert [content["number"] for content in course.contradicted] == [1]
+
+
+def test_the_same_bytes_twice_measure_nothing_new(estim: Shell, tmp_path: Path) -> None:
+    job = write_job(tmp_path / "job", *BY_HAND, ("[500]", "[500, 2000]"))
+    drop(job, "s01.csv", pulses(3000))
+    drop(job, "s02.csv", pulses(3000))
+    assert estim("verify", job).code == 1
+    assert [step["verdict"] for step in report_of(job)["steps"]] == ["pass", "inconclusive"]
+    assert "the very bytes of as-found step 1" in text_of(job)
 
 
 def test_volts_across_another_load_are_refused_not_measured(estim: Shell, tmp_path: Path) -> None:
