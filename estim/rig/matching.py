@@ -127,7 +127,7 @@ def _seen_ohm(step: Step, result: dict[str, Any]) -> int:
     for check in result["checks"]:
         measured, expected = check["measured"], check["expected"]
         if check["name"].startswith("amplitude") and measured and expected:
-            return int(round(step.load_ohm * abs(measured / expected)))
+            return round(step.load_ohm * abs(float(measured) / float(expected)))
     return 0
 
 

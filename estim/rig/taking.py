@@ -31,10 +31,11 @@ Mark = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What lay in the folder when a step began."""
+    """What lay in the folder when a step began, and what was refused for it since."""
 
     step: Step
     before: dict[str, Mark]
+    refused: set[str]
 
 
 class CaptureFolder:
@@ -54,7 +55,12 @@ class CaptureFolder:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"captures {self.folder}: {error.strerror}") from None
-        return Waiting(step, self._marks())
+        return Waiting(step, self._marks(), set())
+
+    def refuse(self, waiting: Waiting, path: Path) -> None:
+        """Never take a file for this step again, unless it changes."""
+        waiting.refused.add(path.name)
+        waiting.before[path.name] = self._marks().get(path.name, (0, 0))
 
     def wait(
         self,
@@ -94,7 +100,8 @@ class CaptureFolder:
         mine = [
             name
             for name in marks
-            if tagged_number(name) == number and (name not in used or name in changed)
+            if tagged_number(name) == number
+            and (name in changed or name not in used | waiting.refused)
         ]
         if not mine:
             mine = [name for name in changed if tagged_number(name) is None]

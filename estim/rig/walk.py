@@ -77,7 +77,6 @@ class Walk:
         self._folder = CaptureFolder(self.loaded.captures, self.clock)
         self._judge = StepJudge(self.loaded, self.clock.wall().date())
         self._prepared: dict[str, Prepared] = {}
-        self._refused: set[str] = set()
         self._compliance_mv = 0
         self._as_found = other_phase(self.loaded.folder, self._job.phase)
 
@@ -229,9 +228,10 @@ class Walk:
 
     def _take_step(self, step: Step) -> None:
         self._announce(step)
+        waiting = self._folder.begin(step)
         while True:
             try:
-                content = self._unreachable(step) or self._deliver_and_measure(step)
+                content = self._unreachable(step) or self._deliver_and_measure(step, waiting)
             except LoadContradicted as refused:
                 self._note(kinds.CONTRADICTED, {"number": step.number, "text": str(refused)})
                 if not self.desk.is_attended:
@@ -239,7 +239,7 @@ class Walk:
                 self.desk.say(f"Refused: {refused}")
                 self._confirm_again(step)
                 continue
-            if not content.pop("fits_other", "") or not self._is_taken_again(content):
+            if not content.pop("fits_other", "") or not self._is_taken_again(content, waiting):
                 break
         self._note(kinds.STEP, content)
         self.desk.tell("step", **content)
@@ -253,15 +253,13 @@ class Walk:
         if self.desk.ask("load_is_set", question, _YES) == "no":
             raise LimitRefused(f"step {step.number}: the dummy load is not the declared one")
 
-    def _is_taken_again(self, content: dict[str, Any]) -> bool:
+    def _is_taken_again(self, content: dict[str, Any], waiting: Waiting) -> bool:
         """Ask whether a capture of another step shall count; where nobody is there, it does."""
         if not self.desk.is_attended:
             return False
         question = f"{content['notes'][-1]}. Keep it, or deliver and capture again?"
-        if self.desk.ask("capture", question, ("keep", "again")) == "keep":
-            return False
-        self._refused.add(content["capture"]["name"])
-        return True
+        self._folder.refuse(waiting, self._folder.folder / content["capture"]["name"])
+        return self.desk.ask("capture", question, ("keep", "again")) == "again"
 
     def _announce(self, step: Step) -> None:
         prepared = self._prepared[step.loaded.profile.id]
@@ -286,8 +284,7 @@ class Walk:
         )
         return {**_content(step), "verdict": kinds.NOT_APPLICABLE, "notes": [note]}
 
-    def _deliver_and_measure(self, step: Step) -> dict[str, Any]:
-        waiting = self._folder.begin(step)
+    def _deliver_and_measure(self, step: Step, waiting: Waiting) -> dict[str, Any]:
         if self._job.is_manual:
             delivered = None
             self._set_by_hand(step)
@@ -298,7 +295,7 @@ class Walk:
         result, notes, better = self._judge.judge(step, path, self._prepared, self.steps)
         contradiction = captured_contradiction(step, result)
         if contradiction:
-            self._refused.add(path.name)
+            self._folder.refuse(waiting, path)
             raise LoadContradicted(contradiction)
         verdict, sha256 = result["verdict"], result["capture"]["sha256"]
         former = self._former_owner(sha256)
@@ -368,7 +365,7 @@ class Walk:
     def _wait_for(self, waiting: Waiting) -> Path:
         """Wait for the capture of a step; ask where somebody is there to be asked."""
         while True:
-            used = self.course.captures_used | self._refused
+            used = self.course.captures_used
             if self._as_found is not None:
                 used |= self._as_found.captures_used
             path = self._folder.wait(waiting, used, self._job.capture_wait_s, self.stop_reason)
