@@ -165,36 +165,29 @@ def draw_pictures(sheet: dict[str, Any], folder: Path) -> list[Picture]:
         UsageError: the extra is missing, or a file cannot be written.
     """
     check_pictures_available()
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
     pictures = []
     try:
         if sheet["waveforms"]:
-            figure = _draw_waveforms(pyplot, sheet["waveforms"])
-            pictures.append(_keep(pyplot, figure, folder, "waveforms", "One captured pulse a load"))
-        figure = _draw_linearity(pyplot, sheet["loads"])
-        pictures.append(
-            _keep(pyplot, figure, folder, "linearity", "Measured amplitude against commanded")
-        )
+            figure = _draw_waveforms(sheet["waveforms"])
+            pictures.append(_keep(figure, folder, "waveforms", "One captured pulse a load"))
+        figure = _draw_linearity(sheet["loads"])
+        pictures.append(_keep(figure, folder, "linearity", "Measured amplitude against commanded"))
     except OSError as error:
         raise UsageError(f"{folder}: {error.strerror}") from None
     return pictures
 
 
-def _keep(pyplot: Any, figure: Any, folder: Path, name: str, caption: str) -> Picture:
+def _keep(figure: Any, folder: Path, name: str, caption: str) -> Picture:
     for ending in ("png", "svg"):
         figure.savefig(folder / f"{name}.{ending}", dpi=DPI)
-    pyplot.close(figure)
     return Picture(f"{name}.png", caption)
 
 
-def _draw_waveforms(pyplot: Any, waveforms: Sequence[dict[str, Any]]) -> Any:
-    figure, axes = pyplot.subplots(
-        len(waveforms), 1, figsize=(7, 2.4 * len(waveforms)), squeeze=False, layout="constrained"
-    )
+def _draw_waveforms(waveforms: Sequence[dict[str, Any]]) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 2.4 * len(waveforms)), layout="constrained")
+    axes = figure.subplots(len(waveforms), 1, squeeze=False)
     for axis, drawn in zip(axes[:, 0], waveforms, strict=True):
         volts_per_ma = drawn["load_ohm"] / 1000
         axis.plot(
@@ -215,8 +208,11 @@ def _draw_waveforms(pyplot: Any, waveforms: Sequence[dict[str, Any]]) -> Any:
     return figure
 
 
-def _draw_linearity(pyplot: Any, loads: Sequence[dict[str, Any]]) -> Any:
-    figure, axis = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+def _draw_linearity(loads: Sequence[dict[str, Any]]) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axis = figure.subplots()
     highest_ma = 0.0
     for load, marker in zip(loads, "os^vD*" * len(loads), strict=False):
         done = [p for p in load["points"] if p["measured_ua"] is not None]

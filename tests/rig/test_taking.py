@@ -86,8 +86,8 @@ def test_a_file_that_still_grows_is_not_taken(folder: CaptureFolder) -> None:
     writer.start()
     found = folder.wait(waiting, NOBODY, 1.0, str)
     assert found == path
-    writer.join()
     assert path.read_text() == "row\n" * 5
+    writer.join()
 
 
 def test_waiting_ends_on_a_stop(folder: CaptureFolder) -> None:
