@@ -25,7 +25,7 @@ from estim.prepare.site import load_site
 from estim.profile.library import find, library
 from estim.profile.loader import LoadedProfile
 from estim.profile.models import NOT_REVIEWED, Basis, Profile
-from estim.profile.stimulus import Table
+from estim.profile.table import Table
 from estim.safety.verdict import in_unit
 from estim.units import MS_PER_S, UA_PER_MA, format_clock, format_ma
 from firmware_protocol.program import ChannelProgram, Keyframe

@@ -1,4 +1,4 @@
-"""Find the shipped profiles, installed or in a checkout, and a profile by its id or its path."""
+"""Find what the library ships, installed or in a checkout: profiles to run, entries to read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import estim
 from estim.errors import ProfileError
 from estim.profile.fields import Identifier
-from estim.profile.loader import LoadedProfile, load
+from estim.profile.loader import LoadedEntry, LoadedProfile, load, load_entry
 from estim.text import sanitize
 
 _PACKAGE = Path(estim.__file__).resolve().parent
@@ -30,13 +30,37 @@ def shipped_ids() -> list[str]:
     return sorted(path.stem for path in _folder().glob("*.toml"))
 
 
+def entries() -> list[LoadedEntry]:
+    """Return every shipped entry that informs and cannot be run, by id.
+
+    Raises:
+        ProfileError: there is no library, or an entry in it is damaged.
+    """
+    return [_load_shipped_entry(entry_id) for entry_id in entry_ids()]
+
+
+def entry_ids() -> list[str]:
+    """Return the ids of the shipped entries, sorted, without reading them."""
+    return sorted(path.stem for path in (_folder() / "entries").glob("*.toml"))
+
+
+def find_entry(entry_id: str) -> LoadedEntry | None:
+    """Return a shipped entry by its id, or None where there is none.
+
+    Raises:
+        ProfileError: there is no library, or the entry is damaged.
+    """
+    return _load_shipped_entry(entry_id) if entry_id in entry_ids() else None
+
+
 def find(id_or_path: str) -> LoadedProfile:
     """Return a shipped profile by its id, or the profile in a file.
 
     What ends in `.toml` or holds a path separator is a path; anything else is an id.
 
     Raises:
-        ProfileError: there is no such profile, naming the nearest one, or it is damaged.
+        ProfileError: there is no such profile, naming the nearest one, or it is damaged; or it is
+            an entry, which cannot be run.
     """
     separators = (os.sep, os.altsep or os.sep)
     if id_or_path.endswith(".toml") or any(mark in id_or_path for mark in separators):
@@ -47,6 +71,11 @@ def find(id_or_path: str) -> LoadedProfile:
     known = shipped_ids()
     if id_or_path in known:
         return _load_shipped(id_or_path)
+    entry = find_entry(id_or_path)
+    if entry is not None:
+        raise ProfileError(
+            f"{shown!r} informs and cannot be run ({entry.entry.kind}): {entry.entry.cannot_run}"
+        )
     nearest = difflib.get_close_matches(id_or_path, known, n=1, cutoff=0.4)
     hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(known)}"
     raise ProfileError(f"there is no profile {shown!r}; {hint}")
@@ -63,4 +92,11 @@ def _load_shipped(profile_id: str) -> LoadedProfile:
     loaded = load(_folder() / f"{profile_id}.toml")
     if loaded.profile.id != profile_id:
         raise ProfileError(f"{loaded.path}: id: {loaded.profile.id!r}; expected {profile_id!r}")
+    return loaded
+
+
+def _load_shipped_entry(entry_id: str) -> LoadedEntry:
+    loaded = load_entry(_folder() / "entries" / f"{entry_id}.toml")
+    if loaded.entry.id != entry_id:
+        raise ProfileError(f"{loaded.path}: id: {loaded.entry.id!r}; expected {entry_id!r}")
     return loaded

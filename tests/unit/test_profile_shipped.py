@@ -44,7 +44,8 @@ STIMULI: dict[str, dict[str, Any]] = {
         "duration_s": 1800, "points": [(0, 2, 600), (3, 100, 200)], "cycle_s": 6,
     },
     "tens-modulated": {
-        "mode": "modulated", "pulse_rate_hz": 125, "phase_duration_us": 100, "duration_s": 1800,
+        "mode": "frequency-width-modulated", "pulse_rate_hz": 125, "phase_duration_us": 100,
+        "duration_s": 1800,
         "points": [(0, 125, 100), (6, 2, 200)], "cycle_s": 12,
     },
     "nmes-quadriceps": {
