@@ -58,7 +58,15 @@ def _up_to(limit: Limit, unit: str, per_unit: int, minimum: Decimal = _TENTH) ->
 
 
 NEUROPATHY_KINDS = ("peripheral", "proximal", "focal", "autonomic")
-NEUROPATHY_CAUSES = ("diabetic", "chemotherapy", "idiopathic")
+NEUROPATHY_CAUSES = (
+    "diabetic",
+    "chemotherapy",
+    "idiopathic",
+    "trauma",
+    "infection",
+    "toxic",
+    "autoimmune",
+)
 
 NOT_REVIEWED = "not reviewed by a clinician"
 """What a profile's `review_status` says until somebody has."""
@@ -230,7 +238,7 @@ class Guidance(Table):
 
 
 class Neuropathy(Table):
-    """Which neuropathies a profile or an entry is about, for searching."""
+    """Which neuropathies a profile or an entry is about, for searching; no cause means any."""
 
     kinds: Annotated[
         tuple[Annotated[str, Member("a kind of neuropathy", NEUROPATHY_KINDS)], ...],
@@ -238,8 +246,8 @@ class Neuropathy(Table):
     ]
     causes: Annotated[
         tuple[Annotated[str, Member("a cause of neuropathy", NEUROPATHY_CAUSES)], ...],
-        Field(strict=False, min_length=1, max_length=8),
-    ]
+        Field(strict=False, max_length=8),
+    ] = ()
 
 
 class Basis(Table):
