@@ -59,8 +59,8 @@ class ProfilePreview(VerticalScroll):
         self._show_text(
             _head(loaded),
             _limits(prepared),
-            _use(loaded),
             _chart(loaded),
+            _use(loaded),
             _evidence(loaded.profile.evidence),
         )
 
