@@ -6,7 +6,6 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList
 
@@ -111,26 +110,26 @@ def test_one_key_opens_the_demo_on_the_simulator_declared_as_such(records: Path)
     drive(script, records)
 
 
-@pytest.mark.parametrize(
-    ("sought", "entry_id", "mark", "reason"),
-    [
-        ("h-wave", "h-wave", "evidence only", "Pulses of 4 ms"),
-        ("micro-tens", "dpn-micro-tens", "negative", "A negative result"),
-        ("galvanic", "galvanic", "excluded", "Current in one direction"),
-    ],
+ENTRIES = (
+    ("h-wave", "h-wave", "evidence only", "Pulses of 4 ms"),
+    ("micro-tens", "dpn-micro-tens", "negative", "A negative result"),
+    ("galvanic", "galvanic", "excluded", "Current in one direction"),
 )
-def test_an_entry_is_marked_told_and_cannot_be_started(
-    records: Path, sought: str, entry_id: str, mark: str, reason: str
-) -> None:
+
+
+def test_an_entry_is_marked_told_and_cannot_be_started(records: Path) -> None:
     async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
-        await _seek(app, sought, [entry_id])
-        await until(lambda: f"{mark}, cannot be run: {reason}" in app.text())
-        assert f"  {mark}" in app.text()
-        await until(lambda: "one pulse" not in app.text())
-        await pilot.press("slash", "enter", "enter")
-        await until(lambda: "informs and cannot be run" in app.text())
-        assert isinstance(app.screen, LibraryScreen)
-        assert _planned(app) is None
+        for sought, entry_id, mark, reason in ENTRIES:
+            told = f"{mark}, cannot be run: {reason}"
+            refusal = f"{entry_id} informs and cannot be run"
+            await _seek(app, sought, [entry_id])
+            await until(lambda told=told: told in app.text())  # type: ignore[misc]
+            await until(lambda: "one pulse" not in app.text())
+            assert f"  {mark}" in app.text()
+            await pilot.press("slash", "enter", "enter")
+            await until(lambda refusal=refusal: refusal in app.text())  # type: ignore[misc]
+            assert isinstance(app.screen, LibraryScreen)
+            assert _planned(app) is None
 
     drive(script, records, (120, 30))
 
