@@ -122,7 +122,7 @@ def worst(profile_id: str) -> Measurement:
         stimulus.get("cycle", {}).get("ramp_up_s", 0)
         + stimulus.get("modulation", {}).get("cycle_s", 0)
     )
-    duration_us = length_s * 1_000_000 + 1_011_000
+    duration_us = length_s * 1_000_000 + 1_012_000
     # In a weak sine the lowest steps are none at all: no silence between two pulses, though.
     gap_us = stimulus["pulse"].get("interphase_gap_us", stimulus["pulse"].get("period_us", 0))
     meter = Meter(1_000_000, gap_us, phases_per_pulse=2)
