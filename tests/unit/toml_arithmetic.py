@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cache
 from math import pi, sin
 from typing import Any, NamedTuple
 
@@ -76,7 +77,10 @@ def settings_of(stimulus: dict[str, Any]) -> list[Held]:
     ]
 
 
-def delivered(held: Held, amplitude_ua: int, step_ua: int = 100) -> list[tuple[int, int, int]]:
+@cache
+def delivered(
+    held: Held, amplitude_ua: int, step_ua: int = 100
+) -> tuple[tuple[int, int, int], ...]:
     """Return (start in us, current in uA, duration in us) of every phase with current.
 
     For pulses whose phases are equal and opposite in pairs: each a whole number of steps.
@@ -88,7 +92,7 @@ def delivered(held: Held, amplitude_ua: int, step_ua: int = 100) -> list[tuple[i
         if current_ua:
             flows.append((at_us, current_ua if share > 0 else -current_ua, duration_us))
         at_us += duration_us
-    return flows
+    return tuple(flows)
 
 
 def schedule(
