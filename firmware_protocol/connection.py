@@ -64,6 +64,7 @@ class Connection:
 
     def __init__(self, role: Role, epoch: int | None = None) -> None:
         self.role = role
+        self._inward = role.value
         self.epoch = epoch
         self.damaged_count = 0
         self.dropped_count = 0
@@ -111,7 +112,7 @@ class Connection:
             message, sequence, epoch = codec.decode_body(framing.decode_frame(frame))
         except (FrameError, MessageError) as error:
             return self._damaged(str(error))
-        if message.direction != self.role.value:
+        if message.direction != self._inward:
             return self._damaged(f"{type(message).__name__} came from the wrong end")
         if self.role is Role.DEVICE and isinstance(message, (Hello, Stop)):
             return Received(message, sequence, epoch)

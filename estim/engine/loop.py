@@ -32,7 +32,7 @@ from estim.session.messages import Blame, Notice, Reply, Severity, Stop
 from estim.session.snapshot import take_snapshot
 from estim.session.states import ENERGISED
 from firmware_protocol import limits
-from firmware_protocol.messages import CapabilityFlag, DeviceState, Status
+from firmware_protocol.messages import Contact, DeviceState, Status
 
 STALL_US = limits.lease_ms.maximum * 1000
 SUSPEND_US = 50_000
@@ -150,7 +150,8 @@ class EngineLoop:
         """Serve every deadline that has come, and publish."""
         now_us = self._clock.now_us()
         self._poll_driver(now_us)
-        self.post(ev.Ticked())
+        if now_us >= self.core.next_deadline_us():
+            self.post(ev.Ticked())
         for kind, content in self._telemetry.due(now_us):
             self._record(kind, content, None, now_us)
         if now_us >= self._snapshot_due_us:
@@ -317,11 +318,8 @@ class EngineLoop:
         if isinstance(event, StatusSeen) and (
             self.core.state in ENERGISED or is_output_told(event.status)
         ):
-            capabilities = self.core.capabilities
-            reports = (
-                capabilities is not None and CapabilityFlag.REPORTS_CURRENT in capabilities.flags
-            )
-            for kind, content in self._telemetry.add(now_us, _readings(event.status, reports)):
+            readings = _readings(event.status, self.core.reports_current)
+            for kind, content in self._telemetry.add(now_us, readings):
                 self._record(kind, content, None, now_us)
 
     def _flush_output(self) -> None:
@@ -345,6 +343,9 @@ def is_output_told(status: Status) -> bool:
     )
 
 
+_CONTACT_WORDS = {contact: contact.name.lower() for contact in Contact}
+
+
 def _readings(status: Status, reports_current: bool) -> list[Reading]:
     return [
         Reading(
@@ -353,7 +354,7 @@ def _readings(status: Status, reports_current: bool) -> list[Reading]:
             row.setpoint_ua,
             row.peak_ua if reports_current else None,
             row.load_ohm or None,
-            row.contact.name.lower(),
+            _CONTACT_WORDS[row.contact],
         )
         for index, row in enumerate(status.channels)
     ]

@@ -41,8 +41,11 @@ class FaultyLine:
     def receive(self, received: bytes, now_us: int) -> None:
         """Take bytes that the host wrote."""
         self.advance(now_us)
-        self._to_device.carry(received, now_us)
-        self.advance(now_us)
+        if self._to_device.is_sound_for(received):
+            self.device.receive(received, now_us)
+        else:
+            self._to_device.carry(received, now_us)
+            self.advance(now_us)
 
     def advance(self, now_us: int) -> None:
         """Play the script and what is under way up to `now_us`, in order of time."""
@@ -64,13 +67,19 @@ class FaultyLine:
     def take_output(self, now_us: int) -> bytes:
         """Return what reaches the host now."""
         self.advance(now_us)
-        self._to_host.carry(self.device.take_output(now_us), now_us)
+        output = self.device.take_output(now_us)
+        if self._to_host.is_sound_for(output):
+            return output
+        self._to_host.carry(output, now_us)
         return self._to_host.release(now_us)
 
     def next_deadline_us(self) -> int | None:
         """Return when `advance` should be called next, if nothing comes in before."""
+        device_us = self.device.next_deadline_us()
+        if self._to_device.is_sound and self._to_host.is_sound and not self._script:
+            return device_us
         due = (
-            self.device.next_deadline_us(),
+            device_us,
             self._next_fault_us(),
             self._to_device.next_release_us(),
             self._to_host.next_release_us(),
@@ -119,6 +128,7 @@ class _Way:
     """One direction of the line."""
 
     def __init__(self, random: Random) -> None:
+        self.is_sound = True
         self._random = random
         self._partial = b""
         self._under_way: deque[tuple[int, bytes]] = deque()
@@ -127,13 +137,18 @@ class _Way:
         self._frames_left = {Verb.DROP: 0, Verb.CORRUPT: 0, Verb.DUPLICATE: 0}
 
     def disturb(self, verb: Verb, amount: int, now_us: int) -> None:
-        """Begin a fault of this direction."""
+        """Begin a fault of this direction; from now on its frames are looked at one by one."""
+        self.is_sound = False
         if verb is Verb.DELAY:
             self._transit_us = amount
         elif verb is Verb.SILENT:
             self._silent_until_us = max(self._silent_until_us, now_us + amount)
         else:
             self._frames_left[verb] += amount
+
+    def is_sound_for(self, carried: bytes) -> bool:
+        """Tell whether bytes may pass as they are: whole frames, and no fault so far."""
+        return self.is_sound and not self._partial and carried.endswith(b"\0")
 
     def carry(self, carried: bytes, now_us: int) -> None:
         """Put bytes on their way, frame by frame."""
