@@ -42,7 +42,7 @@ class Delivery:
         """Count the time since the last report, and its pulses."""
         self._count_pulses(status)
         is_delivering = status.state is DeviceState.RUNNING and any(
-            [row.setpoint_ua for row in status.channels]
+            row.setpoint_ua for row in status.channels
         )
         if not is_delivering:
             self._counted_us = None

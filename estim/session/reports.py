@@ -201,7 +201,7 @@ def _on_status(session: SessionState, told: driver.StatusSeen, now_us: int) -> N
         session.status_us = now_us  # a clock that stands still is no sign of life
     session.has_status_since_drive = True
     session.delivery.take(status, session.targets_ua, now_us)
-    if any([row.flags for row in status.channels]):
+    if any(row.flags for row in status.channels):
         _see_lead_off(session, status, before, now_us)
         _see_short(session, status, before, now_us)
     _see_rearmed(session, status, now_us)
