@@ -140,6 +140,11 @@ class Stimulator(ABC):
     def acknowledge(self, latch_count: int, channel_mask: int, now_us: int) -> None:
         """Clear the device's fault (mask 0), or lead-off latches."""
 
+    @property
+    @abstractmethod
+    def has_output(self) -> bool:
+        """Tell whether anything is to be written now."""
+
     @abstractmethod
     def take_output(self) -> Output:
         """Return what is to be written now, and forget it."""

@@ -96,6 +96,7 @@ class EngineLoop:
         self._is_turning = False
         self._owes_output = False
         self._record_events = 0
+        self._core_due_us: int | None = None
         self._snapshot_due_us = 0
         self._turned_us = clock.now_us()
         self._asleep_us = clock.boot_us() - clock.now_us()
@@ -111,6 +112,7 @@ class EngineLoop:
         try:
             while self._waiting:
                 now_us = self._clock.now_us()
+                self._core_due_us = None
                 for effect in self.core.handle(self._waiting.popleft(), now_us):
                     self._carry_out(effect, now_us)
         finally:
@@ -150,7 +152,7 @@ class EngineLoop:
         """Serve every deadline that has come, and publish."""
         now_us = self._clock.now_us()
         self._poll_driver(now_us)
-        if now_us >= self.core.next_deadline_us():
+        if now_us >= self._core_deadline_us():
             self.post(ev.Ticked())
         for kind, content in self._telemetry.due(now_us):
             self._record(kind, content, None, now_us)
@@ -159,11 +161,17 @@ class EngineLoop:
 
     def next_deadline_us(self) -> int:
         """Return when `turn` is due at the latest."""
-        due = [self.core.next_deadline_us(), self._snapshot_due_us]
+        due = [self._core_deadline_us(), self._snapshot_due_us]
         driver_us = self._driver.next_deadline_us() if self._driver else None
         if driver_us is not None:
             due.append(driver_us)
         return min(due)
+
+    def _core_deadline_us(self) -> int:
+        """Return when the core is due, worked out once after each event."""
+        if self._core_due_us is None:
+            self._core_due_us = self.core.next_deadline_us()
+        return self._core_due_us
 
     def publish(self, now_us: int) -> None:
         """Send a snapshot to the interface."""
@@ -314,7 +322,7 @@ class EngineLoop:
         self._flush_output()
 
     def _see(self, event: DriverEvent, now_us: int) -> None:
-        self.post(ev.DriverSaid(event))
+        self.post(event)
         if isinstance(event, StatusSeen) and (
             self.core.state in ENERGISED or is_output_told(event.status)
         ):
@@ -324,11 +332,8 @@ class EngineLoop:
 
     def _flush_output(self) -> None:
         self._owes_output = False
-        if self._driver is None or self._port is None:
-            return
-        output = self._driver.take_output()
-        if output.urgent or output.ordered or output.drive is not None:
-            self._port.send(output)
+        if self._driver is not None and self._port is not None and self._driver.has_output:
+            self._port.send(self._driver.take_output())
 
 
 def is_urgent(request: object) -> bool:

@@ -1,4 +1,4 @@
-"""What happens to a session, and what a session wants done.
+"""What happens to a session besides what its driver reports, and what a session wants done.
 
 The core is a function from events to effects; the engine turns the world into the first and the
 second into the world. Both are told apart by their type and never compared.
@@ -23,12 +23,6 @@ class RequestMade(NamedTuple):
     """The interface asks for something."""
 
     request: Request
-
-
-class DriverSaid(NamedTuple):
-    """The driver reports."""
-
-    event: DriverEvent
 
 
 class PortFailed(NamedTuple):
@@ -114,7 +108,7 @@ class Ticked:
 
 CoreEvent = (
     RequestMade
-    | DriverSaid
+    | DriverEvent
     | PortFailed
     | PortGone
     | RecordOpened

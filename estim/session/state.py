@@ -43,6 +43,7 @@ DRIVE_WITHOUT_STATUS_US = 60_000
 DURABLE_US = 250_000
 GOAL_US = 1_500_000
 ZERO_US = 1_000_000
+FROZEN_US = limits.heartbeat_ms.maximum * 1000
 SILENT_ENERGISED_US = kernel.STATUS_FRESH_US
 SILENT_AT_REST_US = 2_000_000
 SLOW_LINK_US = 150_000
@@ -150,7 +151,7 @@ class SessionState:
         if self.goal:
             due.append(self.goal[1].deadline_us)
         if self.state in ENERGISED:
-            due.append(self.beat_us + limits.heartbeat_ms.maximum * 1000 + 1)
+            due.append(self.beat_us + FROZEN_US + 1)
             due.append(self.status_us + SILENT_ENERGISED_US + 1)
         elif self.has_link and self.status:
             due.append(self.status_us + SILENT_AT_REST_US + 1)

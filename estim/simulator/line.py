@@ -40,12 +40,12 @@ class FaultyLine:
 
     def receive(self, received: bytes, now_us: int) -> None:
         """Take bytes that the host wrote."""
-        self.advance(now_us)
-        if self._to_device.is_sound_for(received):
+        if self._is_faultless and self._to_device.is_between_frames_with(received):
             self.device.receive(received, now_us)
-        else:
-            self._to_device.carry(received, now_us)
-            self.advance(now_us)
+            return
+        self.advance(now_us)
+        self._to_device.carry(received, now_us)
+        self.advance(now_us)
 
     def advance(self, now_us: int) -> None:
         """Play the script and what is under way up to `now_us`, in order of time."""
@@ -66,20 +66,18 @@ class FaultyLine:
 
     def take_output(self, now_us: int) -> bytes:
         """Return what reaches the host now."""
+        if self._is_faultless:
+            return self.device.take_output(now_us)
         self.advance(now_us)
-        output = self.device.take_output(now_us)
-        if self._to_host.is_sound_for(output):
-            return output
-        self._to_host.carry(output, now_us)
+        self._to_host.carry(self.device.take_output(now_us), now_us)
         return self._to_host.release(now_us)
 
     def next_deadline_us(self) -> int | None:
         """Return when `advance` should be called next, if nothing comes in before."""
-        device_us = self.device.next_deadline_us()
-        if self._to_device.is_sound and self._to_host.is_sound and not self._script:
-            return device_us
+        if self._is_faultless:
+            return self.device.next_deadline_us()
         due = (
-            device_us,
+            self.device.next_deadline_us(),
             self._next_fault_us(),
             self._to_device.next_release_us(),
             self._to_host.next_release_us(),
@@ -118,6 +116,11 @@ class FaultyLine:
             case Verb.BATTERY:
                 device.set_battery(fault.amount, now_us)
 
+    @property
+    def _is_faultless(self) -> bool:
+        """Tell whether no fault of the line was played so far, and none waits."""
+        return not self._script and self._to_device.is_sound and self._to_host.is_sound
+
     def _next_fault_us(self) -> int | None:
         if not self._script:
             return None
@@ -146,9 +149,9 @@ class _Way:
         else:
             self._frames_left[verb] += amount
 
-    def is_sound_for(self, carried: bytes) -> bool:
-        """Tell whether bytes may pass as they are: whole frames, and no fault so far."""
-        return self.is_sound and not self._partial and carried.endswith(b"\0")
+    def is_between_frames_with(self, carried: bytes) -> bool:
+        """Tell whether bytes are whole frames, none of which began before them."""
+        return not self._partial and carried.endswith(b"\0")
 
     def carry(self, carried: bytes, now_us: int) -> None:
         """Put bytes on their way, frame by frame."""
