@@ -370,6 +370,8 @@ def _is_above_targets(
     """
     is_measured = False
     for index, row in enumerate(status.channels):
+        if not row.setpoint_ua and not row.peak_ua:
+            continue
         target_ua = session.allowed_ua(index, now_us)
         if row.setpoint_ua > target_ua:
             return True
