@@ -27,9 +27,14 @@ from estim.session.messages import Blame, Severity
 from estim.session.overload import Lateness
 from estim.session.reports import REPORTS, tick_drive
 from estim.session.requests import REQUESTS
-from estim.session.state import ORPHAN_US, SILENT_AT_REST_US, SILENT_ENERGISED_US, SessionState
+from estim.session.state import (
+    FROZEN_US,
+    ORPHAN_US,
+    SILENT_AT_REST_US,
+    SILENT_ENERGISED_US,
+    SessionState,
+)
 from estim.session.states import ENERGISED, HostState, Trigger
-from firmware_protocol import limits
 
 
 class SessionCore(SessionState):
@@ -50,10 +55,6 @@ def _on_request(session: SessionState, event: ev.RequestMade, now_us: int) -> No
     handler = REQUESTS.get(type(request))
     if handler is not None:  # a reply is no request: whoever sends one waits for nothing
         handler(session, request, now_us)
-
-
-def _on_driver(session: SessionState, event: ev.DriverSaid, now_us: int) -> None:
-    REPORTS[type(event.event)](session, event.event, now_us)
 
 
 def _on_tick(session: SessionState, event: ev.Ticked, now_us: int) -> None:
@@ -95,7 +96,7 @@ def _end_unsealed(session: SessionState, explanation: str) -> None:
 
 def _tick_liveness(session: SessionState, now_us: int) -> None:
     if session.state in ENERGISED:
-        if now_us - session.beat_us > limits.heartbeat_ms.maximum * 1000:
+        if now_us - session.beat_us > FROZEN_US:
             session.latch_fault(
                 now_us, "display_frozen", "the display stood still: output stopped",
                 "look at the terminal and the computer's load, then acknowledge", Blame.HOST,
@@ -267,7 +268,7 @@ def _leave(session: SessionState, now_us: int, reason: str) -> None:
 
 _HANDLERS: dict[type, Callable[..., None]] = {
     ev.RequestMade: _on_request,
-    ev.DriverSaid: _on_driver,
+    **REPORTS,
     ev.PortFailed: _on_port_failed,
     ev.PortGone: _on_port_gone,
     ev.RecordOpened: _on_record_opened,

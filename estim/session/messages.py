@@ -67,6 +67,13 @@ class SessionSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    """Ask for something that needs no further words."""
+
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class OpenRecord:
     """Begin the record; nothing is armed without one. `header` is what `estim.record` documents."""
 
@@ -85,11 +92,8 @@ class Connect:
     url: str
 
 
-@dataclass(frozen=True, slots=True)
-class Disconnect:
+class Disconnect(_Asked):
     """Close the port; refused while energised."""
-
-    request_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,32 +106,20 @@ class Prepare:
     settings: SessionSettings
 
 
-@dataclass(frozen=True, slots=True)
-class Arm:
+class Arm(_Asked):
     """Arm at zero."""
 
-    request_id: int
 
-
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(_Asked):
     """Begin RUNNING at zero, from ARMED."""
 
-    request_id: int
 
-
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(_Asked):
     """Go to zero and stay armed."""
 
-    request_id: int
 
-
-@dataclass(frozen=True, slots=True)
-class Resume:
+class Resume(_Asked):
     """Begin RUNNING at zero, then ask for the targets of before the pause."""
-
-    request_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +148,8 @@ class SetTargets:
     targets_ua: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(_Asked):
     """Ramp down, stop, and clear the programme."""
-
-    request_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +160,8 @@ class Stop:
     reason: str = "stop key"
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledge:
+class Acknowledge(_Asked):
     """Acknowledge the latched fault."""
-
-    request_id: int
 
 
 @dataclass(frozen=True, slots=True)

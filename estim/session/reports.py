@@ -26,6 +26,7 @@ from firmware_protocol.messages import (
     FAULT_REMEDIES,
     NO_CHANNEL,
     Capabilities,
+    CapabilityFlag,
     ChannelFlag,
     DeviceState,
     FaultCode,
@@ -62,6 +63,7 @@ def _on_identified(session: SessionState, told: driver.Identified, now_us: int) 
         return
     session.identity = told.identity
     session.capabilities = told.capabilities
+    session.reports_current = CapabilityFlag.REPORTS_CURRENT in told.capabilities.flags
     session.has_link = True
     session.follow(Trigger.IDENTIFIED)
     session.append(
@@ -199,8 +201,9 @@ def _on_status(session: SessionState, told: driver.StatusSeen, now_us: int) -> N
         session.status_us = now_us  # a clock that stands still is no sign of life
     session.has_status_since_drive = True
     session.delivery.take(status, session.targets_ua, now_us)
-    _see_lead_off(session, status, before, now_us)
-    _see_short(session, status, before, now_us)
+    if any(row.flags for row in status.channels):
+        _see_lead_off(session, status, before, now_us)
+        _see_short(session, status, before, now_us)
     _see_rearmed(session, status, now_us)
     _see_fault(session, status, now_us)
     _see_loaded(session, status, now_us)
@@ -367,6 +370,8 @@ def _is_above_targets(
     """
     is_measured = False
     for index, row in enumerate(status.channels):
+        if not row.setpoint_ua and not row.peak_ua:
+            continue
         target_ua = session.allowed_ua(index, now_us)
         if row.setpoint_ua > target_ua:
             return True

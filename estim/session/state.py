@@ -43,6 +43,7 @@ DRIVE_WITHOUT_STATUS_US = 60_000
 DURABLE_US = 250_000
 GOAL_US = 1_500_000
 ZERO_US = 1_000_000
+FROZEN_US = limits.heartbeat_ms.maximum * 1000
 SILENT_ENERGISED_US = kernel.STATUS_FRESH_US
 SILENT_AT_REST_US = 2_000_000
 SLOW_LINK_US = 150_000
@@ -81,6 +82,7 @@ class SessionState:
         self.url = ""
         self.identity: Identity | None = None
         self.capabilities: Capabilities | None = None
+        self.reports_current = False
         self.program: PulseProgram | None = None
         self.bounds = _NO_BOUNDS
         self.settings = msg.SessionSettings("", 0, limits.step_ua.minimum)
@@ -141,14 +143,15 @@ class SessionState:
 
     def next_deadline_us(self) -> int:
         """Return when `Ticked` is due at the latest."""
-        due = [self.drive_us + DRIVE_WITHOUT_STATUS_US] if self.has_link and self.status else []
+        due = [pending.deadline_us for pending in self.durable.values()]
         if self.has_status_since_drive:
             due.append(self.drive_us + DRIVE_AFTER_STATUS_US)
-        due += [pending.deadline_us for pending in self.durable.values()]
+        elif self.has_link and self.status:
+            due.append(self.drive_us + DRIVE_WITHOUT_STATUS_US)
         if self.goal:
             due.append(self.goal[1].deadline_us)
         if self.state in ENERGISED:
-            due.append(self.beat_us + limits.heartbeat_ms.maximum * 1000 + 1)
+            due.append(self.beat_us + FROZEN_US + 1)
             due.append(self.status_us + SILENT_ENERGISED_US + 1)
         elif self.has_link and self.status:
             due.append(self.status_us + SILENT_AT_REST_US + 1)
@@ -258,8 +261,11 @@ class SessionState:
         """Return the most that a channel of an obedient device may still be at."""
         while self.lowered and self.lowered[0][0] < now_us:
             self.lowered.popleft()
-        wanted = [self.targets_ua, *(targets_ua for _, targets_ua in self.lowered)]
-        return max((ua[index] for ua in wanted if index < len(ua)), default=0)
+        highest_ua = self.targets_ua[index] if index < len(self.targets_ua) else 0
+        for _, former_ua in self.lowered:
+            if index < len(former_ua):
+                highest_ua = max(highest_ua, former_ua[index])
+        return highest_ua
 
     def key_rises_ua(self, now_us: int) -> tuple[int, ...]:
         while self.key_rises and now_us - self.key_rises[0][0] >= KEY_WINDOW_US:

@@ -7,6 +7,7 @@ knobs to make it disobey, lie or fall silent. `Bench` is the world around `Engin
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -78,6 +79,7 @@ def two_channel_capabilities() -> Capabilities:
     return dataclasses.replace(REFERENCE, channel_count=2)
 
 
+@functools.cache
 def prepared(profile: str = "dpn-conventional", **options: Any) -> Prepared:
     """Return a shipped profile, prepared for the hand device."""
     loaded = load(PROFILES / f"{profile}.toml")

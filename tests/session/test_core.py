@@ -607,10 +607,10 @@ def test_a_slow_link_is_shown_and_stops_nothing(bench: Bench) -> None:
     from estim.drivers.base import RoundTrip
 
     bench.to(RUNNING)
-    bench.loop.post(ev.DriverSaid(RoundTrip(150_000)))
+    bench.loop.post(RoundTrip(150_000))
     bench.run(60 * MS)
     assert [shown.is_link_slow for shown in bench.snapshots[-1:]] == [False]
-    bench.loop.post(ev.DriverSaid(RoundTrip(150_001)))
+    bench.loop.post(RoundTrip(150_001))
     bench.run(60 * MS)
     assert bench.snapshots[-1].is_link_slow
     assert bench.state in ENERGISED
@@ -624,8 +624,8 @@ def test_an_event_for_nobody_changes_nothing(bench: Bench) -> None:
     before = (bench.state, bench.core.program, len(bench.submitted))
     bench.loop.post(ev.LoadReviewed(None))
     bench.loop.post(ev.RecordDurable(10**6))
-    bench.loop.post(ev.DriverSaid(base.Loaded(1, 2)))
-    bench.loop.post(ev.DriverSaid(base.LoadFailed(DeviceFault("late"))))
+    bench.loop.post(base.Loaded(1, 2))
+    bench.loop.post(base.LoadFailed(DeviceFault("late")))
     assert (bench.state, bench.core.program, len(bench.submitted)) == before
 
 
