@@ -309,7 +309,7 @@ class Stimulator:
         if shown.fault is not None:
             if shown.fault.code != "device_lease_expired":
                 raise DeviceFault(f"{shown.fault.text}: {shown.fault.remedy}")
-            self.ask(msg.Acknowledge(self.engine.new_id()))
+            self.ask(msg.Acknowledge(self.engine.new_id(), shown.latch_count))
 
     def _wait_for(self, is_reached: Callable[[Snapshot], bool]) -> Snapshot:
         deadline_us = self.engine.clock.now_us() + int(ANSWER_S * 1e6)

@@ -26,6 +26,7 @@ from firmware_protocol.program import from_canonical_bytes
 RAMP_DOWN_MAX_MS = 10_000
 AREA_MAX_MM2 = 1_000_000
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
+_UNSEEN = "something new has happened: look again"
 _EVERY_POLICY = PolicyFlag.LEAD_OFF_STOPS_ALL | PolicyFlag.REQUIRE_PATIENT_STOP
 
 
@@ -258,6 +259,9 @@ def _acknowledge_fault(session: SessionState, request: msg.Acknowledge, now_us: 
     if session.acknowledge is not None:
         session.refuse(request.request_id, LimitRefused("the device is being asked already"))
         return
+    if request.latch_count != session.latch_count:
+        session.refuse(request.request_id, LimitRefused(_UNSEEN))
+        return
     if session.status is not None and is_output_possible(session.status):
         error = LimitRefused("zero is not confirmed yet: output may still be on")
         session.refuse(request.request_id, error)
@@ -277,7 +281,7 @@ def _acknowledge_fault(session: SessionState, request: msg.Acknowledge, now_us: 
             lambda _: _leave_fault(session, request.request_id),
             "the device keeps its fault: is the cause gone?",
         )
-        session.do(ev.AcknowledgeDevice(session.status.latch_count, 0))
+        session.do(ev.AcknowledgeDevice(request.latch_count, 0))
 
 
 def is_output_possible(status: Status) -> bool:
@@ -306,6 +310,9 @@ def _rearm(session: SessionState, request: msg.Rearm, now_us: int) -> None:
     if session.rearming is not None:
         session.refuse(request.request_id, LimitRefused("a channel is being re-armed already"))
         return
+    if request.latch_count != session.latch_count:
+        session.refuse(request.request_id, LimitRefused(_UNSEEN))
+        return
 
     def proceed(_: int) -> None:
         session.append("rearmed", {"channels": numbers})
@@ -316,7 +323,7 @@ def _rearm(session: SessionState, request: msg.Rearm, now_us: int) -> None:
     failure = "the device keeps the electrode latched: press it on and try again"
     session.rearming = (channels, Pending(request.request_id, now_us + GOAL_US, proceed, failure))
     mask = sum(1 << index for index in channels)
-    session.do(ev.AcknowledgeDevice(session.status.latch_count, mask))
+    session.do(ev.AcknowledgeDevice(request.latch_count, mask))
 
 
 def _annotate(session: SessionState, request: msg.Annotate, now_us: int) -> None:

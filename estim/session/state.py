@@ -139,6 +139,11 @@ class SessionState:
         """Tell whether a wish still waits for the record or the device."""
         return bool(self.durable or self.goal or self.preparing or self.connect_id)
 
+    @property
+    def latch_count(self) -> int:
+        """Return what the device's newest Status counts as latched; -1 without one."""
+        return self.status.latch_count if self.status is not None else -1
+
     def next_deadline_us(self) -> int:
         """Return when `Ticked` is due at the latest."""
         due = [self.drive_us + DRIVE_WITHOUT_STATUS_US] if self.has_link and self.status else []

@@ -89,6 +89,42 @@ def test_an_acknowledgement_is_believed_only_once_the_device_left_fault(bench: B
     assert bench.state is FAULT
 
 
+def test_nobody_acknowledges_a_fault_that_was_not_on_the_screen(bench: Bench) -> None:
+    """What was latched after the snapshot on screen refuses the request, and nothing is cleared."""
+    bench.to(FAULT)
+    bench.run(250 * MS)
+    on_screen = bench.snapshots[-1]
+    assert (on_screen.latch_count, on_screen.fault and on_screen.fault.code) == (
+        1,
+        "device_overcurrent",
+    )
+    bench.device.latch(FaultCode.OUTPUT_STAGE)
+    bench.run(50 * MS)
+    asked = bench.ask(msg.Acknowledge, latch_count=on_screen.latch_count)
+    assert bench.why(asked) == "something new has happened: look again"
+    bench.run(2 * S)
+    assert bench.device.of(AcknowledgeFault) == []
+    assert (bench.state, bench.core.fault.code) == (FAULT, "device_output_stage")
+    assert bench.snapshots[-1].latch_count == 2
+    assert bench.settle(bench.ask(msg.Acknowledge, latch_count=2))
+    assert bench.device.of(AcknowledgeFault) == [AcknowledgeFault(2, 0)]
+    assert bench.state is READY
+
+
+def test_a_link_lost_since_the_screen_was_drawn_is_looked_at_first(bench: Bench) -> None:
+    """Without a Status there is no count: -1 is what such a screen shows and sends back."""
+    bench.to(FAULT)
+    bench.run(250 * MS)
+    on_screen = bench.snapshots[-1].latch_count
+    bench.device.is_silent = True
+    bench.run(3 * S)
+    assert "look again" in bench.why(bench.ask(msg.Acknowledge, latch_count=on_screen))
+    assert bench.state is FAULT
+    assert bench.snapshots[-1].latch_count == -1
+    assert bench.settle(bench.ask(msg.Acknowledge, latch_count=-1))
+    assert bench.state is DISCONNECTED
+
+
 def test_a_pressed_patient_stop_keeps_the_session_from_arming(bench: Bench) -> None:
     bench.to(READY)
     bench.device.inputs = InputFlag.PATIENT_STOP_PRESENT | InputFlag.PATIENT_STOP_PRESSED
