@@ -115,7 +115,10 @@ class _Teller:
             plateau_ms=shown.plateau_ms,
             delivered_ms=shown.delivered_ms,
             setpoints_ua=[channel.setpoint_ua for channel in shown.channels],
-            measured_ua=[channel.measured_ua for channel in shown.channels],
+            measured_ua=[
+                None if channel.measured_ua < 0 else channel.measured_ua
+                for channel in shown.channels
+            ],
         )
         if self._shows_progress:
             amplitudes = " ".join(format_ma(channel.shown_ua) for channel in shown.channels)

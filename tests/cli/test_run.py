@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import json
 import xml.etree.ElementTree as ElementTree
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from estim.cli.run import _Teller
 from tests.cli.commands import Shell
+from tests.tui.snapshots import channel, snapshot
 
 BENCH = ("--clock", "virtual", "--bench", "500")
 
@@ -63,6 +66,15 @@ def test_trace_result_and_record_tell_the_same_story(estim: Shell, tmp_path: Pat
     changed[len(changed) // 2] ^= 1
     record.write_bytes(bytes(changed))
     assert estim("records", "verify", record).code == 1
+
+
+def test_progress_says_null_where_a_device_measures_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    channels = (channel(measured_ua=-1), channel(measured_ua=0))
+    _Teller(is_json=True).reply(snapshot(channels=channels))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["measured_ua"] == [None, 0]
 
 
 def test_the_same_seed_gives_the_same_record_and_trace(estim: Shell, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from estim.clock import VirtualClock
 from estim.drivers.base import Output, Stimulator
 from estim.drivers.native import NativeStimulator
+from estim.engine.inhibit import Inhibitor
 from estim.engine.loop import EngineLoop, Port
 from estim.errors import EstimError
 from estim.prepare.session import REFERENCE, Prepared, prepare
@@ -275,7 +276,12 @@ class HeldWriter:
 class Bench:
     """The world around one visit; also its port."""
 
-    def __init__(self, folder: Path, device: HandDevice | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        device: HandDevice | None = None,
+        inhibitor: Inhibitor | None = None,
+    ) -> None:
         self.folder = folder
         self.device = device or HandDevice()
         self.clock = VirtualClock(1_000_000)
@@ -294,7 +300,7 @@ class Bench:
         self.driver: Stimulator | None = None
         self._next_id = 1
         self._beat_us = 0
-        self.loop = EngineLoop(self, self.clock)
+        self.loop = EngineLoop(self, self.clock, inhibitor=inhibitor)
 
     # World and port.
 
