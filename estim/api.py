@@ -19,6 +19,7 @@ import contextlib
 import queue
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -129,8 +130,19 @@ class Stimulator:
 
     # A session, step by step.
 
-    def prepare(self, loaded: LoadedProfile, *, duration_s: int | None = None) -> Prepared:
+    def prepare(
+        self,
+        loaded: LoadedProfile,
+        *,
+        duration_s: int | None = None,
+        electrode_area_cm2: Decimal | None = None,
+    ) -> Prepared:
         """Open the record, identify the device, and load a profile.
+
+        Args:
+            loaded: the profile, with its hash and where it came from.
+            duration_s: seconds once every target was reached; the profile's own if None.
+            electrode_area_cm2: of the smallest electrode; the profile's recommendation if None.
 
         Raises:
             EstimError: any of these was refused or failed; nothing was delivered.
@@ -149,6 +161,7 @@ class Stimulator:
             is_bench=True,
             site=load_site(places.configuration_folder()),
             duration_s=duration_s,
+            electrode_area_cm2=electrode_area_cm2,
             origin=loaded.path,
         )
         program_hex = prepared.program.canonical_bytes().hex()

@@ -17,6 +17,7 @@ from estim.errors import UsageError
 
 _JSON_HELP = "one JSON object per line instead of words"
 _RECORDS_HELP = "folder of the records (default: this user's)"
+_AREA_HELP = "area of the smallest electrode (default: what the profile recommends)"
 _CODES = (
     "Exit codes: 0 done, 1 a check failed, 2 bad usage or bad input, 3 no device, 4 refused by a "
     "limit or an interlock, 5 device fault or link lost, 130 interrupted."
@@ -106,6 +107,7 @@ def _add_run(commands: Commands) -> None:
     parser.add_argument(
         "--bench", metavar="OHM", help="declares a dummy load, and that nobody is connected"
     )
+    parser.add_argument("--area", metavar="CM2", help=_AREA_HELP)
     parser.add_argument("--json", action="store_true", help=_JSON_HELP)
     parser.add_argument("--junit", metavar="FILE", help="write the outcome as JUnit XML")
     parser.add_argument("--records", metavar="DIR", help=_RECORDS_HELP)
@@ -166,13 +168,14 @@ def _add_profiles(commands: Commands) -> None:
     )
     show.add_argument("profile", metavar="ID|FILE")
     show.add_argument("--json", action="store_true", help=_JSON_HELP)
-    show.add_argument("--area", metavar="CM2", help="area of the smallest electrode")
+    show.add_argument("--area", metavar="CM2", help=_AREA_HELP)
     show.add_argument(
         "--amplitude", metavar="CH=MA", action="append", help="also at this target; repeatable"
     )
 
     check = _add(actions, "check", "check profiles against every limit", "estim.cli.profile_check")
     check.add_argument("profiles", metavar="FILE", nargs="+", help="a file, or the id of a profile")
+    check.add_argument("--area", metavar="CM2", help=_AREA_HELP)
     check.add_argument("--json", action="store_true", help=_JSON_HELP)
 
     plot = _add(actions, "plot", "draw pulse, train and envelope", "estim.cli.profile_plot")

@@ -131,6 +131,7 @@ def _see_loaded(session: SessionState, status: Status, now_us: int) -> None:
             "program": session.program.canonical_bytes().hex(),
             "bounds": msg.to_fields(session.bounds),
             "ceilings_ua": [ceiling_ua for ceiling_ua, _ in session.ceilings],
+            "electrode_areas_mm2": [row.electrode_area_mm2 for row in session.bounds.channels],
             "duration_s": session.settings.duration_s,
         },
     )
