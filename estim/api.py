@@ -260,7 +260,9 @@ class Stimulator:
                 raise DeviceFault(f"the engine did not answer {type(request).__name__}")
         outcome = self._outcomes.pop(request_id)
         if not outcome.is_done:
-            raise _ERRORS.get(outcome.exit_code, DeviceFault)("; ".join(outcome.reasons))
+            error = _ERRORS.get(outcome.exit_code, DeviceFault)("; ".join(outcome.reasons))
+            error.blame = outcome.blame.value if outcome.blame else ""
+            raise error
 
     def pump(self) -> None:
         """Let time pass: send a heartbeat where due, take what the engine says."""

@@ -189,7 +189,7 @@ def run(arguments: Namespace) -> int:
         except EstimError as error:
             code = INTERRUPTED if interruption.name else error.exit_code
             teller.end_progress()
-            teller.event("error", text=str(error), exit_code=code)
+            teller.event("error", text=str(error), exit_code=code, blame=error.blame or None)
             _write_junit(arguments.junit, loaded, str(error), code, None)
             if interruption.name:
                 return INTERRUPTED

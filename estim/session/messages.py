@@ -239,12 +239,13 @@ Request = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a request; `reasons` is empty where it was done."""
+    """What became of a request; `reasons` is empty, and nobody to blame, where it was done."""
 
     request_id: int
     is_done: bool
     reasons: tuple[str, ...] = ()
     exit_code: int = 0
+    blame: Blame | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,16 @@ def test_an_area_that_the_profile_was_not_made_for_is_bad_usage(
     assert not (tmp_path / "records").exists()
 
 
+def test_a_failure_in_the_engine_names_its_suspect(estim: Shell, tmp_path: Path) -> None:
+    answer = estim(
+        "run", "dpn-conventional", *BENCH, "--device", "native:/dev/ttyS0", "--amplitude", "1=5",
+        "--json", "--records", tmp_path,
+    )  # fmt: skip
+    assert answer.code == 2
+    told = answer.objects[-1]
+    assert (told["event"], told["exit_code"], told["blame"]) == ("error", 2, "operator")
+
+
 def test_progress_says_null_where_a_device_measures_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

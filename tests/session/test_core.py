@@ -105,6 +105,7 @@ def test_every_request_in_every_state(bench: Bench, kind: type, state: HostState
     bench.run(3 * S)
     outcome = bench.outcome(asked)
     assert outcome is not None
+    assert (outcome.blame is None) is outcome.is_done  # every failure names a suspect
     if state in _DONE[kind]:
         assert outcome.is_done, outcome
         assert bench.state is _DONE[kind][state]
