@@ -113,8 +113,10 @@ def _see_loaded(session: SessionState, status: Status, now_us: int) -> None:
     count = len(session.program.channels)
     session.targets_ua = [0] * count
     session.marker_ua = [0] * count
+    session.append_delivered()
     session.former_delivered_us += session.delivery.delivered_us
     session.delivery = Delivery(count)
+    session.delivered = {}
     session.ceilings = []
     for index in range(count):
         highest_ua, reasons = kernel.ceiling(session.program, session.bounds, index)

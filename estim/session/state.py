@@ -92,6 +92,7 @@ class SessionState:
         self.marker_ua: list[int] = []
         self.fault: Fault | None = None
         self.delivery = Delivery(0)
+        self.delivered: dict[str, object] = {}
         self.former_delivered_us = 0
         self.overload = Overload()
         self.record_path = ""
@@ -389,18 +390,21 @@ class SessionState:
         self.clear_program()
 
     def append_delivered(self) -> None:
-        """Record what the device reported as delivered since the programme was loaded."""
+        """Record what the device reported as delivered since the programme was loaded.
+
+        Again where more has come since the last time, after a fault above all: the last entry of a
+        programme is what was really delivered.
+        """
         delivery = self.delivery
-        if delivery.delivered_us:
-            self.append(
-                "delivered",
-                {
-                    "rise_ms": delivery.rise_us // 1000,
-                    "plateau_ms": delivery.plateau_us // 1000,
-                    "ramp_down_ms": delivery.ramp_down_us // 1000,
-                    "pulses": delivery.pulse_counts,
-                },
-            )
+        figures: dict[str, object] = {
+            "rise_ms": delivery.rise_us // 1000,
+            "plateau_ms": delivery.plateau_us // 1000,
+            "ramp_down_ms": delivery.ramp_down_us // 1000,
+            "pulses": delivery.pulse_counts,
+        }
+        if (delivery.delivered_us or any(delivery.pulse_counts)) and figures != self.delivered:
+            self.delivered = figures
+            self.append("delivered", figures)
 
     def clear_program(self) -> None:
         self.program = None
@@ -462,6 +466,7 @@ class SessionState:
         self.orphaned_us = None
         if self.state in (HostState.STOPPING, *ENERGISED):
             self.follow(Trigger.FAULT)
+        self.append_delivered()
         total_us = self.former_delivered_us + self.delivery.delivered_us
         end = self.end_reason or reason  # what ended output tells more than who closed the visit
         self.append("closed", {"reason": end, "delivered_ms": total_us // 1000})

@@ -33,6 +33,24 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     made.loop.end()
 
 
+def _delivered(bench: Bench) -> list[list[int]]:
+    """Return the pulses of each `delivered` entry so far."""
+    return [content["pulses"] for kind, content in bench.submitted if kind == "delivered"]
+
+
+def _fault_while_the_device_runs_on(bench: Bench) -> int:
+    """Let the display freeze and the device be deaf for half a second; return pulses by then."""
+    bench.to(RUNNING).raise_to(5000, 0)
+    bench.device.is_deaf, bench.is_beating = True, False
+    bench.until(lambda: bench.state is FAULT)
+    at_fault = bench.device.pulse_counts[0]
+    bench.run(500 * MS)
+    bench.device.is_deaf, bench.is_beating = False, True
+    bench.until(bench.is_off)
+    bench.run(100 * MS)
+    return at_fault
+
+
 # Faults.
 
 _BLAMES = {
@@ -348,3 +366,53 @@ def test_the_port_going_after_the_interface_ends_the_engine(bench: Bench) -> Non
     bench.loop.post(ev.InterfaceGone())
     bench.loop.post(ev.PortGone("unplugged"))
     assert bench.loop.has_ended
+
+
+# What was really delivered.
+
+
+def test_pulses_after_a_fault_are_in_the_records_last_figure(bench: Bench) -> None:
+    at_fault = _fault_while_the_device_runs_on(bench)
+    assert _delivered(bench) == [[at_fault, 0]]
+    in_all = bench.device.pulse_counts[0]
+    assert in_all > at_fault
+    assert bench.settle(bench.ask(msg.CloseVisit))
+    assert _delivered(bench) == [[at_fault, 0], [in_all, 0]]
+    assert bench.kinds()[-3:] == ["delivered", "closed", "state"]
+
+
+def test_pulses_after_a_fault_are_recorded_before_the_next_programme(bench: Bench) -> None:
+    at_fault = _fault_while_the_device_runs_on(bench)
+    in_all = bench.device.pulse_counts[0]
+    assert bench.settle(bench.ask(msg.Acknowledge))
+    bench.prepare()
+    assert _delivered(bench) == [[at_fault, 0], [in_all, 0]]
+    assert bench.kinds()[-1] == "prepared"
+    assert bench.settle(bench.ask(msg.CloseVisit))
+    assert _delivered(bench) == [[at_fault, 0], [in_all, 0]]  # nothing came of the second
+
+
+def test_what_was_delivered_is_said_once_where_nothing_comes_after(bench: Bench) -> None:
+    bench.to(RUNNING).raise_to(5000, 0)
+    assert bench.settle(bench.ask(msg.Stop))
+    in_all = bench.device.pulse_counts[0]
+    bench.prepare()
+    assert bench.settle(bench.ask(msg.CloseVisit))
+    assert _delivered(bench) == [[in_all, 0]]
+
+
+def test_two_programmes_that_delivered_the_same_are_both_said(bench: Bench) -> None:
+    bench.to(READY)
+    for _ in range(2):
+        bench.run(1 * S)
+        bench.prepare()
+        assert bench.settle(bench.ask(msg.Arm))
+        assert bench.settle(bench.ask(msg.Start))
+        bench.raise_to(5000, 0)
+        bench.device.pulse_counts = [9, 0]
+        bench.run(100 * MS)
+        bench.device.pulse_counts = [0, 0]  # a device begins anew with each RUNNING
+        assert bench.settle(bench.ask(msg.Stop))
+    figures = [content for kind, content in bench.submitted if kind == "delivered"]
+    assert len(figures) == 2
+    assert figures[0] == figures[1]
