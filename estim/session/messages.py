@@ -160,16 +160,21 @@ class Stop:
     reason: str = "stop key"
 
 
-class Acknowledge(_Asked):
-    """Acknowledge the latched fault."""
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """Acknowledge the latched fault; `latch_count` is that of the snapshot that was on screen."""
+
+    request_id: int
+    latch_count: int
 
 
 @dataclass(frozen=True, slots=True)
 class Rearm:
-    """Clear the lead-off latch of channels."""
+    """Clear the lead-off latch of channels; `latch_count` as in `Acknowledge`."""
 
     request_id: int
     channels: tuple[int, ...]
+    latch_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,12 +228,13 @@ Request = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a request; `reasons` is empty where it was done."""
+    """What became of a request; `reasons` is empty, and nobody to blame, where it was done."""
 
     request_id: int
     is_done: bool
     reasons: tuple[str, ...] = ()
     exit_code: int = 0
+    blame: Blame | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +317,8 @@ class Snapshot:
     Attributes:
         status_age_ms: since the newest Status; -1 for none.
         is_known: False when the report is older than 500 ms: show UNKNOWN.
+        latch_count: faults and lead-offs that the device has latched, as its newest Status counts
+            them; -1 without one. Whoever clears a latch sends back what was on screen.
         delivered_ms: time with output, pauses excluded.
         rise_ms, plateau_ms: parts of it before and since every target was reached.
         draw_less: the engine asks the interface to draw less.
@@ -326,6 +334,7 @@ class Snapshot:
     channels: tuple[ChannelSnapshot, ...]
     status_age_ms: int
     is_known: bool
+    latch_count: int
     fault: Fault | None
     patient_stop: str
     battery_percent: int

@@ -35,6 +35,7 @@ def take_snapshot(core: SessionCore, record_events: int, inhibition: str, now_us
         channels=tuple(_channel(core, status, index) for index in range(len(core.targets_ua))),
         status_age_ms=age_us // 1000 if status else -1,
         is_known=status is not None and age_us <= STATUS_FRESH_US,
+        latch_count=core.latch_count,
         fault=core.fault,
         patient_stop=_patient_stop(status),
         battery_percent=status.battery_percent if status else MAINS_PERCENT,

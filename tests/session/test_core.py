@@ -105,6 +105,7 @@ def test_every_request_in_every_state(bench: Bench, kind: type, state: HostState
     bench.run(3 * S)
     outcome = bench.outcome(asked)
     assert outcome is not None
+    assert (outcome.blame is None) is outcome.is_done  # every failure names a suspect
     if state in _DONE[kind]:
         assert outcome.is_done, outcome
         assert bench.state is _DONE[kind][state]
@@ -438,6 +439,23 @@ def test_an_electrode_off_stops_its_channel_alone_until_rearmed(bench: Bench) ->
     assert bench.device.targets == [0, 3000]
     assert bench.settle(bench.ask(msg.Raise, (0,)))
     assert bench.device.targets == [500, 3000]
+
+
+def test_nobody_re_arms_past_an_electrode_that_was_not_on_the_screen(bench: Bench) -> None:
+    bench.to(RUNNING).raise_to(5000, 3000)
+    bench.device.lead_off(0)
+    bench.run(100 * MS)
+    on_screen = bench.snapshots[-1].latch_count
+    assert on_screen == 1
+    bench.device.lead_off(1)
+    bench.run(50 * MS)
+    asked = bench.ask(msg.Rearm, (0,), latch_count=on_screen)
+    assert bench.why(asked) == "something new has happened: look again"
+    bench.run(2 * S)
+    assert bench.device.of(AcknowledgeFault) == []
+    assert all(ChannelFlag.LEAD_OFF_LATCHED in flags for flags in bench.device.flags)
+    assert bench.settle(bench.ask(msg.Rearm, (0, 1), latch_count=2))
+    assert bench.device.of(AcknowledgeFault) == [AcknowledgeFault(2, 0b11)]
 
 
 def test_rearm_of_a_channel_with_a_target_is_refused(bench: Bench) -> None:
