@@ -63,7 +63,7 @@ def run_show(arguments: Namespace) -> int:
             raise loaded.refusal()
         profile_entry.show(loaded, arguments.json)
         return 0
-    area_cm2 = given.area_cm2(arguments.area) if arguments.area is not None else None
+    area_cm2 = given.area_cm2(arguments.area, loaded.profile)
     targets_ua = None
     if arguments.amplitude:
         targets_ua = given.targets_ua(arguments.amplitude, len(loaded.profile.channels))

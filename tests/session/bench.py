@@ -7,6 +7,7 @@ knobs to make it disobey, lie or fall silent. `Bench` is the world around `Engin
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from estim.clock import VirtualClock
 from estim.drivers.base import Output, Stimulator
 from estim.drivers.native import NativeStimulator
+from estim.engine.inhibit import Inhibitor
 from estim.engine.loop import EngineLoop, Port
 from estim.errors import EstimError
 from estim.prepare.session import REFERENCE, Prepared, prepare
@@ -78,6 +80,7 @@ def two_channel_capabilities() -> Capabilities:
     return dataclasses.replace(REFERENCE, channel_count=2)
 
 
+@functools.cache
 def prepared(profile: str = "dpn-conventional", **options: Any) -> Prepared:
     """Return a shipped profile, prepared for the hand device."""
     loaded = load(PROFILES / f"{profile}.toml")
@@ -275,7 +278,12 @@ class HeldWriter:
 class Bench:
     """The world around one visit; also its port."""
 
-    def __init__(self, folder: Path, device: HandDevice | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        device: HandDevice | None = None,
+        inhibitor: Inhibitor | None = None,
+    ) -> None:
         self.folder = folder
         self.device = device or HandDevice()
         self.clock = VirtualClock(1_000_000)
@@ -294,7 +302,7 @@ class Bench:
         self.driver: Stimulator | None = None
         self._next_id = 1
         self._beat_us = 0
-        self.loop = EngineLoop(self, self.clock)
+        self.loop = EngineLoop(self, self.clock, inhibitor=inhibitor)
 
     # World and port.
 
@@ -345,7 +353,9 @@ class Bench:
         return self.loop.core.state  # asked anew each time, whatever a type checker has concluded
 
     def ask(self, kind: type, *args: Any, **fields: Any) -> int:
-        """Make a request and return its id."""
+        """Make a request and return its id; what clears a latch was seen, unless a test says so."""
+        if kind in (msg.Acknowledge, msg.Rearm):
+            fields.setdefault("latch_count", self.core.latch_count)
         request_id, self._next_id = self._next_id, self._next_id + 1
         self.asked.append(request_id)
         self.loop.post(ev.RequestMade(kind(request_id, *args, **fields)))
