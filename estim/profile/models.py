@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from estim.profile.body_chart import SITES
+from estim.profile.body_chart import SITES, parts
 from estim.profile.fields import Exact, Identifier, Member, Version, Whole, Words
 from estim.profile.modes import MOTOR_MODES, Mode, is_for_bench_only, mismatch
 from estim.profile.stimulus import Stimulus
@@ -100,6 +100,15 @@ class Channel(Table):
         for index, pad in enumerate(self.pads):
             if pad in self.pads[:index]:
                 raise KeyProblem(("pads", index), f"{pad!r}; expected each site once")
+        found = parts(self.pads)
+        if len(found) > 1:
+            raise KeyProblem(
+                ("pads",),
+                f"on {' and '.join(found)}; expected one part of the body, so that no current "
+                "crosses the trunk",
+            )
+        if len(self.pads) == 1:
+            raise KeyProblem(("pads",), "one site; expected two at least, or none")
         return self
 
 

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from estim.errors import ProfileError
 from estim.profile.body_chart import SITES, VIEWS, View, draw, parts
+from estim.profile.loader import loads
 from estim.text import sanitize
+from tests.unit.profile_text import COMPLETE
 
 PROFILES = Path(__file__).resolve().parents[2] / "profiles"
 EVERY_VIEW = pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS.keys())
@@ -122,3 +125,27 @@ def test_both_pads_of_a_channel_of_every_shipped_profile_lie_on_one_part() -> No
     assert seen > 40
     assert parts(["left-calf-upper", "right-calf-upper"]) == ("left leg", "right leg")
     assert parts(["left-knee-back", "left-inner-ankle-behind"]) == ("left leg",)
+
+
+@pytest.mark.parametrize(
+    ("pads", "said"),
+    [
+        (
+            '"left-calf-upper", "right-calf-upper"',
+            "channels[1].pads: on left leg and right leg; expected one part of the body",
+        ),
+        (
+            '"left-abdomen-lower", "left-low-back-lower"',
+            "channels[1].pads: on abdomen and low back; expected one part of the body",
+        ),
+        ('"left-calf-upper"', "channels[1].pads: one site; expected two at least, or none"),
+    ],
+)
+def test_a_profile_whose_current_would_cross_the_trunk_is_refused(pads: str, said: str) -> None:
+    key = "amplitude_ceiling_ma"
+    written = COMPLETE.replace(key, f"pads = [{pads}]\n{key}", 1)
+    with pytest.raises(ProfileError) as caught:
+        loads(written, "own.toml")
+    assert said in str(caught.value)
+    good = written.replace(pads, '"left-calf-upper", "left-knee-back"')
+    assert loads(good, "own.toml").profile.channels[0].pads == ("left-calf-upper", "left-knee-back")

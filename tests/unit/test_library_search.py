@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from estim.profile.search import matches, shelf_order, told
 from firmware_protocol.messages import CapabilityFlag
 
 
+@cache
 def everything() -> list[LoadedProfile | LoadedEntry]:
     return [*library(), *entries()]
 
