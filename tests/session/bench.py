@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -243,36 +242,22 @@ class HandDevice:
         return [message for message in self.received if isinstance(message, kind)]
 
 
-class HeldWriter:
+class HeldWriter(SynchronousWriter):
     """Hold back the news that something is durable, for as long as a test likes."""
 
     def __init__(self, bench: Bench, journal: Journal) -> None:
-        self.bench = bench
-        self.real = SynchronousWriter(journal, self._durable, bench.on_record_failure)
+        super().__init__(journal, self._told_durable, bench.on_record_failure)
+        self._bench = bench
 
-    def _durable(self, token: int) -> None:
-        if self.bench.holds_durable:
-            self.bench.held.append(token)
+    def _told_durable(self, token: int) -> None:
+        if self._bench.holds_durable:
+            self._bench.held.append(token)
         else:
-            self.bench.loop.durable(token)
+            self._bench.loop.durable(token)
 
-    def submit(
-        self,
-        kind: str,
-        content: Mapping[str, Any],
-        *,
-        mono_us: int,
-        wall: datetime,
-        token: int | None = None,
-    ) -> None:
-        self.bench.submitted.append((kind, dict(content)))
-        self.real.submit(kind, content, mono_us=mono_us, wall=wall, token=token)
-
-    def seal(self, key: bytes, *, mono_us: int, wall: datetime, token: int | None = None) -> None:
-        self.real.seal(key, mono_us=mono_us, wall=wall, token=token)
-
-    def close(self, timeout_s: float) -> bool:
-        return self.real.close(timeout_s)
+    def submit(self, kind: str, content: Mapping[str, Any], **moment: Any) -> None:
+        self._bench.submitted.append((kind, dict(content)))
+        super().submit(kind, content, **moment)
 
 
 class Bench:
