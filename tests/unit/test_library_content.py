@@ -7,6 +7,8 @@ and of placement. 'E' stands where the facts give nothing and the file must say 
 
 from __future__ import annotations
 
+import fnmatch
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -241,3 +243,12 @@ def test_every_item_says_that_no_clinician_reviewed_it() -> None:
     for entry in entries():
         assert entry.entry.review_status == "not reviewed by a clinician"
         assert find_any(entry.entry.id) == entry
+
+
+def test_the_readme_lists_the_library_whole() -> None:
+    readme = (FOLDER.parent / "README.md").read_text("utf-8")
+    section = readme.partition("## The library")[2].partition("`estim profiles show ID`")[0]
+    named = set(re.findall(r"`([a-z0-9*-]+)`", section))
+    known = {*shipped_ids(), *entry_ids()}
+    assert all(fnmatch.filter(known, name) for name in named)
+    assert all(any(fnmatch.fnmatch(one, name) for name in named) for one in known)
