@@ -106,7 +106,7 @@ def _say_profiles(
     if reviewed:
         say_wrapped(f"Their files say more than '{NOT_REVIEWED}': {', '.join(reviewed)}", 0)
     else:
-        say(f"Every one of these profiles is {NOT_REVIEWED}.")
+        say("None of these profiles has been reviewed by a clinician.")
 
 
 def _say_entries(informing: list[LoadedEntry]) -> None:

@@ -49,7 +49,7 @@ def test_the_list_names_every_shipped_profile_and_entry(estim: Shell) -> None:
     listed = [line.split()[0] for line in words[1:gap]]
     assert listed[0] == "dpn-conventional"
     assert sorted(listed) == shipped
-    assert words[gap + 1] == "Every one of these profiles is not reviewed by a clinician."
+    assert words[gap + 1] == "None of these profiles has been reviewed by a clinician."
     assert [line.split()[0] for line in words[gap + 5 :]] == informing
 
 

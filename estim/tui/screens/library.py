@@ -35,7 +35,7 @@ class LibraryScreen(EstimScreen[None]):
         ("up, down", "choose a profile"),
         ("Enter", "use it: device, dummy load, session"),
         ("d", "demo session: the simulator into 500 ohm"),
-        ("/", "search by words, condition, mode; Enter or Esc returns to the list"),
+        ("/", "search; Enter or Esc returns to the list"),
         ("v", "next waveform: one pulse, pulse train, cycle"),
         ("PgUp, PgDn", "scroll the preview"),
         ("q", "quit"),
