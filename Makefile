@@ -4,6 +4,7 @@
 #   make test     every test                    make check    formatting, types, imports, generated files
 #   make bench    benchmarks, JSON lines        make smoke    install the wheel elsewhere and use it
 #   make soak     an hour on a busy machine (HOURS=1)    make faults   each fault TRIALS=200 times
+#   make agreement  kernel against samples over TRIALS=10000 random programmes
 #   make coverage tests with branch coverage    make lock     pin again (UPGRADE=1: to the newest)
 #   make clean    remove what these made        PYTHON=...    another interpreter
 
@@ -19,7 +20,7 @@ PYTHON_TAG := $(shell $(PYTHON) -c 'import sys; print(sys.implementation.cache_t
 RUN_STAMP := $(VENV)/.run-$(PYTHON_TAG)
 DEV_STAMP := $(VENV)/.dev-$(PYTHON_TAG)
 
-.PHONY: run test check generate bench soak faults coverage smoke lock clean
+.PHONY: run test check generate bench soak faults agreement coverage smoke lock clean
 
 run: $(RUN_STAMP)
 	@$(VENV_PYTHON) -m estim
@@ -50,6 +51,10 @@ soak: $(DEV_STAMP)
 # One JSON line for each kind of fault; fails if anything was not as it must be.
 faults: $(DEV_STAMP)
 	@$(VENV_PYTHON) -m tests.soak.faults --trials $(or $(TRIALS),200)
+
+# One JSON object; fails if the kernel's figures and those of the rendered samples disagree.
+agreement: $(DEV_STAMP)
+	@$(VENV_PYTHON) -m tests.soak.agreement --trials $(or $(TRIALS),10000)
 
 coverage: $(DEV_STAMP)
 	@$(VENV_PYTHON) -m pytest -n 2 --cov --cov-report=term

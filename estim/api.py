@@ -19,6 +19,7 @@ import contextlib
 import queue
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -35,7 +36,7 @@ from estim.profile.loader import LoadedProfile
 from estim.record import station_key
 from estim.record.recover import recover
 from estim.session import messages as msg
-from estim.session.messages import Outcome, Reply, Request, Snapshot
+from estim.session.messages import DeviceSnapshot, Outcome, Reply, Request, Snapshot
 from estim.session.states import ENERGISED, HostState
 
 BEAT_US = 100_000
@@ -130,20 +131,42 @@ class Stimulator:
 
     # A session, step by step.
 
-    def prepare(self, loaded: LoadedProfile, *, duration_s: int | None = None) -> Prepared:
+    def identify(self) -> DeviceSnapshot:
+        """Connect and ask the device who it is and what it can do; nothing flows.
+
+        Raises:
+            EstimError: there is no such device, or it does not answer.
+        """
+        if self.snapshot is None or self.snapshot.device is None:
+            self.ask(msg.Connect(self.engine.new_id(), self.url))
+        device = self._wait_for(lambda shown: shown.device is not None).device
+        if device is None:
+            raise PortLost(f"{self.url}: the device has gone")
+        return device
+
+    def prepare(
+        self,
+        loaded: LoadedProfile,
+        *,
+        duration_s: int | None = None,
+        electrode_area_cm2: Decimal | None = None,
+    ) -> Prepared:
         """Open the record, identify the device, and load a profile.
+
+        Args:
+            loaded: the profile, with its hash and where it came from.
+            duration_s: seconds once every target was reached; the profile's own if None.
+            electrode_area_cm2: of the smallest electrode; the profile's recommendation if None.
 
         Raises:
             EstimError: any of these was refused or failed; nothing was delivered.
         """
         if not self._is_record_open:
             self._open_record(loaded)
-        if self.snapshot is None or self.snapshot.device is None:
-            self.ask(msg.Connect(self.engine.new_id(), self.url))
+        is_known = self.snapshot is not None and self.snapshot.device is not None
+        device = self.identify()
+        if not is_known:
             self._acknowledge_old_lease()
-        device = self._wait_for(lambda shown: shown.device is not None).device
-        if device is None:
-            raise PortLost(f"{self.url}: the device has gone")
         configuration = places.configuration_folder()
         today = SystemClock().wall().date()  # a stepped clock knows no calendar
         self.standing = station.standing(configuration, device.serial_number, today)
@@ -153,6 +176,7 @@ class Stimulator:
             is_bench=True,
             site=load_site(configuration),
             duration_s=duration_s,
+            electrode_area_cm2=electrode_area_cm2,
             standing=self.standing,
             origin=loaded.path,
         )
@@ -252,7 +276,9 @@ class Stimulator:
                 raise DeviceFault(f"the engine did not answer {type(request).__name__}")
         outcome = self._outcomes.pop(request_id)
         if not outcome.is_done:
-            raise _ERRORS.get(outcome.exit_code, DeviceFault)("; ".join(outcome.reasons))
+            error = _ERRORS.get(outcome.exit_code, DeviceFault)("; ".join(outcome.reasons))
+            error.blame = outcome.blame.value if outcome.blame else ""
+            raise error
 
     def pump(self) -> None:
         """Let time pass: send a heartbeat where due, take what the engine says."""
@@ -314,7 +340,7 @@ class Stimulator:
         if shown.fault is not None:
             if shown.fault.code != "device_lease_expired":
                 raise DeviceFault(f"{shown.fault.text}: {shown.fault.remedy}")
-            self.ask(msg.Acknowledge(self.engine.new_id()))
+            self.ask(msg.Acknowledge(self.engine.new_id(), shown.latch_count))
 
     def _wait_for(self, is_reached: Callable[[Snapshot], bool]) -> Snapshot:
         deadline_us = self.engine.clock.now_us() + int(ANSWER_S * 1e6)
@@ -414,6 +440,17 @@ def open(  # reads as `estim.api.open`
     stimulator = Stimulator(engine, url, bench_ohm, on_reply)
     stimulator.record_to(records or places.records_folder(), seed)
     return stimulator
+
+
+def identify(url: str) -> DeviceSnapshot:
+    """Ask a device who it is and what it can do; nothing flows, and nothing is recorded.
+
+    Raises:
+        EstimError: there is no such device, or it does not answer.
+    """
+    # No record is opened, so nothing tells of the load that a session would declare.
+    with Stimulator(_RealEngine(), url, 0, None) as stimulator:
+        return stimulator.identify()
 
 
 def simulator_url(url: str, options: Mapping[str, str]) -> str:

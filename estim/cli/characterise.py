@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-from estim.cli.arguments import area_cm2, whole
+from estim.cli.arguments import whole
 from estim.cli.console import complain, say_json
 from estim.cli.desk import TerminalDesk
 from estim.cli.failures import INTERRUPTED
@@ -29,6 +29,7 @@ from estim.rig.words import format_ohm
 from estim.units import parse_ma
 from firmware_protocol import limits
 
+AREA_MAX_CM2 = 400
 _MISSING = (
     "characterisation is for the bench: add --bench OHM, the dummy load that is set now, and "
     "--nobody-connected"
@@ -99,7 +100,7 @@ def _wanted(arguments: Namespace) -> Wanted:
     if arguments.captures and not arguments.instrument:
         raise UsageError("--captures: expected --instrument FILE, what takes them")
     amplitudes_ua = sorted({_amplitude_ua(text) for text in arguments.amplitude or []})
-    areas: tuple[Decimal, ...] = tuple(area_cm2(text) for text in arguments.area or [])
+    areas = tuple(_area_cm2(text) for text in arguments.area or [])
     return Wanted(
         loaded=loaded,
         channel=whole("--channel", arguments.channel, 1, len(loaded.profile.channels)),
@@ -109,6 +110,17 @@ def _wanted(arguments: Namespace) -> Wanted:
         instrument=instruments.load(arguments.instrument) if arguments.instrument else None,
         today=SystemClock().wall().date(),
     )
+
+
+def _area_cm2(text: str) -> Decimal:
+    """Read an area to state densities for; the sheet is of the device, so no profile binds it."""
+    try:
+        area_cm2 = Decimal(text) if text.isascii() and "_" not in text else Decimal("NaN")
+    except InvalidOperation:
+        area_cm2 = Decimal("NaN")
+    if not area_cm2.is_finite() or not 1 <= area_cm2 <= AREA_MAX_CM2:
+        raise UsageError(f"--area {text}: expected 1 to {AREA_MAX_CM2} cm2")
+    return area_cm2
 
 
 def _amplitude_ua(text: str) -> int:

@@ -19,7 +19,7 @@ from estim.cli.interruption import Interruption
 from estim.clock import SystemClock
 from estim.errors import UsageError
 from estim.prepare import places
-from estim.profile.stimulus import KeyProblem
+from estim.profile.table import KeyProblem
 from estim.record.ledger import open_ledger
 from estim.rig import course as kinds
 from estim.rig import pdf

@@ -11,7 +11,9 @@ Rules:
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -20,6 +22,7 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 _IDENTIFIER = re.compile(r"[a-z0-9-]{1,64}")
+_NAMES_SHOWN_MAX = 12
 _VERSION = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}")
 
 
@@ -138,6 +141,30 @@ class Version(Expectation):
 
     def accepts(self, value: object) -> bool:
         return isinstance(value, str) and _VERSION.fullmatch(value) is not None
+
+
+@dataclass(frozen=True)
+class Member(Expectation):
+    """One of some names; `what` says in words what they name."""
+
+    what: str
+    names: Collection[str]
+
+    @property
+    def expected(self) -> str:
+        if len(self.names) > _NAMES_SHOWN_MAX:
+            return self.what
+        return f"{self.what}: {', '.join(self.names)}"
+
+    def accepts(self, value: object) -> bool:
+        return isinstance(value, str) and value in self.names
+
+    def check(self, value: object) -> object:
+        if isinstance(value, str) and not self.accepts(value):
+            nearest = difflib.get_close_matches(value[:64], self.names, n=1, cutoff=0.6)
+            if nearest:
+                raise ValueError(f"{self.what}; did you mean {nearest[0]!r}?")
+        return super().check(value)
 
 
 def _plain_number(value: object) -> object:

@@ -1,4 +1,4 @@
-"""Find the shipped profiles, installed or in a checkout, and a profile by its id or its path."""
+"""Find what the library ships, installed or in a checkout: profiles to run, entries to read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import estim
 from estim.errors import ProfileError
 from estim.profile.fields import Identifier
-from estim.profile.loader import LoadedProfile, load
+from estim.profile.loader import LoadedEntry, LoadedProfile, load, load_any, load_entry
 from estim.text import sanitize
 
 _PACKAGE = Path(estim.__file__).resolve().parent
@@ -30,6 +30,20 @@ def shipped_ids() -> list[str]:
     return sorted(path.stem for path in _folder().glob("*.toml"))
 
 
+def entries() -> list[LoadedEntry]:
+    """Return every shipped entry that informs and cannot be run, by id.
+
+    Raises:
+        ProfileError: there is no library, or an entry in it is damaged.
+    """
+    return [_load_shipped_entry(entry_id) for entry_id in entry_ids()]
+
+
+def entry_ids() -> list[str]:
+    """Return the ids of the shipped entries, sorted, without reading them."""
+    return sorted(path.stem for path in (_folder() / "entries").glob("*.toml"))
+
+
 def find(id_or_path: str) -> LoadedProfile:
     """Return a shipped profile by its id, or the profile in a file.
 
@@ -37,18 +51,34 @@ def find(id_or_path: str) -> LoadedProfile:
 
     Raises:
         ProfileError: there is no such profile, naming the nearest one, or it is damaged.
+        LimitRefused: it is an entry, which informs and cannot be run.
+    """
+    loaded = find_any(id_or_path)
+    if isinstance(loaded, LoadedEntry):
+        raise loaded.refusal()
+    return loaded
+
+
+def find_any(id_or_path: str) -> LoadedProfile | LoadedEntry:
+    """Return a shipped profile or entry by its id, or what is in a file.
+
+    Raises:
+        ProfileError: there is neither, naming the nearest one, or it is damaged.
     """
     separators = (os.sep, os.altsep or os.sep)
     if id_or_path.endswith(".toml") or any(mark in id_or_path for mark in separators):
-        return load(id_or_path)
+        return load_any(id_or_path)
     shown = sanitize(id_or_path)[:64]
     if not Identifier().accepts(id_or_path):
         raise ProfileError(f"{shown!r} is not a profile id; expected {Identifier().expected}")
     known = shipped_ids()
     if id_or_path in known:
         return _load_shipped(id_or_path)
-    nearest = difflib.get_close_matches(id_or_path, known, n=1, cutoff=0.4)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(known)}"
+    informing = entry_ids()
+    if id_or_path in informing:
+        return _load_shipped_entry(id_or_path)
+    nearest = difflib.get_close_matches(id_or_path, [*known, *informing], n=1, cutoff=0.4)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else "`estim profiles list` names them all"
     raise ProfileError(f"there is no profile {shown!r}; {hint}")
 
 
@@ -63,4 +93,11 @@ def _load_shipped(profile_id: str) -> LoadedProfile:
     loaded = load(_folder() / f"{profile_id}.toml")
     if loaded.profile.id != profile_id:
         raise ProfileError(f"{loaded.path}: id: {loaded.profile.id!r}; expected {profile_id!r}")
+    return loaded
+
+
+def _load_shipped_entry(entry_id: str) -> LoadedEntry:
+    loaded = load_entry(_folder() / "entries" / f"{entry_id}.toml")
+    if loaded.entry.id != entry_id:
+        raise ProfileError(f"{loaded.path}: id: {loaded.entry.id!r}; expected {entry_id!r}")
     return loaded

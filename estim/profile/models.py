@@ -15,8 +15,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from estim.profile.fields import Exact, Identifier, Version, Whole, Words
-from estim.profile.stimulus import KeyProblem, Stimulus, Table
+from estim.profile.body_chart import SITES, parts
+from estim.profile.fields import Exact, Identifier, Member, Version, Whole, Words
+from estim.profile.modes import MOTOR_MODES, Mode, is_for_bench_only, mismatch
+from estim.profile.stimulus import Stimulus
+from estim.profile.table import KeyProblem, Table
 from estim.units import MS_PER_S, PC_PER_UC, UA_PER_MA
 from firmware_protocol import limits
 from firmware_protocol.limits import Limit
@@ -24,24 +27,6 @@ from firmware_protocol.messages import CHANNELS_MAX
 from firmware_protocol.program import FULL_PERMILLE
 
 SCHEMA = 1
-
-Mode = Literal[
-    "conventional",
-    "low-rate",
-    "burst",
-    "brief-intense",
-    "modulated",
-    "dense-disperse",
-    "tibial-nerve",
-    "nmes",
-    "fes",
-    "russian",
-    "interferential",
-]
-MOTOR_MODES: frozenset[Mode] = frozenset({"nmes", "fes", "russian"})
-"""Modes meant to move a limb; all others are sensory, bound by `limits.sensory_amplitude_ua`."""
-BENCH_ONLY_MODES: frozenset[Mode] = frozenset({"russian", "interferential"})
-"""Modes that meet the average limit at low amplitudes only: not for a person until reviewed."""
 
 Certainty = Literal["S", "K", "K?", "E"]
 """S read in a public source, K common knowledge, K? to be checked, E a proposal of this project."""
@@ -63,6 +48,7 @@ _TENTH = Decimal("0.1")
 _TEXT = Words(1000)
 _LINE = Words(200)
 _SESSION_S = Whole("s", 1, limits.running_ms.maximum // MS_PER_S)
+_PADS_MAX = 4
 _AREA_CM2 = Exact("cm2", Decimal(1), Decimal(400), 1)
 
 
@@ -70,6 +56,17 @@ def _up_to(limit: Limit, unit: str, per_unit: int, minimum: Decimal = _TENTH) ->
     """Return the expectation of tenths of a unit up to a compiled limit."""
     return Exact(unit, minimum, Decimal(limit.maximum) / per_unit, 1)
 
+
+NEUROPATHY_KINDS = ("peripheral", "proximal", "focal", "autonomic")
+NEUROPATHY_CAUSES = (
+    "diabetic",
+    "chemotherapy",
+    "idiopathic",
+    "trauma",
+    "infection",
+    "toxic",
+    "autoimmune",
+)
 
 NOT_REVIEWED = "not reviewed by a clinician"
 """What a profile's `review_status` says until somebody has."""
@@ -85,6 +82,10 @@ class Channel(Table):
 
     name: Annotated[str, Words(40)]
     placement: Annotated[str, _TEXT]
+    pads: Annotated[
+        tuple[Annotated[str, Member("a site of the body chart", SITES)], ...],
+        Field(strict=False, max_length=_PADS_MAX),
+    ] = ()
     amplitude_ceiling_ma: Annotated[Decimal, _up_to(limits.amplitude_ua, "mA", UA_PER_MA)]
     cycle_offset_s: Annotated[Decimal, Exact("s", Decimal(0), Decimal(600), 3)] = Decimal(0)
     stimulus: Stimulus | None = None
@@ -93,6 +94,22 @@ class Channel(Table):
     def amplitude_ceiling_ua(self) -> int:
         """Return the ceiling in microamperes."""
         return whole_ua(self.amplitude_ceiling_ma)
+
+    @model_validator(mode="after")
+    def _check(self) -> Channel:
+        for index, pad in enumerate(self.pads):
+            if pad in self.pads[:index]:
+                raise KeyProblem(("pads", index), f"{pad!r}; expected each site once")
+        found = parts(self.pads)
+        if len(found) > 1:
+            raise KeyProblem(
+                ("pads",),
+                f"on {' and '.join(found)}; expected one part of the body, so that no current "
+                "crosses the trunk",
+            )
+        if len(self.pads) == 1:
+            raise KeyProblem(("pads",), "one site; expected two at least, or none")
+        return self
 
 
 class Electrode(Table):
@@ -217,13 +234,29 @@ class Policy(Table):
 
 
 class Guidance(Table):
-    """What the therapist reads."""
+    """What the therapist reads; `precautions` ask for care where nothing forbids."""
 
     intensity: Annotated[str, _TEXT]
     expect: Annotated[str, _TEXT]
     contraindications: Annotated[
         tuple[Annotated[str, _TEXT], ...], Field(strict=False, min_length=1, max_length=40)
     ]
+    precautions: Annotated[
+        tuple[Annotated[str, _TEXT], ...], Field(strict=False, max_length=40)
+    ] = ()
+
+
+class Neuropathy(Table):
+    """Which neuropathies a profile or an entry is about, for searching; no cause means any."""
+
+    kinds: Annotated[
+        tuple[Annotated[str, Member("a kind of neuropathy", NEUROPATHY_KINDS)], ...],
+        Field(strict=False, min_length=1, max_length=8),
+    ]
+    causes: Annotated[
+        tuple[Annotated[str, Member("a cause of neuropathy", NEUROPATHY_CAUSES)], ...],
+        Field(strict=False, max_length=8),
+    ] = ()
 
 
 class Basis(Table):
@@ -266,6 +299,7 @@ class Profile(Table):
     indications: Annotated[
         tuple[Annotated[str, Identifier()], ...], Field(strict=False, min_length=1, max_length=20)
     ]
+    neuropathy: Neuropathy | None = None
     review_status: Annotated[str, _LINE]
     bench_only_reason: Annotated[str, _TEXT] | None = None
     allow_overlap: bool = False
@@ -309,8 +343,15 @@ class Profile(Table):
 
     @model_validator(mode="after")
     def _check(self) -> Profile:
-        if not self.is_bench_only:
-            self._check_for_a_person()
+        own = ((("channels", i, "stimulus"), c.stimulus) for i, c in enumerate(self.channels))
+        for path, stimulus in ((("stimulus",), self.stimulus), *own):
+            if stimulus is None:
+                continue
+            problem = mismatch(self.mode, stimulus)
+            if problem:
+                raise KeyProblem((*path, *problem[0]), problem[1])
+            if not self.is_bench_only:
+                self._check_for_a_person(path, stimulus)
         for index, channel in enumerate(self.channels):
             if channel.amplitude_ceiling_ua > self.mode_amplitude_ua:
                 raise KeyProblem(
@@ -326,26 +367,25 @@ class Profile(Table):
         self._check_impaired_sensation()
         return self
 
-    def _check_for_a_person(self) -> None:
+    def _check_for_a_person(self, path: tuple[str | int, ...], stimulus: Stimulus) -> None:
         """Refuse what only a bench may have."""
-        if self.mode in BENCH_ONLY_MODES:
+        if is_for_bench_only(self.mode, stimulus):
             raise KeyProblem(
                 ("bench_only_reason",),
-                f"missing; expected the reason why mode {self.mode!r} is not for a person",
+                f"missing; expected the reason why mode {self.mode!r} with waveform "
+                f"{stimulus.pulse.waveform!r} is not for a person",
             )
         if self.allow_overlap:
             raise KeyProblem(
                 ("allow_overlap",), "true; expected false unless bench_only_reason is given"
             )
         ramp_up_min_s = Decimal(limits.cycle_ramp_up_ms.minimum) / MS_PER_S
-        own = ((("channels", i, "stimulus"), c.stimulus) for i, c in enumerate(self.channels))
-        for path, stimulus in ((("stimulus",), self.stimulus), *own):
-            cycle = stimulus.cycle if stimulus else None
-            if cycle is not None and cycle.ramp_up_s < ramp_up_min_s:
-                raise KeyProblem(
-                    (*path, "cycle", "ramp_up_s"),
-                    f"{cycle.ramp_up_s}; expected at least {ramp_up_min_s} s on a person",
-                )
+        cycle = stimulus.cycle
+        if cycle is not None and cycle.ramp_up_s < ramp_up_min_s:
+            raise KeyProblem(
+                (*path, "cycle", "ramp_up_s"),
+                f"{cycle.ramp_up_s}; expected at least {ramp_up_min_s} s on a person",
+            )
 
     def _check_impaired_sensation(self) -> None:
         """Refuse a share above one half unless the ceilings are halved already."""

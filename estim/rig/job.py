@@ -22,7 +22,7 @@ from estim.profile.fields import Exact, Expectation, Identifier, Whole, Words
 from estim.profile.library import find
 from estim.profile.loader import LoadedProfile, load_as
 from estim.profile.models import Certainty, whole_ua
-from estim.profile.stimulus import KeyProblem, Table
+from estim.profile.table import KeyProblem, Table
 from estim.units import UA_PER_MA
 from firmware_protocol import limits
 from firmware_protocol.messages import CHANNELS_MAX

@@ -19,17 +19,17 @@ from math import gcd
 
 from estim.errors import ProfileError
 from estim.profile.models import Profile
-from estim.profile.stimulus import (
-    CustomPulse,
+from estim.profile.modulation import (
+    BeatModulation,
     Modulation,
-    ModulationPoint,
-    OnOffCycle,
-    PulsePhase,
-    period_us,
-    whole_ms,
+    RandomModulation,
+    StrengthDurationModulation,
 )
+from estim.profile.stimulus import CustomPulse, OnOffCycle, PulsePhase
+from estim.profile.table import period_us, whole_ms
 from estim.text import sanitize
 from estim.units import PC_PER_UC, US_PER_S
+from estim.waveform.holds import holds, strength_duration_permille
 from firmware_protocol import limits
 from firmware_protocol.errors import ProgramError
 from firmware_protocol.program import (
@@ -76,8 +76,7 @@ class _Compiler:
         self._stimulus = profile.channel_stimulus(self._channel)
         own = self._channel.stimulus is not None
         self._where = f"{origin}: channels[{index + 1}].stimulus" if own else f"{origin}: stimulus"
-        modulated = self._stimulus.modulation is not None
-        self._timing_key = "modulation.points" if modulated else "pulse_rate_hz"
+        self._timing_key = _modulation_key(self._stimulus.modulation) or "pulse_rate_hz"
 
     def channel_program(self) -> ChannelProgram:
         """Return the channel's programme, not yet shifted against other channels."""
@@ -141,7 +140,7 @@ class _Compiler:
 
     def _check_pulse(self, program: ChannelProgram, unit_us: int) -> None:
         """Refuse phases and pulses outside their limits."""
-        key = "modulation.points" if program.keyframes else "pulse"
+        key = _modulation_key(self._stimulus.modulation) or "pulse"
         limit = limits.phase_duration_us
         for phase in program.phases:
             duration_us = program.phase_us(phase, unit_us)
@@ -149,6 +148,14 @@ class _Compiler:
                 raise self._refuse(
                     key,
                     f"a phase of {duration_us} us; expected {limit.minimum} to {limit.maximum} us",
+                )
+        for run in program.polarity_runs:
+            run_us = sum(program.phase_us(program.phases[index], unit_us) for index in run)
+            if run_us > limit.maximum:
+                raise self._refuse(
+                    key,
+                    f"{len(run)} phases of one polarity in a row, {run_us} us together; expected "
+                    f"at most {limit.maximum} us before the current turns",
                 )
         pulse_us, longest_us = program.pulse_us(unit_us), limits.pulse_duration_us.maximum
         if pulse_us > longest_us:
@@ -177,52 +184,32 @@ class _Compiler:
         self, phases: tuple[Phase, ...], unit_us: int
     ) -> tuple[tuple[Keyframe, ...], int]:
         """Return the holds that stand for a modulation, and the length of its cycle."""
-        modulation = self._stimulus.modulation
+        stimulus, modulation = self._stimulus, self._stimulus.modulation
         if modulation is None:
             return (), 0
         units = phases[0].duration
-        if modulation.change == "hold" or modulation.hold_s is None:
-            times_s = [point.at_s for point in modulation.points]
-        else:
-            count = int(modulation.cycle_s / modulation.hold_s)
-            times_s = [index * modulation.hold_s for index in range(count)]
+        found = holds(modulation, units * unit_us, stimulus.pulse_rate_hz)
+        units_us = [max(1, int(hold.phase_duration_us / units)) for hold in found]
         keyframes = []
-        for at_s in times_s:
-            amplitude, duration_us, rate_hz = self._setting_at(modulation, at_s, units * unit_us)
-            keyframes.append(
-                Keyframe(
-                    at_ms=whole_ms(at_s),
-                    amplitude_permille=int(amplitude),
-                    unit_us=max(1, int(duration_us / units)),
-                    pulse_period_us=period_us(rate_hz),
+        for hold, played_us in zip(found, units_us, strict=True):
+            share = int(hold.amplitude_permille)
+            if isinstance(modulation, StrengthDurationModulation):
+                share = strength_duration_permille(
+                    modulation, units * played_us, units * min(units_us)
                 )
+            keyframes.append(
+                Keyframe(whole_ms(hold.at_s), share, played_us, period_us(hold.pulse_rate_hz))
             )
         return tuple(keyframes), whole_ms(modulation.cycle_s)
 
-    def _setting_at(
-        self, modulation: Modulation, at_s: Decimal, base_duration_us: int
-    ) -> tuple[Fraction, Fraction, Fraction]:
-        """Return amplitude share, first phase's duration and pulse rate at a time of the cycle."""
-        points = modulation.points
-        index = max(i for i, point in enumerate(points) if point.at_s <= at_s)
-        before, after = points[index], points[(index + 1) % len(points)]
-        until_s = points[index + 1].at_s if index + 1 < len(points) else modulation.cycle_s
-        share = Fraction(at_s - before.at_s) / Fraction(until_s - before.at_s)
 
-        def between(name: str, base: Decimal | int) -> Fraction:
-            start, end = (_or_base(point, name, base) for point in (before, after))
-            return start + (end - start) * share
-
-        return (
-            between("amplitude_permille", FULL_PERMILLE),
-            between("phase_duration_us", base_duration_us),
-            between("pulse_rate_hz", self._stimulus.pulse_rate_hz),
-        )
-
-
-def _or_base(point: ModulationPoint, name: str, base: Decimal | int) -> Fraction:
-    stated = getattr(point, name)
-    return Fraction(base if stated is None else stated)
+def _modulation_key(modulation: Modulation | None) -> str:
+    """Return the key that settles what a modulation plays, '' without one."""
+    if modulation is None:
+        return ""
+    if isinstance(modulation, RandomModulation):
+        return "modulation.highest_pulse_rate_hz"
+    return "modulation" if isinstance(modulation, BeatModulation) else "modulation.points"
 
 
 def _cycle(cycle: OnOffCycle | None, offset_s: Decimal) -> Cycle | None:

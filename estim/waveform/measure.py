@@ -5,8 +5,13 @@ Rules:
    captured ones alike, in chunks, in memory bounded by one second of samples.
 2. RMS and average absolute current are those of the worst sliding second; a record shorter than a
    second counts as followed by silence.
-3. A phase is a run of samples of one sign; a pulse is a run of phases with no longer silence
-   between them than `gap_us`. Integers are summed exactly, so a balanced pulse reads exactly 0.
+3. A pulse is a run of samples with no longer silence between them than `gap_us`; a phase is what
+   flows one way within it, silence ignored. Integers are summed exactly, so a balanced pulse reads
+   exactly 0.
+4. Pulses that fill their period have no silence between them: they are told apart only where
+   `phases_per_pulse` says how many phases make one. Without it they count as one long pulse, with
+   the charge and energy of all; and a pulse that begins and ends one way runs into the next even
+   with it.
 """
 
 from __future__ import annotations
@@ -65,11 +70,29 @@ class Measurement:
         return self.rms_ua**2 * 1e-12 * TEST_LOAD_OHM * 1e6 / area_cm2
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Where phases and pulses begin."""
+
+    phase_starts: Samples
+    pulse_starts: Samples
+
+    def before(self, end: int) -> _Parts:
+        """Return what begins before an index."""
+        return _Parts(
+            self.phase_starts[: np.searchsorted(self.phase_starts, end)],
+            self.pulse_starts[: np.searchsorted(self.pulse_starts, end)],
+        )
+
+
 class Meter:
     """Take samples of one channel, chunk by chunk, and tell what they hold."""
 
-    def __init__(self, sample_rate_hz: int, gap_us: int) -> None:
+    def __init__(
+        self, sample_rate_hz: int, gap_us: int, phases_per_pulse: int | None = None
+    ) -> None:
         self._sample_rate_hz = sample_rate_hz
+        self._phases_per_pulse = phases_per_pulse
         self._gap_samples = gap_us * sample_rate_hz // US_PER_S + 1
         self._second = _WorstSecond(sample_rate_hz)
         self._pending = np.empty(0, np.int64)
@@ -94,15 +117,21 @@ class Meter:
             self._peak = max(self._peak, abs(exact.min().item()), abs(exact.max().item()))
         waiting = np.concatenate([self._pending, exact])
         current = np.flatnonzero(waiting)
-        keep = self._incomplete(current, len(waiting))
-        whole = current[: np.searchsorted(current, keep)]
-        self._count_pulses(waiting, whole, self._sample_count - len(waiting))
+        parts = self._parts(waiting, current)
+        keep = len(waiting)
+        if self._may_go_on(current, len(waiting)):
+            last = int(parts.pulse_starts[-1])
+            keep = int(current[last])
+            current, parts = current[:last], parts.before(last)
+        self._count_pulses(waiting, current, parts, self._sample_count - len(waiting))
         self._pending = waiting[keep:]
 
     def measurement(self) -> Measurement:
         """Return what was measured so far; a pulse still in progress counts as ended."""
         pending = self._pending
-        self._count_pulses(pending, np.flatnonzero(pending), self._sample_count - len(pending))
+        current = np.flatnonzero(pending)
+        parts = self._parts(pending, current)
+        self._count_pulses(pending, current, parts, self._sample_count - len(pending))
         self._pending = pending[:0]
         sample_us = US_PER_S / self._sample_rate_hz
         spans = self._pulse_count - 1
@@ -125,27 +154,36 @@ class Meter:
             ),
         )
 
-    def _incomplete(self, current: Samples, sample_count: int) -> int:
-        """Return where the last pulse begins if it may go on in the next chunk, else the end."""
+    def _may_go_on(self, current: Samples, sample_count: int) -> bool:
+        """Tell whether the last pulse may continue in the next chunk."""
+        if not len(current) or current[-1] + self._gap_samples < sample_count:
+            return False
         # A pulse that lasts longer than two seconds is none: count it as it stands, stay bounded.
-        if (
-            not len(current)
-            or current[-1] + self._gap_samples < sample_count
-            or sample_count > 2 * self._sample_rate_hz
-        ):
-            return sample_count
-        breaks = np.flatnonzero(np.diff(current) > self._gap_samples)
-        return int(current[breaks[-1] + 1] if len(breaks) else current[0])
+        return sample_count <= 2 * self._sample_rate_hz
 
-    def _count_pulses(self, samples: Samples, current: Samples, first_index: int) -> None:
+    def _parts(self, samples: Samples, current: Samples) -> _Parts:
+        """Return where phases and pulses begin, as indices of `current`."""
+        if not len(current):
+            return _Parts(current, current)
+        breaks = np.diff(current) > self._gap_samples
+        turns = breaks | (np.diff(np.sign(samples[current])) != 0)
+        phase_starts = np.concatenate(([0], np.flatnonzero(turns) + 1))
+        if self._phases_per_pulse is None:
+            return _Parts(phase_starts, np.concatenate(([0], np.flatnonzero(breaks) + 1)))
+        # Phases are counted anew after each silence.
+        after_silence = np.concatenate(([True], breaks))[phase_starts]
+        number = np.arange(len(phase_starts))
+        first = np.maximum.accumulate(np.where(after_silence, number, 0))
+        return _Parts(phase_starts, phase_starts[(number - first) % self._phases_per_pulse == 0])
+
+    def _count_pulses(
+        self, samples: Samples, current: Samples, parts: _Parts, first_index: int
+    ) -> None:
         """Count the whole pulses at the indices `current` and keep the worst of each figure."""
         if not len(current):
             return
         delivered = samples[current]
-        steps = np.diff(current)
-        pulse_starts = np.concatenate(([0], np.flatnonzero(steps > self._gap_samples) + 1))
-        turns = (steps > 1) | (np.diff(np.sign(delivered)) != 0)
-        phase_starts = np.concatenate(([0], np.flatnonzero(turns) + 1))
+        phase_starts, pulse_starts = parts.phase_starts, parts.pulse_starts
         self._phase_sum = max(self._phase_sum, _largest(np.add.reduceat(delivered, phase_starts)))
         self._pulse_net_sum = max(
             self._pulse_net_sum, _largest(np.add.reduceat(delivered, pulse_starts))

@@ -70,6 +70,7 @@ def test_the_sheet_holds_the_quantities_at_every_load(estim: Shell, tmp_path: Pa
         (("--bench", "700", "--nobody-connected"), 2, "500, 2000, 10000"),
         ((*BENCH, "--device", "manual:"), 2, "estim verify"),
         ((*BENCH, "--channel", "3"), 2, "--channel 3: expected a whole number from 1 to 2"),
+        ((*BENCH, "--area", "0.5"), 2, "--area 0.5: expected 1 to 400 cm2"),
         ((*BENCH, "--amplitude", "0"), 2, "above 0"),
         ((*BENCH, "--amplitude", "50"), 4, "40 mA allowed by the profile"),
         ((*BENCH, "--captures", "x"), 2, "--instrument"),

@@ -1,4 +1,4 @@
-"""The kernel and the device's gate, written apart, give the same verdicts."""
+"""The kernel, the device's gate and rendered samples, each reckoned apart, agree."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from tests.safety import strategies
 from tests.safety.samples import NOW_US, channel, facts, program, reasons_of, target
 from tests.safety.test_properties import LAYERS
 from tests.simulator.host import Host
+from tests.soak.agreement import try_programme
 
 MS = 1000
 
@@ -278,3 +279,12 @@ def test_the_device_follows_every_drive_that_the_kernel_approves(
         elif refused or host.status.state is not DeviceState.RUNNING:
             former = (0, 0)
         assert all(row.target_ua <= 20_000 for row in host.status.channels)
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_the_kernel_and_the_samples_agree_on_random_programmes(block: int) -> None:
+    """Charge, peak, energy, RMS and average; `make agreement` tries ten thousand."""
+    trials = [try_programme(f"{block} {number}") for number in range(10)]
+    assert [trial for trial in trials if trial.problems] == []
+    assert any(trial.is_modulated for trial in trials)
+    assert any(trial.is_separable for trial in trials)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import tomllib
 from dataclasses import replace
 from decimal import Decimal
+from fractions import Fraction
 from math import ceil, isqrt
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,7 @@ from estim.profile.loader import loads
 from estim.safety.bounds import intersect
 from firmware_protocol.messages import CapabilityFlag, PolicyFlag
 from tests.unit.profile_text import COMPLETE
+from tests.unit.toml_arithmetic import Held, delivered, settings_of
 
 PROFILES = Path(__file__).parents[2] / "profiles"
 
@@ -328,48 +331,17 @@ def test_a_site_policy_that_cannot_be_read_is_not_ignored(tmp_path: Path) -> Non
 # The report: every shipped profile's figures, worked out from its TOML by other arithmetic.
 
 
-def onsets(rate_hz: Decimal, stimulus: dict[str, object]) -> int:
-    """Return the most pulses in a second; periods are whole microseconds, rounded down."""
-    period_us = int(Decimal(1_000_000) / rate_hz)
+def onsets(held: Held, stimulus: dict[str, Any]) -> int:
+    """Return the most pulses in a second; off times are longer than any spacing."""
     burst = stimulus.get("burst")
-    if not isinstance(burst, dict):
-        return ceil(Decimal(1_000_000) / period_us)
+    if burst is None:
+        return -(-1_000_000 // held.period_us)
     assert 1_000_000 % int(1_000_000 / burst["burst_rate_hz"]) == 0
     return int(burst["burst_rate_hz"] * burst["pulses_per_burst"])
 
 
-def settings_of(stimulus: dict[str, object]) -> list[tuple[Decimal, int, int]]:
-    """Return (rate in Hz, phase duration in us, share in permille) of every hold."""
-    pulse, modulation = stimulus["pulse"], stimulus.get("modulation")
-    assert isinstance(pulse, dict)
-    assert pulse["waveform"] == "symmetric-biphasic"
-    base = (stimulus["pulse_rate_hz"], pulse["phase_duration_us"], 1000)
-    keys = ("pulse_rate_hz", "phase_duration_us", "amplitude_permille")
-    if not isinstance(modulation, dict):
-        return [base]  # type: ignore[list-item]
-    points = modulation["points"]
-    stated = [
-        (
-            Decimal(point["at_s"]),
-            *(Decimal(point.get(k, b)) for k, b in zip(keys, base, strict=True)),
-        )
-        for point in points
-    ]
-    if modulation["change"] == "hold":
-        return [(p[1], int(p[2]), int(p[3])) for p in stated]
-    cycle_s, hold_s = Decimal(modulation["cycle_s"]), Decimal(modulation["hold_s"])
-    stated.append((cycle_s, *stated[0][1:]))
-    held = []
-    for number in range(int(cycle_s / hold_s)):
-        at_s = number * hold_s
-        before = max((p for p in stated if p[0] <= at_s), key=lambda p: p[0])
-        after = min((p for p in stated if p[0] > at_s), key=lambda p: p[0])
-        part = (at_s - before[0]) / (after[0] - before[0])
-        rate, phase, share = (
-            b + (a - b) * part for b, a in zip(before[1:], after[1:], strict=True)
-        )
-        held.append((rate, int(phase), int(share)))
-    return held
+def ceiled_root(square: int) -> int:
+    return isqrt(square) + (isqrt(square) ** 2 < square)
 
 
 @pytest.mark.parametrize("profile_id", shipped_ids())
@@ -381,22 +353,23 @@ def test_the_figures_of_a_shipped_profile_are_those_of_its_toml(profile_id: str)
     for number, channel in enumerate(raw["channels"], start=1):
         stimulus = channel.get("stimulus", raw["stimulus"])
         peak_ua = int(Decimal(channel["amplitude_ceiling_ma"]) * 1000)
-        holds = settings_of(stimulus)
-        currents = [peak_ua * share // 1000 // 100 * 100 for _, _, share in holds]
-        charges = [i * us for i, (_, us, _) in zip(currents, holds, strict=True)]
-        squares = [2 * i * i * us for i, (_, us, _) in zip(currents, holds, strict=True)]
-        counts = [onsets(Decimal(rate), stimulus) for rate, _, _ in holds]
-        extra = len(holds) > 1
+        settings = settings_of(stimulus)
+        flows = [delivered(held, peak_ua) for held in settings]
+        # One half of every pulse here flows one way: charge and length of a phase are that half's.
+        charges = [sum(i * us for _, i, us in flow if i > 0) for flow in flows]
+        halves_us = [sum(us for us, share in held.phases if share > 0) for held in settings]
+        squares = [sum(i * i * us for _, i, us in flow) for flow in flows]
+        counts = [onsets(held, stimulus) for held in settings]
+        extra = len(settings) > 1
         second_square = max(n * q for n, q in zip(counts, squares, strict=True))
         second_square += max(squares) if extra else 0
         second_pc = max(2 * n * q for n, q in zip(counts, charges, strict=True))
         second_pc += 2 * max(charges) if extra else 0
-        mean_square = ceil(Decimal(second_square) / 1_000_000)
-        rms_ua = isqrt(mean_square) + (isqrt(mean_square) ** 2 < mean_square)
+        rms_ua = ceiled_root(-(-second_square // 1_000_000))
         expected = {
             "amplitude_ua": peak_ua,
-            "phase_duration_us": max(us for _, us, _ in holds),
-            "pulse_duration_us": 2 * max(us for _, us, _ in holds),
+            "phase_duration_us": max(halves_us),
+            "pulse_duration_us": max(sum(us for us, _ in held.phases) for held in settings),
             "net_charge_pc": 0,
             "pulse_energy_uj": ceil(Decimal(max(squares)) * 500 / 10**12),
             "rms_ua": rms_ua,
@@ -407,8 +380,8 @@ def test_the_figures_of_a_shipped_profile_are_those_of_its_toml(profile_id: str)
         for limit, figure in expected.items():
             assert lines[number, limit].figure == figure, limit
         # The phase with the least left of 20 uC + 28 uC/ms, not the one with the most charge.
-        allowed = [20_000_000 + 28_000 * us for _, us, _ in holds]
-        tightest = max(range(len(holds)), key=lambda i: Decimal(charges[i]) / Decimal(allowed[i]))
+        allowed = [20_000_000 + 28_000 * us for us in halves_us]
+        tightest = max(range(len(charges)), key=lambda i: Fraction(charges[i], allowed[i]))
         line = lines[number, "phase_charge_pc"]
         assert (line.figure, line.allowed) == (charges[tightest], allowed[tightest])
 

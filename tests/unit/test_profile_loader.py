@@ -165,7 +165,9 @@ def test_a_misspelt_table_is_refused_by_name(header: str) -> None:
         ("hold_s = 0.5\n", "", "modulation.hold_s: missing"),
         ("hold_s = 0.5", "hold_s = 0.7", "modulation.hold_s: 0.700; expected a length of which"),
         ("hold_s = 0.5", "hold_s = 0.1", "at most 32 holds"),
-        ('change = "linear"', 'change = "hold"', "modulation.hold_s: given; expected with change"),
+        ('change = "linear"', 'change = "hold"',
+         "modulation.hold_s: given; expected with change = 'linear' or 'strength-duration' or "
+         "'random' or 'beat' only"),
         ("_permille = 1000", "_permille = 999", "points: expected amplitude_permille 1000 at one"),
         ("_cm2 = 16", "_cm2 = 26", "electrode.minimum_area_cm2: 26.0; expected at most"),
         ("duration_s = 1800", "duration_s = 3601", "session.duration_s: 3601; expected at most"),
@@ -175,7 +177,10 @@ def test_a_misspelt_table_is_refused_by_name(header: str) -> None:
         ('bench_only_reason = "made for tests"\nallow_overlap = false', "allow_overlap = true",
          "allow_overlap: true; expected false unless bench_only_reason"),
         ('bench_only_reason = "made for tests"\n', "", None),
-        ('mode = "modulated"', 'mode = "russian"', None),
+        ('mode = "conventional"', 'mode = "russian"',
+         "stimulus.pulse.waveform: 'asymmetric-biphasic'; expected 'stepped-sine' in mode "
+         "'russian'"),
+        ('mode = "conventional"', 'mode = "microcurrent"', None),
         ('"complete"', '"../complete"', "id: '../complete'; expected 1 to 64 characters"),
         ('"complete"', '"Complete"', "id: 'Complete'"),
         ('"complete"', '"' + "a" * 65 + '"', "id: 'aaaa"),
@@ -185,9 +190,14 @@ def test_a_misspelt_table_is_refused_by_name(header: str) -> None:
         ("schema = 1", "schema = 2", "schema: 2; expected 1"),
         ("schema = 1", "schema = true", "schema: true; expected 1"),
         ('waveform = "asymmetric-biphasic"', 'waveform = "monophasic"',
-         "stimulus.pulse.waveform: 'monophasic'; expected 'symmetric-biphasic' or"),
+         "stimulus.pulse.waveform: 'monophasic' is refused: pulses of one direction: it leaves "
+         "a net charge under the electrodes, which burns the skin; every pulse here must balance "
+         "to zero"),
+        ('waveform = "asymmetric-biphasic"', 'waveform = "triphasic"',
+         "stimulus.pulse.waveform: 'triphasic'; expected 'symmetric-biphasic' or"),
         ('waveform = "asymmetric-biphasic"', 'waveform = "symmetric-biphasic"',
-         "stimulus.pulse.second_phase_duration_us: unknown key"),
+         "stimulus.pulse.second_phase_duration_us: given; expected with waveform = "
+         "'asymmetric-biphasic' only"),
         ('indications = ["chronic-pain"]', 'indications = ["Chronic pain"]', "indications[1]: "),
     ],
 )  # fmt: skip
@@ -207,8 +217,11 @@ def test_what_only_a_bench_may_have_needs_its_reason() -> None:
     steep = for_person.replace("ramp_up_s = 1.5", "ramp_up_s = 0.499")
     assert "cycle.ramp_up_s: 0.499; expected at least 0.5 s on a person" in refusal(steep)
     loads(for_person.replace("ramp_up_s = 1.5", "ramp_up_s = 0.5"), NAME)
-    russian = for_person.replace('"modulated"', '"russian"')
-    assert "bench_only_reason: missing; expected the reason" in refusal(russian)
+    current = for_person.replace('"conventional"', '"microcurrent"')
+    assert (
+        "bench_only_reason: missing; expected the reason why mode 'microcurrent' with waveform "
+        "'asymmetric-biphasic' is not for a person"
+    ) in refusal(current)
 
 
 def test_impaired_sensation_keeps_more_than_half_only_where_all_is_halved_already() -> None:

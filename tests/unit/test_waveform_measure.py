@@ -23,8 +23,9 @@ def measured(
     duration_us: int,
     gap_us: int = 0,
     rate_hz: int = 1_000_000,
+    phases_per_pulse: int | None = None,
 ) -> Measurement:
-    meter = Meter(rate_hz, gap_us)
+    meter = Meter(rate_hz, gap_us, phases_per_pulse)
     for chunk in iter_chunks(PulseProgram((channel,)), [amplitude_ua], 100, rate_hz, duration_us):
         meter.add(chunk[0])
     return meter.measurement()
@@ -88,6 +89,46 @@ def test_a_gap_belongs_to_the_pulse_if_it_is_said_to() -> None:
     assert (split.pulse_count, split.pulse_net_charge_pc) == (20, 4_000_000)
 
 
+FULL = ChannelProgram(SYMMETRIC, 200, 400)
+
+
+def test_pulses_that_fill_their_period_are_told_apart_by_their_phases() -> None:
+    """2500 Hz, 2 x 200 us, 10 mA for 2.5 s without a moment of silence.
+
+    One phase is 2 uC; a pulse has 0.01 A ^2 x 500 ohm x 400 us = 20 uJ; RMS is 10 mA.
+    """
+    figures = measured(FULL, 10_000, 2_500_000, phases_per_pulse=2)
+    assert figures.pulse_count == 6250
+    assert figures.phase_charge_pc == 2_000_000
+    assert figures.pulse_net_charge_pc == 0
+    assert figures.pulse_energy_uj == pytest.approx(20)
+    assert figures.shortest_period_us == 400
+    assert figures.mean_rate_hz == pytest.approx(2500)
+    assert figures.rms_ua == pytest.approx(10_000)
+
+
+def test_without_the_number_of_phases_they_are_one_long_pulse() -> None:
+    figures = measured(FULL, 10_000, 100_000)
+    assert figures.pulse_count == 1
+    assert figures.phase_charge_pc == 2_000_000
+    assert figures.pulse_energy_uj == pytest.approx(250 * 20)
+
+
+def test_phases_are_counted_anew_after_a_silence() -> None:
+    """25 full pulses and 10 ms of silence; then a lone half, as if a pulse had been cut."""
+    burst = ChannelProgram(SYMMETRIC, 200, 400, pulses_per_burst=25, burst_period_us=20_000)
+    program = PulseProgram((burst,))
+    samples = next(iter_chunks(program, [10_000], 100, 1_000_000, 60_000))[0].copy()
+    samples[20_000:20_200] = 0  # the first half of the second burst's first pulse
+    meter = Meter(1_000_000, 0, 2)
+    for first in range(0, len(samples), 777):
+        meter.add(samples[first : first + 777])
+    figures = meter.measurement()
+    # The cut burst begins with a negative half: 49 phases, so 24 pairs and one half left over.
+    assert figures.pulse_count == 25 + 25 + 25
+    assert figures.pulse_net_charge_pc == 2_000_000
+
+
 def test_an_unbalanced_pulse_is_seen_even_if_the_next_one_undoes_it() -> None:
     """+20 mA x 200 us, then 5 ms later -20 mA x 190 us: 4 uC each pulse, 0.2 uC in all."""
     samples = np.zeros(10_000, np.int32)
@@ -136,13 +177,19 @@ def test_one_sample_at_a_time_is_the_same() -> None:
 
 
 @settings(max_examples=50)
-@given(channels(), st.lists(st.integers(40, 9000), min_size=1, max_size=6))
-def test_figures_do_not_depend_on_the_chunks(channel: ChannelProgram, sizes: list[int]) -> None:
+@given(
+    channels() | st.just(FULL),
+    st.lists(st.integers(40, 9000), min_size=1, max_size=6),
+    st.sampled_from([None, 2, 4]),
+)
+def test_figures_do_not_depend_on_the_chunks(
+    channel: ChannelProgram, sizes: list[int], phases_per_pulse: int | None
+) -> None:
     program = PulseProgram((channel,))
     samples = next(iter_chunks(program, [20_000], 100, 50_000, 400_000))[0]
-    whole = Meter(50_000, 100)
+    whole = Meter(50_000, 100, phases_per_pulse)
     whole.add(samples)
-    pieces = Meter(50_000, 100)
+    pieces = Meter(50_000, 100, phases_per_pulse)
     first = index = 0
     while first < len(samples):
         size = sizes[index % len(sizes)]
