@@ -24,6 +24,8 @@ _COARSE_PULSES = 900
 _FINE_PULSES = 20_000
 _CYCLES_IN_BLOCK = 3
 _TIME_SHARE, _AMPLITUDE_SHARE = 0.05, 0.15
+_CLOCK_SHARE = 0.005
+_MARGIN_US = 2000.0
 _HELD_SHARE = 0.02
 _SMOOTH = 9
 _RAMP_DOWN_S = 2.5
@@ -39,6 +41,7 @@ class Alignment:
         steady: pulses on a plateau, at the amplitude that was held, sure of their place.
         reference_ua: amplitude that was held, at full share; 0 without pulses.
         is_rising: whether the amplitude still rose at the end.
+        has_ramp_down: whether the amplitude ramps down at the end.
         since_us: for each pulse the time since an on-phase began, cycles not taken off.
         shift_us: how far the modulation moved against the pulses' clock, (times, shifts).
         follows: share of the pulses sure of their place that follow the modulation.
@@ -50,6 +53,7 @@ class Alignment:
     steady: Booleans
     reference_ua: float
     is_rising: bool = False
+    has_ramp_down: bool = False
     since_us: Floats = field(default_factory=lambda: np.empty(0))
     shift_us: tuple[Floats, Floats] = field(default_factory=lambda: (np.empty(0), np.empty(0)))
     follows: Booleans = field(default_factory=lambda: np.empty(0, np.bool_))
@@ -62,7 +66,6 @@ def align(pulses: Pulses, expected: Expected, duration_us: float) -> Alignment:
     count = pulses.count
     amplitude_ua = pulses.amplitude_ua
     onset_us = pulses.onset_us
-    margin_us = 1.0 * expected.longest_spacing_us
     if not count:
         none = np.empty(0, np.bool_)
         return Alignment(expected.places(np.empty(0)), none, 0.0)
@@ -72,10 +75,12 @@ def align(pulses: Pulses, expected: Expected, duration_us: float) -> Alignment:
         return _held(alignment, expected, amplitude_ua, onset_us)
     search = _Search(pulses, expected, duration_us)
     shifts = search.shifts()
-    since_us = np.empty(count)
-    for block, shift_us in zip(search.blocks, shifts, strict=True):
+    since_us, margin_us = np.empty(count), np.empty(count)
+    for block, shift_us, slack_us in zip(search.blocks, shifts, search.slacks_us, strict=True):
         since_us[block] = onset_us[block] - shift_us
-    places = expected.places(since_us, margin_us)
+        span_us = onset_us[block[-1]] - onset_us[block[0]]
+        margin_us[block] = slack_us + _CLOCK_SHARE * span_us + _MARGIN_US
+    places = search.settled(expected.places(since_us, margin_us), since_us, margin_us)
     middles = np.array([onset_us[b].mean() for b in search.blocks])
     alignment = Alignment(
         places=places,
@@ -85,16 +90,20 @@ def align(pulses: Pulses, expected: Expected, duration_us: float) -> Alignment:
         shift_us=(middles, np.array(shifts)),
         follows=search.follows(places),
     )
-    place_s = float(np.mod(-shifts[0], expected.cycle_us)) / US_PER_S
     what = "on/off cycle" if expected.channel.cycle is not None else "modulation"
-    note = f"the capture begins {place_s:.3f} s into the {what}"
+    notes, unknowns = [], []
+    if expected.channel.cycle is not None and search.is_one_plateau(places):
+        unknowns.append(f"only a plateau is captured: where in the {what} it lies is unknown")
+    else:
+        place_s = float(np.mod(-shifts[0], expected.cycle_us)) / US_PER_S
+        notes.append(f"the capture begins {place_s:.3f} s into the {what}")
     if duration_us < expected.cycle_us:
-        unknown = (
+        unknowns.append(
             f"the capture is shorter than the {what} of {expected.cycle_us / US_PER_S:g} s: only "
             "the part that it shows was judged"
         )
-        alignment = replace(alignment, unknowns=(unknown,))
-    return _held(replace(alignment, notes=(note,)), expected, amplitude_ua, onset_us)
+    alignment = replace(alignment, notes=tuple(notes), unknowns=tuple(unknowns))
+    return _held(alignment, expected, amplitude_ua, onset_us)
 
 
 class _Search:
@@ -110,11 +119,12 @@ class _Search:
         self._shares = expected.shares(settings)
         self._lengths_us = expected.durations_us(settings).sum(axis=1).astype(np.float64)
         self._periods_us = expected.periods_us(settings).astype(np.float64)
+        self.slacks_us: list[float] = []
         self._amplitude_ua = pulses.amplitude_ua
         self._top_ua = float(np.quantile(self._amplitude_ua, 0.95)) or 1.0
         per_block = _CYCLES_IN_BLOCK * expected.cycle_us
         whole = max(1, int(self._onset_us[-1] // per_block))
-        edges_us = np.arange(whole + 1) * per_block
+        edges_us = np.arange(whole + 1, dtype=np.float64) * per_block
         edges_us[-1] = np.inf
         numbers = np.searchsorted(edges_us, self._onset_us, side="right") - 1
         self.blocks: list[Integers] = [
@@ -130,15 +140,17 @@ class _Search:
             fine = _thinned(block, _FINE_PULSES)
             candidates = np.arange(_CANDIDATES, dtype=np.float64) * (cycle_us / _CANDIDATES)
             reach_us = cycle_us / _CANDIDATES
-            best_us = self._best(candidates, coarse)
+            best_us, slack_us = self._best(candidates, coarse)
             for _ in range(2):
                 around = best_us + np.linspace(-1.5, 1.5, 31) * reach_us
-                best_us = self._best(around, fine if len(fine) < 5000 else coarse)
+                best_us, slack_us = self._best(around, fine if len(fine) < 5000 else coarse)
+                slack_us += reach_us / 10
                 reach_us /= 8
             if shifts:
                 turns = round((shifts[-1] - best_us) / cycle_us)
                 best_us += turns * cycle_us
             shifts.append(best_us)
+            self.slacks_us.append(slack_us)
         return shifts
 
     def follows(self, places: Places) -> Booleans:
@@ -147,13 +159,41 @@ class _Search:
         fits: Booleans = cost[places.is_sure] < 1.0
         return fits
 
-    def _best(self, candidates_us: NDArray[Any], chosen: Integers) -> float:
+    def settled(self, places: Places, since_us: Floats, margin_us: Floats) -> Places:
+        """Return places in which pulses near a change have the setting that fits them better."""
+        setting, is_sure = places.setting, places.is_sure
+        chosen = np.flatnonzero(~is_sure & places.is_on)
+        if not self._expected.channel.keyframes or not len(chosen):
+            return places
+        best, least = setting[chosen].copy(), np.full(len(chosen), np.inf)
+        for way in (0.0, -1.0, 1.0):
+            moved = self._expected.places(since_us[chosen] + way * margin_us[chosen])
+            cost = self._cost(moved, chosen, with_amplitude=False)
+            better = cost < least - 1e-9
+            best[better], least[better] = moved.setting[better], cost[better]
+        settled_setting, settled_sure = setting.copy(), is_sure.copy()
+        settled_setting[chosen] = best
+        if self._expected.channel.cycle is None:
+            settled_sure[chosen] = True
+        return replace(places, setting=settled_setting, is_sure=settled_sure)
+
+    def is_one_plateau(self, places: Places) -> bool:
+        """Tell whether neither a ramp nor a silence shows where in the cycle pulses lie."""
+        top_ua = float(np.median(self._amplitude_ua))
+        level = bool((np.abs(self._amplitude_ua - top_ua) < _AMPLITUDE_SHARE * top_ua).all())
+        limit_us = 1.5 * self._expected.longest_spacing_us
+        times_us = np.concatenate(([0.0], self._onset_us, [self._duration_us]))
+        return level and bool((np.diff(times_us) < limit_us).all())
+
+    def _best(self, candidates_us: NDArray[Any], chosen: Integers) -> tuple[float, float]:
+        """Return the best shift, and how far it could be moved without being worse."""
         costs = np.array([self._score(float(shift_us), chosen) for shift_us in candidates_us])
         good = np.flatnonzero(costs <= costs.min() + 1e-9)
         # In the middle of equally good ones, so that no change lies nearer than it must.
         runs = np.split(good, np.flatnonzero(np.diff(good) > 1) + 1)
         longest = max(runs, key=len)
-        return float(candidates_us[longest].mean())
+        best = candidates_us[longest]
+        return float(best.mean()), float(best[-1] - best[0]) / 2
 
     def _score(self, shift_us: float, chosen: Integers) -> float:
         places = self._expected.places(self._onset_us[chosen] - shift_us)
@@ -282,6 +322,7 @@ def _held_of(
         steady=chosen,
         reference_ua=end_ua if is_rising else float(np.median(full_ua[held])),
         is_rising=is_rising,
+        has_ramp_down=is_ramp_down,
         notes=tuple(notes),
         unknowns=tuple(unknowns),
     )

@@ -20,6 +20,7 @@ from estim.rig.tolerances import Tolerance
 from estim.rig.uncertainty import Uncertainty
 
 _FLAT_SHARE = 0.3
+_FAINT, _GLITCH_SHARE = 3.0, 0.1
 
 
 class Checker:
@@ -80,6 +81,8 @@ class Checker:
                 self._expected, found, alignment, self._sure, judge, self.singles, lower_bound
             ).run()
         else:
+            amplitude_ua = self._expected.amplitude_ua
+            judge.add("amplitude", amplitude_ua and float(amplitude_ua), None, 0.0)
             judge.unknowns.append(
                 "no pulse lies surely on a plateau: amplitudes, durations and charges are unknown"
             )
@@ -138,10 +141,15 @@ class Checker:
                 f"undersampled: the shortest phase has {samples:.3g} samples; durations are "
                 "uncertain by one sample"
             )
-        if found.glitches.count:
+        # What barely stands out of the noise is a pulse too faint to be measured, or noise.
+        tall = found.glitches.peak_ua > max(
+            _FAINT * found.threshold_ua, _GLITCH_SHARE * self.alignment.reference_ua
+        )
+        if tall.any():
+            first_us = float(found.glitches.onset_us[tall][0])
             judge.notes.append(
-                f"{found.glitches.count} glitches shorter than any phase, the first at "
-                f"{judge.at_s(float(found.glitches.onset_us[0])):.6f} s; not counted as pulses"
+                f"{np.count_nonzero(tall)} glitches shorter than any phase, the first at "
+                f"{judge.at_s(first_us):.6f} s; not counted as pulses"
             )
 
     def _clipping(self) -> str:

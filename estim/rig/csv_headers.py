@@ -52,6 +52,7 @@ _UNIT_KEYS = {"vertical units", "vertical unit", "vunit", "y units", "yunit", "y
 _RATE = re.compile(r"([0-9.eE+]+)\s*([kMG]?)\s*(?:Hz|S/s|Sa/s|SPS)?", re.IGNORECASE)
 _WITH_UNIT = re.compile(r"(?:.*:)?\s*([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)\s*([a-zµμ]*)\s*")
 _PROBE_ROWS = 8
+_FORMS = ((",", "."), (";", ","), (";", "."), ("\t", "."), ("\t", ","), (" ", "."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +159,8 @@ class _Reader:
         if not tail:
             raise UsageError(f"{self._name}: no line with numbers; expected samples")
         best: tuple[int, str, str, list[int]] | None = None
-        for delimiter, decimal in (
-            (";", ","),
-            (";", "."),
-            ("\t", "."),
-            ("\t", ","),
-            (",", "."),
-            (" ", "."),
-        ):
+        # A comma first: of several that give as many columns, the first is taken.
+        for delimiter, decimal in _FORMS:
             rows = [self._split(line, delimiter, decimal) for _, line in tail]
             # A file may hold little but its header: its last lines decide.
             columns = _numeric_columns(rows[len(rows) // 2 :])
@@ -384,7 +379,8 @@ class _Reader:
         for mark, style in (
             ("libsigrok", "sigrok CSV"), ("sigrok", "sigrok CSV"), ("digilent", "Digilent CSV"),
             ("lecroy", "LeCroy CSV"), ("x-axis", "Keysight CSV"), ("increment", "Rigol CSV"),
-            ("source,ch", "Siglent CSV"), ("source,c", "Siglent CSV"),
+            ("analog:", "Siglent CSV"),
+            ("second,value", "Siglent CSV"),
             ("record length", "Tektronix CSV"),
         ):  # fmt: skip
             if mark in head:

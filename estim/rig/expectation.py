@@ -210,7 +210,7 @@ class Expected:
             return self.channel.cycle.total_ms * US_PER_MS
         return self.channel.keyframe_cycle_ms * US_PER_MS
 
-    def places(self, times_us: Floats, margin_us: float = 0.0) -> Places:
+    def places(self, times_us: Floats, margin_us: Floats | float = 0.0) -> Places:
         """Return where pulses lie whose onsets are given since an on-phase began.
 
         Within `margin_us` of a change of setting, or of an edge of the cycle, no place is sure.

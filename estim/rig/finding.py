@@ -175,7 +175,7 @@ class _Finder:
             indexes[lasts] + 1,
             np.where(positive[firsts], 1, -1),
             peaks,
-            at_peak / counts,
+            (at_peak - 1) / np.maximum(counts - 1, 1),
         )
 
     def _take(self, current: Floats, lobes: _Lobes, numbers: Integers) -> None:

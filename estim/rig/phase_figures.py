@@ -84,14 +84,14 @@ class PhaseFigures:
             allowed = judge.row("amplitude").allowed(0.0) + judge.row("amplitude").relative * wanted
             worst_us, index = self._singles.take(
                 self._steady,
-                measured - wanted if self._is_judged else np.zeros(self._count),
+                self._single_deviation(measured - wanted),
                 allowed,
                 self._sure.single_current_ua(samples) + self._sure.gain(mean_ua),
                 f"amplitude of phase {step + 1}",
             )
             note = ""
             if not self._is_judged:
-                note = "still rising" if self._is_rising else "not commanded: give --amplitude"
+                note = self._why_not()
             judge.add(
                 f"amplitude.phase{step + 1}",
                 float(wanted.mean()) if self._is_judged else None,
@@ -102,6 +102,16 @@ class PhaseFigures:
                 note=note,
                 lower_bound=self._lower_bound,
             )
+
+    def _single_deviation(self, deviation: Floats) -> Floats:
+        """Return what of a deviation of amplitude counts against single pulses."""
+        if not self._is_judged:
+            return np.zeros(self._count)
+        return np.maximum(deviation, 0.0) if self._lower_bound else deviation
+
+    def _why_not(self) -> str:
+        """Return why an amplitude is not judged."""
+        return "still rising" if self._is_rising else "not commanded: give --amplitude"
 
     def _durations(self) -> None:
         for index, lobe in enumerate(self._expected.lobes):
@@ -178,6 +188,7 @@ class PhaseFigures:
                 self._sure.charge_pc(mean_pc, mean_pc / max(lobe_us, 1e-9), lobe_us, self._count),
                 worst_us=float(self._pulses.onset_us[worst]),
                 worst=float(measured[worst]),
+                note="" if self._is_judged else self._why_not(),
                 lower_bound=self._lower_bound,
             )
 
@@ -192,10 +203,14 @@ class PhaseFigures:
         pulse_us = float((self._pulses.end_us[:, -1] - self._pulses.start_us[:, 0]).mean())
         row = self._judge.row("net_charge")
         allowed_pc = row.allowed(phase_pc)
+        unknown = self._lower_bound and "unknown, since clipped"
         worst_us, worst = self._singles.take(
-            self._steady, net, allowed_pc, self._sure.single_net_pc(current_ua, pulse_us),
+            self._steady,
+            np.zeros(self._count) if unknown else net,
+            allowed_pc,
+            self._sure.single_net_pc(current_ua, pulse_us),
             "net charge",
-        )  # fmt: skip
+        )
         mean_pc = float(net.mean())
         uncertainty_pc = self._sure.net_pc(mean_pc, current_ua, pulse_us, self._count)
         note = ""
@@ -203,7 +218,6 @@ class PhaseFigures:
             longer_us = mean_pc / max(current_ua, 1e-9)
             note = f"as if {abs(longer_us):.3g} us more of {'+' if mean_pc > 0 else '-'}"
             note += f"{current_ua / 1000:.3g} mA in every pulse"
-        unknown = self._lower_bound and "unknown, since clipped"
         verdict = self._judge.add(
             "net_charge",
             0.0,

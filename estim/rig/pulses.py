@@ -43,11 +43,14 @@ class Layout:
         lobes = expected.lobes
         gap_us, silence_us = expected.longest_gap_us, expected.shortest_silence_us
         is_continuous = silence_us <= gap_us
+        spare_us = silence_us - gap_us
+        # As short as can be, so that a pulse too many is seen as one.
+        ends_us = gap_us + max(0.1 * spare_us, min(0.5 * spare_us, expected.shortest_lobe_us))
         return cls(
             signs=tuple(lobe.sign for lobe in lobes),
             ends=tuple(lobe.ends for lobe in lobes),
             # Pulses that abut are one group as long as no silence outlasts their own.
-            silence_us=1.5 * gap_us + 1 if is_continuous else (gap_us + silence_us) / 2,
+            silence_us=1.5 * gap_us + 1 if is_continuous else ends_us,
             is_continuous=is_continuous,
             shortest_lobe_us=expected.shortest_lobe_us,
             shortest_gap_us=min(
@@ -74,7 +77,7 @@ class Pulses:
         square: integral of the squared current of each pulse, uA2 us.
         peak_ua: largest magnitude within the first lobe.
         rise_us: from 10 to 90 % of the first step; nan where it cannot be told.
-        flat: largest share of a lobe's samples that equal its peak exactly.
+        flat: largest share of a lobe's other samples that equal its peak exactly.
     """
 
     start_us: Floats

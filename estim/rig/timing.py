@@ -23,6 +23,7 @@ from estim.units import US_PER_MS, US_PER_S
 
 _EARLY, _LATE = 0.75, 1.5
 _FAINT_SHARE = 0.1
+_FAINT = 3.0
 _BURST_GAP_SHARE = 1.3
 _RAMP_LOW, _RAMP_HIGH, _RAMP_PULSES = 0.1, 0.9, 3
 
@@ -65,7 +66,8 @@ class Timing:
         # An odd pulse has the setting of the pulse before it.
         before = np.clip(np.searchsorted(onset_us, self._onset_us, side="right") - 1, 0, None)
         self._setting: Integers = alignment.places.setting[before]
-        self._is_sure: Booleans = alignment.places.is_sure[before]
+        is_faint = found.pulses.amplitude_ua < _FAINT * found.threshold_ua
+        self._is_sure: Booleans = (alignment.places.is_sure & ~is_faint)[before]
         self._period_us = expected.periods_us(self._setting).astype(np.float64)
         cycle = expected.channel.cycle
         self._off_us = np.inf
@@ -92,7 +94,6 @@ class Timing:
             self._cycle(is_off)
         if self._expected.channel.keyframes:
             self._modulation()
-        self._tell_end()
 
     # ---- single intervals ----
 
@@ -124,11 +125,11 @@ class Timing:
     ) -> tuple[Booleans, Booleans, Integers]:
         """Return which intervals are normal, which end at an extra pulse, and pulses skipped."""
         ratio = interval_us / self._period_us[:-1]
-        known = within & self._is_sure[:-1]
+        known = within & self._is_sure[:-1] & self._is_sure[1:]
         base = float(np.median(ratio[known])) if known.any() else 1.0
         share = ratio / base
         following = np.append(share[1:], np.inf)
-        is_early = within & (share < _EARLY)
+        is_early = known & (share < _EARLY)
         is_extra = is_early & (share + following < _LATE)
         # The interval after an extra pulse is what is left of a normal one.
         is_rest = np.append(False, is_extra[:-1])
@@ -189,7 +190,14 @@ class Timing:
     def _counts(self, is_extra: Booleans) -> None:
         judge, missing_us = self._judge, self.missing_us
         first_us = float(missing_us.min()) if len(missing_us) else None
-        judge.count("missing_pulses", 0, len(missing_us), first_us)
+        judge.add(
+            "missing_pulses",
+            0.0,
+            float(len(missing_us)),
+            0.0,
+            worst_us=first_us,
+            lower_bound=self._end(),
+        )
         extra = np.flatnonzero(is_extra)
         extra_us = float(self._onset_us[extra[0] + 1]) if len(extra) else None
         judge.count("extra_pulses", 0, len(extra), extra_us)
@@ -328,12 +336,12 @@ class Timing:
         top = np.flatnonzero(heights >= 0.97 * level)
         if is_begun:
             if cycle.ramp_up_ms:
-                up, plateau = _ramp(times_us[: top[0]], heights[: top[0]], level)
+                up, plateau = _ramp(times_us[: top[0] + 1], heights[: top[0] + 1], level)
             else:
                 up = plateau = float(times_us[0])
         if is_over:
             if cycle.ramp_down_ms:
-                down, fall = _ramp(times_us[top[-1] + 1 :], heights[top[-1] + 1 :], level)
+                down, fall = _ramp(times_us[top[-1] :], heights[top[-1] :], level)
             else:
                 fall = down = float(times_us[-1]) + period_us
         return _Segment(up, plateau, fall, down)
@@ -363,26 +371,31 @@ class Timing:
             uncertainty_s, period=period_s,
         )  # fmt: skip
 
-    def _tell_end(self) -> None:
-        """Say where pulses end long before the capture does."""
+    def _end(self) -> str:
+        """Return where pulses end long before the capture does, and without a ramp down."""
         last_us = float(self._onset_us[-1])
         silent_us = self._found.duration_us - last_us
         cycle = self._expected.channel.cycle
         allowed_us = 3.0 * self._expected.longest_spacing_us
         if cycle is not None:
             allowed_us += cycle.off_ms * US_PER_MS
-        if silent_us > allowed_us:
-            self._judge.unknowns.append(
-                f"pulses end at {self._judge.at_s(last_us):.3f} s, {silent_us / US_PER_S:.3f} s "
-                "before the capture: whether output was stopped or lost, a capture cannot tell"
-            )
+        if silent_us <= allowed_us or self._alignment.has_ramp_down:
+            return ""
+        return (
+            f"pulses end at {self._judge.at_s(last_us):.3f} s, {silent_us / US_PER_S:.3f} s before "
+            "the capture, without a ramp down: stopped or lost, a capture cannot tell"
+        )
 
 
 def _ramp(times_us: Floats, heights: Floats, level: float) -> tuple[float, float]:
-    """Return when a straight ramp is at zero and when at `level`; nan where too few pulses."""
+    """Return when a straight ramp is at zero and when at `level`.
+
+    With fewer pulses than a line needs the ramp is as long as they are apart: a missing ramp is 0.
+    """
     inner = (heights > _RAMP_LOW * level) & (heights < _RAMP_HIGH * level)
     if np.count_nonzero(inner) < _RAMP_PULSES:
-        return float("nan"), float("nan")
+        outer, top = (0, -1) if heights[0] < heights[-1] else (-1, 0)
+        return float(times_us[outer]), float(times_us[top])
     origin = float(times_us[inner][0])
     slope, base = np.polyfit(times_us[inner] - origin, heights[inner], 1)
     if slope == 0:
