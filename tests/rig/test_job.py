@@ -147,5 +147,5 @@ def test_scope_settings_follow_from_amplitude_load_and_pulse() -> None:
 
 def test_the_example_job_is_one() -> None:
     loaded = load_job(DOCS / "sim-check.toml")
-    assert len(steps_of(loaded)) == 8
+    assert len(steps_of(loaded)) == 4
     assert loaded.job.is_simulated

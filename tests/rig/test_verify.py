@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,6 +127,18 @@ def test_a_whole_job_runs_unattended_and_its_report_holds_everything(
     assert again.objects[-1]["verdict"] == "pass"
     assert (job.parent / "state" / "as-found.jsonl").read_bytes() == journal
     assert text_of(job) == text
+
+
+def test_the_example_job_runs_as_the_readme_says(estim: Shell, tmp_path: Path) -> None:
+    shutil.copytree(CHECKOUT / "docs" / "jobs", tmp_path / "jobs")
+    answer = estim("verify", tmp_path / "jobs" / "sim-check.toml")
+    assert answer.code == 0, answer
+    text = (tmp_path / "jobs" / "sim-check" / "report-as-found.md").read_text()
+    for said in (
+        "Verdict: PASS", "Case, leads and connectors are whole", "12.5 uA", "serial LM-0001",
+        "22.5 degrees C; 45 % humidity",
+    ):  # fmt: skip
+        assert said in text, said
 
 
 def test_interrupted_and_resumed_gives_the_same_report(estim: Shell, tmp_path: Path) -> None:
