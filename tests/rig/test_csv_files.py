@@ -183,9 +183,7 @@ def test_a_column_is_chosen_by_name_or_number(tmp_path: Path) -> None:
 def test_a_long_file_is_read_in_blocks_without_a_seam(tmp_path: Path) -> None:
     count = 400_000  # about 7 MB: two blocks
     levels = np.arange(count) % 1000
-    text = "time,CH1 (mA)\n" + "".join(
-        f"{n * 1e-6:.6f},{v}.0\n" for n, v in enumerate(levels.tolist())
-    )
+    text = "time,CH1 (mA)\n" + "".join(f"{n * 1e-6:.6f},{v}.0\n" for n, v in enumerate(levels.tolist()))
     seen: list[tuple[int, int]] = []
     path = written(tmp_path, text)
     capture = open_capture(path, ReadOptions(), lambda done, total: seen.append((done, total)))
