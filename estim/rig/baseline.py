@@ -18,6 +18,7 @@ import json
 import os
 import re
 from dataclasses import dataclass, replace
+from math import hypot, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +191,7 @@ def compare(result: Result, approval: Approval) -> Result:
         drift
         for check in result.checks
         if check.name in earlier
-        for drift in [_drift(check, earlier[check.name], approval)]
+        for drift in [_drift(check, earlier[check.name], approval, result)]
         if drift is not None
     )
     checks = (*result.checks, *drifts)
@@ -200,13 +201,14 @@ def compare(result: Result, approval: Approval) -> Result:
     return replace(result, checks=checks, verdict=verdict)
 
 
-def _drift(check: Check, earlier: dict[str, Any], approval: Approval) -> Check | None:
+def _drift(
+    check: Check, earlier: dict[str, Any], approval: Approval, result: Result
+) -> Check | None:
     before, tolerance = earlier.get("measured"), check.tolerance
     if not isinstance(before, int | float) or check.measured is None or not tolerance:
         return None
     deviation = check.measured - before
-    # The instrument's own share is common to both where it is the same; it is counted all the same.
-    uncertainty = check.uncertainty or 0.0
+    uncertainty = _repeatability(check, result, approval)
     allowed = DRIFT_SHARE * tolerance
     return replace(
         check,
@@ -214,11 +216,28 @@ def _drift(check: Check, earlier: dict[str, Any], approval: Approval) -> Check |
         expected=float(before),
         deviation=deviation,
         tolerance=allowed,
+        uncertainty=uncertainty,
         verdict=decide(deviation, allowed, uncertainty),
         certainty="E",
         source=f"{DRIFT_SHARE:g} of the tolerance: proposal of this project",
         note=f"against {approval.name}, approved by {approval.who} on {approval.when}",
     )
+
+
+def _repeatability(check: Check, result: Result, approval: Approval) -> float:
+    """Return the uncertainty of a difference: what one instrument does to both cancels."""
+    uncertainty = check.uncertainty or 0.0
+    instrument, then = result.instrument, approval.result.get("instrument")
+    if instrument is None or not isinstance(then, dict) or then.get("serial") != instrument.serial:
+        return uncertainty
+    if check.unit in ("uA", "pC"):
+        percent = hypot(
+            instrument.amplitude_uncertainty_percent, instrument.load_uncertainty_percent
+        )
+        common = percent / 100 * abs(check.measured or 0.0)
+    else:
+        common = instrument.time_uncertainty_ppm * 1e-6 * abs(check.measured or 0.0)
+    return sqrt(max(0.0, uncertainty**2 - common**2))
 
 
 def _path(name: str, folder: Path | None) -> Path:

@@ -52,6 +52,7 @@ _UNIT_KEYS = {"vertical units", "vertical unit", "vunit", "y units", "yunit", "y
 _RATE = re.compile(r"([0-9.eE+]+)\s*([kMG]?)\s*(?:Hz|S/s|Sa/s|SPS)?", re.IGNORECASE)
 _WITH_UNIT = re.compile(r"(?:.*:)?\s*([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)\s*([a-zµμ]*)\s*")
 _PROBE_ROWS = 8
+_LINES_MAX = 400
 _FORMS = ((",", "."), (";", ","), (";", "."), ("\t", "."), ("\t", ","), (" ", "."))
 
 
@@ -96,8 +97,8 @@ def read_header(name: str, text: str, is_whole: bool, options: ReadOptions) -> H
     Raises:
         UsageError: there are no numbers, or something must be said about them.
     """
-    lines = text.splitlines()
-    if not is_whole and len(lines) > 1:
+    lines = text.splitlines()[: _LINES_MAX + 1]
+    if len(lines) > 1 and (not is_whole or len(lines) > _LINES_MAX):
         lines.pop()
     return _Reader(sanitize(name), lines, options).header()
 

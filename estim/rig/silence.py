@@ -18,8 +18,9 @@ _LOOK_SAMPLES = 1 << 20
 _SIGMAS = 6.0
 _PEAK_SHARE = 0.02
 _MAD_TO_SIGMA = 1.4826
-_LEVELS_MIN = 8
-_DITHER = 0.3
+_BLOCKS_MIN = 4
+_RESOLUTION_SAMPLES = 1 << 17
+_STEP_SHARE_MAX = 0.125
 
 
 class Silence:
@@ -66,39 +67,35 @@ class Silence:
         block = max(2, min(_BLOCK, int(shortest_lobe / 3)))
         count = len(samples) // block
         self.offset_ua = float(np.median(samples))
-        if count >= 4:
-            blocks = samples[: count * block].reshape(count, block)
-            spreads = blocks.std(axis=1, ddof=1)
-            means = blocks.mean(axis=1)
-            # The silent blocks are the quiet ones near the level that most samples have.
-            near = np.abs(means - self.offset_ua) <= np.quantile(
-                np.abs(means - self.offset_ua), 0.5
-            )
-            self.noise_ua = float(np.quantile(spreads[near], 0.5))
-            whole = _MAD_TO_SIGMA * float(np.median(np.abs(samples - self.offset_ua)))
-            peak = float(np.abs(samples - self.offset_ua).max())
-            # Hum and drift are slower than a block; they count unless pulses fill the capture.
-            if _SIGMAS * whole < peak / 4:
-                self.noise_ua = max(self.noise_ua, whole)
-        self.resolution_ua = self._resolution(samples)
+        if count < _BLOCKS_MIN:
+            return
+        blocks = samples[: count * block].reshape(count, block)
+        away = np.abs(blocks.mean(axis=1) - self.offset_ua)
+        # The silent blocks are those near the level that most samples have.
+        silent = blocks[away <= np.quantile(away, 0.5)]
+        self.noise_ua = float(np.quantile(silent.std(axis=1, ddof=1), 0.5))
+        deviations = np.abs(samples - self.offset_ua)
+        whole = _MAD_TO_SIGMA * float(np.median(deviations))
+        peak = float(deviations.max())
+        # Hum and drift are slower than a block; they count unless pulses fill the capture.
+        if _SIGMAS * whole < peak / 4:
+            self.noise_ua = max(self.noise_ua, whole)
+        self.resolution_ua = _resolution(silent, peak)
+        if self.resolution_ua is not None:
+            # Noise below a step shows as readings that flicker by one, now and then.
+            flicker = silent[np.abs(silent - self.offset_ua) <= 2 * self.resolution_ua]
+            self.noise_ua = max(self.noise_ua, float(flicker.std()))
 
-    def _resolution(self, samples: Floats) -> float | None:
-        """Return the smallest step between readings; None without noise that would show it."""
-        if self.noise_ua == 0.0:
-            return None
-        readings = np.unique(samples[: 1 << 17])
-        if len(readings) < _LEVELS_MIN:
-            return None
-        steps = np.diff(readings)
-        smallest = float(np.quantile(steps, 0.05))
-        if smallest <= 1e-9 * (readings[-1] - readings[0]):
-            return None
-        multiples = (readings - readings[0]) / smallest
-        if np.abs(multiples - np.round(multiples)).max() > 0.1:
-            return None
-        return smallest
 
-    @property
-    def is_dithered(self) -> bool:
-        """Tell whether noise spreads readings over several steps of the resolution."""
-        return self.resolution_ua is None or self.noise_ua > _DITHER * self.resolution_ua
+def _resolution(silent: Floats, peak: float) -> float | None:
+    """Return the smallest step between silent readings; None where they do not tell."""
+    readings = np.unique(silent.ravel()[:_RESOLUTION_SAMPLES])
+    if len(readings) < 2:
+        return None
+    smallest = float(np.quantile(np.diff(readings), 0.05))
+    if not 1e-9 * peak < smallest < _STEP_SHARE_MAX * peak:
+        return None
+    multiples = (readings - readings[0]) / smallest
+    if np.abs(multiples - np.round(multiples)).max() > 0.1:
+        return None
+    return smallest

@@ -26,6 +26,7 @@ _FAINT_SHARE = 0.1
 _FAINT = 3.0
 _BURST_GAP_SHARE = 1.3
 _RAMP_LOW, _RAMP_HIGH, _RAMP_PULSES = 0.1, 0.9, 3
+_PLATEAU = 0.97
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,19 +332,22 @@ class Timing:
         cycle = self._expected.channel.cycle
         assert cycle is not None
         level = float(np.median(heights[heights >= _RAMP_HIGH * heights.max()]))
-        period_us = float(self._expected.longest_spacing_us)
+        if not (is_begun and is_over):  # it may not show its plateau
+            level = max(level, self._alignment.reference_ua)
+        # A ramp that is near zero begins or ends there, though no silence beside it is captured.
+        is_begun |= bool(cycle.ramp_up_ms and heights[0] < _RAMP_LOW * level)
+        is_over |= bool(cycle.ramp_down_ms and heights[-1] < _RAMP_LOW * level)
         up = plateau = fall = down = np.nan
-        top = np.flatnonzero(heights >= 0.97 * level)
+        top = np.flatnonzero(heights >= _PLATEAU * level)
+        first, last = (int(top[0]), int(top[-1])) if len(top) else (len(heights) - 1, 0)
         if is_begun:
+            up = plateau = float(times_us[0])
             if cycle.ramp_up_ms:
-                up, plateau = _ramp(times_us[: top[0] + 1], heights[: top[0] + 1], level)
-            else:
-                up = plateau = float(times_us[0])
+                up, plateau = _ramp(times_us[: first + 1], heights[: first + 1], level)
         if is_over:
+            fall = down = float(times_us[-1]) + float(self._expected.longest_spacing_us)
             if cycle.ramp_down_ms:
-                down, fall = _ramp(times_us[top[-1] :], heights[top[-1] :], level)
-            else:
-                fall = down = float(times_us[-1]) + period_us
+                down, fall = _ramp(times_us[last:], heights[last:], level)
         return _Segment(up, plateau, fall, down)
 
     def _modulation(self) -> None:

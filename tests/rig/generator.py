@@ -63,19 +63,40 @@ def slowed(samples: Floats, length: int) -> Floats:
     return np.convolve(samples, kernel, mode="same")
 
 
-def write_csv(
-    path: Path,
-    samples: Floats,
-    rate_hz: float = 1e6,
-    header: str = "Time (s),CH1 (mA)\n",
-    places: int = 4,
-    start_s: float = 0.0,
-) -> Path:
-    """Write times and samples with a plain header."""
-    times = start_s + np.arange(len(samples)) / rate_hz
-    body = "".join(
-        f"{at_s:.7f},{current:.{places}f}\n"
-        for at_s, current in zip(times.tolist(), samples.tolist(), strict=True)
-    )
-    path.write_text(header + body)
+def write_csv(path: Path, samples: Floats, rate_hz: float = 1e6, unit: str = "uA") -> Path:
+    """Write one column of whole numbers: microamperes, or whatever the header shall claim."""
+    readings = np.round(samples * 1000).astype(np.int64).tolist()
+    head = f"# Sample rate: {rate_hz:.0f} Hz\nCH1 ({unit})\n"
+    path.write_text(head + "\n".join(map(str, readings)) + "\n")
+    return path
+
+
+def write_trace(path: Path, pulses: Iterable[Pulse], channel: int = 1) -> Path:
+    """Write what the simulator writes: a row for every active phase."""
+    rows = ["t_us,channel,current_ua,duration_us"]
+    for pulse in pulses:
+        at_us = round(pulse.at_s * 1e6)
+        for ma, length_us in pulse.phases:
+            if ma:
+                rows.append(f"{at_us},{channel},{round(ma * 1000)},{round(length_us)}")
+            at_us += round(length_us)
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def write_vcd(path: Path, pulses: Iterable[Pulse], end_s: float, name: str = "load_ma") -> Path:
+    """Write a real variable that changes with every phase."""
+    lines = [
+        "$date today $end", "$timescale 1 us $end", "$scope module bench $end",
+        f"$var real 64 ! {name} $end", "$upscope $end", "$enddefinitions $end",
+        "#0", "$dumpvars", "r0 !", "$end",
+    ]  # fmt: skip
+    for pulse in pulses:
+        at_us = round(pulse.at_s * 1e6)
+        for ma, length_us in pulse.phases:
+            lines += [f"#{at_us}", f"r{ma:g} !"]
+            at_us += round(length_us)
+        lines += [f"#{at_us}", "r0 !"]
+    lines.append(f"#{round(end_s * 1e6)}")
+    path.write_text("\n".join(lines) + "\n")
     return path

@@ -1,0 +1,281 @@
+"""Our own trace and VCD: exact times and currents, whole programmes, damage told by its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from estim.errors import UsageError
+from estim.rig.capture import ReadOptions, open_capture
+from estim.rig.measurement import Result, Settings, measure
+from tests.rig.generator import Pulse, biphasic, noise, sampled, steady, write_trace, write_vcd
+from tests.rig.test_measurement import expected_of, failed, open_checks
+
+READ = ReadOptions()
+
+
+def of_trace(folder: Path, pulses: list[Pulse], profile_id: str, amplitude_ua: int) -> Result:
+    path = write_trace(folder / "trace.csv", pulses)
+    return measure(path, expected_of(profile_id, amplitude_ua), Settings(READ))
+
+
+def contractions(
+    ma: float = 40, up_s: float = 3, on_s: float = 15, down_s: float = 3, count: int = 2
+) -> list[Pulse]:
+    """Return NMES: 50 Hz, 2 x 250 us, every 66 s, in steps of 0.1 mA."""
+    pulses = []
+    for start_s in (66.0 * n for n in range(count)):
+        length_s = up_s + on_s + down_s
+        for n in range(int(length_s * 50)):
+            since_s = n / 50
+            left_s = length_s - since_s
+            share = min(1.0, since_s / up_s if up_s else 1, left_s / down_s if down_s else 1)
+            level = int(ma * share * 10 + 1e-9) / 10
+            if level:
+                pulses.append(biphasic(start_s + since_s, level, 250, 250))
+    return pulses
+
+
+def dense_disperse(cycles: int, stretch: float = 1.0, long_us: float = 600) -> list[Pulse]:
+    """Return 3 s of 2 Hz and long phases, then 3 s of 100 Hz and 200 us."""
+    pulses = []
+    at_us = 0
+    while at_us < cycles * 6e6 * stretch:
+        is_slow = (at_us / stretch) % 6e6 < 3e6
+        length_us = long_us if is_slow else 200
+        pulses.append(biphasic(at_us * 1e-6, 10, length_us, length_us))
+        at_us += round((500_000 if is_slow else 10_000) * stretch)
+    return pulses
+
+
+def bursts(count: int, size: int = 10) -> list[Pulse]:
+    """Return bursts of 100 Hz twice a second."""
+    return [biphasic(0.1 + b / 2 + n / 100, 20) for b in range(count) for n in range(size)]
+
+
+def test_a_trace_is_exact(tmp_path: Path) -> None:
+    result = of_trace(tmp_path, steady(20, 5), "dpn-conventional", 20_000)
+    assert result.verdict == "pass"
+    assert result.check("phase_duration.phase1").measured == 200
+    assert result.check("net_charge").measured == 0
+    imbalanced = steady(20, 5, first_us=201)
+    assert failed(of_trace(tmp_path, imbalanced, "dpn-conventional", 20_000)) == {
+        "net_charge",
+        "pulses_outside",
+    }
+
+
+def test_a_trace_has_channels(tmp_path: Path) -> None:
+    path = write_trace(tmp_path / "trace.csv", steady(20, 1), channel=2)
+    with pytest.raises(UsageError, match="no rows of channel 1; there are: 2"):
+        measure(path, expected_of("dpn-conventional", 20_000), Settings(READ))
+
+
+def test_the_contractions_of_a_cycle_are_timed(tmp_path: Path) -> None:
+    result = of_trace(tmp_path, contractions(), "nmes-quadriceps", 40_000)
+    assert result.verdict == "pass"
+    for name, wanted_s in (("ramp.up", 3), ("on_time", 15), ("ramp.down", 3), ("off_time", 45)):
+        assert result.check(name).measured == pytest.approx(wanted_s, abs=0.06)
+    shorter = of_trace(tmp_path, contractions(up_s=2, on_s=16), "nmes-quadriceps", 40_000)
+    assert failed(shorter) == {"ramp.up", "on_time"}
+    at_once = of_trace(tmp_path, contractions(up_s=0, on_s=18), "nmes-quadriceps", 40_000)
+    assert "ramp.up" in failed(at_once)
+    assert at_once.check("ramp.up").measured == pytest.approx(0, abs=0.03)
+
+
+def test_a_capture_may_begin_anywhere_in_the_cycle(tmp_path: Path) -> None:
+    for start_s in (1.5, 10.0, 19.5, 40.0):
+        later = [Pulse(p.at_s - start_s, p.phases) for p in contractions() if p.at_s >= start_s]
+        result = of_trace(tmp_path, later, "nmes-quadriceps", 40_000)
+        assert failed(result) == set(), start_s
+    only_plateau = [p for p in contractions() if 5 < p.at_s < 15]
+    result = of_trace(tmp_path, only_plateau, "nmes-quadriceps", 40_000)
+    assert result.verdict == "pass"
+    assert any("only a plateau is captured" in text for text in result.unknowns)
+    assert any("does not show whole: ramp up, on time" in text for text in result.unknowns)
+
+
+def test_a_modulation_is_followed_from_anywhere_and_its_faults_are_seen(tmp_path: Path) -> None:
+    for start_s in (0.0, 1.5, 4.4):
+        pulses = [Pulse(p.at_s - start_s, p.phases) for p in dense_disperse(5) if p.at_s >= start_s]
+        result = of_trace(tmp_path, pulses, "tens-dense-disperse", 10_000)
+        assert result.verdict == "pass", (start_s, failed(result))
+        assert any(f"begins {start_s:.1f}" in note for note in result.notes) or start_s == 0
+    # A clock that is half a percent slow is within tolerance, even over many cycles.
+    slow = of_trace(tmp_path, dense_disperse(10, 1.005), "tens-dense-disperse", 10_000)
+    assert slow.verdict == "pass"
+    assert slow.check("modulation_cycle").measured == pytest.approx(6.03, abs=0.05)
+    # The long phases are not what they should be: every one of them is found.
+    wrong = of_trace(tmp_path, dense_disperse(5, 1.0, 400), "tens-dense-disperse", 10_000)
+    assert "pulses_outside" in failed(wrong)
+
+
+def test_bursts_are_counted(tmp_path: Path) -> None:
+    result = of_trace(tmp_path, bursts(8), "tens-burst", 20_000)
+    assert result.verdict == "pass"
+    assert result.check("pulses_per_burst").measured == 10
+    assert result.check("burst_rate").measured == pytest.approx(2)
+    nine = of_trace(tmp_path, bursts(8, 9), "tens-burst", 20_000)
+    assert "pulses_per_burst" in failed(nine)
+    holed = bursts(8)
+    lacking = of_trace(tmp_path, holed[:34] + holed[35:], "tens-burst", 20_000)
+    assert {"pulses_per_burst", "missing_pulses"} <= failed(lacking)
+    # The fourth burst begins at 1.6 s; its fifth pulse 40 ms later.
+    assert lacking.check("pulses_per_burst").worst_at_s == pytest.approx(1.6, abs=1e-3)
+    whole = of_trace(tmp_path, holed[:30] + holed[40:], "tens-burst", 20_000)
+    assert failed(whole) - {"rms", "average"} == {"missing_pulses"}
+    assert whole.check("missing_pulses").measured == 10
+
+
+def test_a_rise_before_and_a_ramp_down_after_are_not_judged(tmp_path: Path) -> None:
+    def risen(end_s: float) -> list[Pulse]:
+        pulses = []
+        for pulse in steady(1, end_s):
+            level = min(20.0, int(pulse.at_s * 2 * 10) / 10)  # 2 mA/s in steps of 0.1 mA
+            if pulse.at_s > 20:
+                level = int(20 * (1 - (pulse.at_s - 20) / 2) * 10) / 10
+            if level > 0:
+                pulses.append(biphasic(pulse.at_s, level))
+        return pulses
+
+    result = of_trace(tmp_path, risen(22), "dpn-conventional", 20_000)
+    assert result.verdict == "pass"
+    assert any("the amplitude rises for 9." in note for note in result.notes)
+    assert any("ramps down in the last 1." in note for note in result.notes)
+    rising = of_trace(tmp_path, risen(7), "dpn-conventional", 20_000)
+    assert rising.verdict == "inconclusive"
+    assert {"amplitude.phase1", "charge.phase1", "rms"} <= open_checks(rising)
+    assert any("still rising at 13" in text for text in rising.unknowns)
+    # What falls by itself in the middle is no ramp down.
+    sagged = [biphasic(p.at_s, 20 if p.at_s < 3 else 18) for p in steady(1, 5)]
+    assert "pulses_outside" in failed(of_trace(tmp_path, sagged, "dpn-conventional", 20_000))
+
+
+def test_a_vcd_of_changes_is_exact(tmp_path: Path) -> None:
+    expected = expected_of("dpn-conventional", 20_000)
+    path = write_vcd(tmp_path / "bench.vcd", steady(20, 2), 2.0)
+    result = measure(path, expected, Settings(READ))
+    assert (result.verdict, result.capture.format) == ("pass", "VCD")
+    assert result.check("phase_duration.phase1").measured == 200
+    path = write_vcd(tmp_path / "bench.vcd", steady(21, 2), 2.0)
+    assert "amplitude.phase1" in failed(measure(path, expected, Settings(READ)))
+
+
+def test_a_vcd_of_noisy_samples_is_read_as_samples(tmp_path: Path) -> None:
+    samples = sampled(steady(20, 0.2), 0.2) + noise(200_000, 0.1)
+    head = "$timescale 1 us $end $var real 64 a out_ma $end $enddefinitions $end\n"
+    body = "".join(f"#{n}\nr{ma:.4f} a\n" for n, ma in enumerate(samples.tolist()))
+    path = tmp_path / "noisy.vcd"
+    path.write_text(head + body)
+    result = measure(path, expected_of("dpn-conventional", 20_000), Settings(READ))
+    assert result.verdict == "pass"
+    assert result.capture.sample_rate_hz == pytest.approx(1e6)
+
+
+VCD_HEAD = "$timescale 1 us $end\n$var real 64 ! ch1_ma $end\n$enddefinitions $end\n"
+VCD_DAMAGES = {
+    "no end of the header": (
+        "$timescale 1 us $end\n$var real 64 ! x $end\n", "expected $enddefinitions"
+    ),
+    "no timescale": ("$var real 64 ! x_ma $end\n$enddefinitions $end\n#0\n", "no $timescale"),
+    "a timescale of another kind": (
+        "$comment x $end\n$timescale 3 weeks $end\n$enddefinitions $end\n",
+        ":2: $timescale '3 weeks'",
+    ),
+    "a variable cut short": (
+        "$timescale 1 us $end\n$var real $end\n$enddefinitions $end\n",
+        ":2: $var 'real'; expected kind",
+    ),
+    "a wire": (
+        "$timescale 1 us $end\n$var wire 1 ! q $end\n$enddefinitions $end\n", "no real variable"
+    ),
+    "no unit": (VCD_HEAD.replace("ch1_ma", "out"), "say it with --unit"),
+    "two variables": (
+        "$timescale 1 us $end $var real 64 ! a_ma $end $var real 64 % other_ma $end "
+        "$enddefinitions $end\n",
+        "choose with --column: a_ma, other_ma",
+    ),
+    "a value that is none": (VCD_HEAD + "#0\nr0 !\n#5\nrx5 !\n", ":7: 'rx5'; expected a time"),
+    "a time that is none": (VCD_HEAD + "#0\nr0 !\n#five\n", ":6: '#five'; expected a time"),
+    "time going back": (VCD_HEAD + "#9\nr0 !\n#5\nr1 !\n", ":6: '#5'; expected a time from 9 on"),
+    "prose": (VCD_HEAD + "#0\nr0 !\nhello\n", ":6: 'hello'; expected a time"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", VCD_DAMAGES)
+def test_a_damaged_vcd_is_told_with_file_line_and_what_was_expected(
+    name: str, tmp_path: Path
+) -> None:
+    text, words = VCD_DAMAGES[name]
+    path = tmp_path / "damaged.vcd"
+    path.write_text(text)
+    with pytest.raises(UsageError) as failure:
+        measure(path, expected_of("dpn-conventional", 20_000), Settings(READ))
+    assert words in str(failure.value)
+    assert str(failure.value).startswith(str(path))
+
+
+def test_whole_numbers_have_a_sign_where_they_are_integers(tmp_path: Path) -> None:
+    path = tmp_path / "whole.vcd"
+    path.write_text(
+        "$timescale 1 us $end $var integer 16 ! load_ua $end $enddefinitions $end\n"
+        "#0 b0 !\n#10 b100111000100000 !\n#210 b1011000111100000 !\n#410 b0 !\n#500\n"
+    )
+    (steps,) = open_capture(path, READ).steps()
+    # 100111000100000 is 20 000; 1011000111100000 is 45536 - 65536 = -20 000.
+    assert steps.current_ua.tolist() == [20_000, -20_000]
+    assert (steps.end_us - steps.start_us).tolist() == [200, 200]
+
+
+TRACE_DAMAGES = {
+    "a word": ("10,1,x,200\n", ":2: '10,1,x,200'; expected t_us, channel"),
+    "a column too few": ("10,1,20000,200\n500,1,200\n", ":3: '500,1,200'; expected t_us"),
+    "no duration": ("10,1,20000,0\n", ":2: '10,1,20000,0'; expected t_us"),
+    "channel 0": ("10,0,20000,200\n", ":2: '10,0,20000,200'; expected t_us"),
+    "time going back": ("500,1,20000,200\n10,1,20000,200\n", "goes backwards before line 4"),
+}
+
+
+@pytest.mark.parametrize("name", TRACE_DAMAGES)
+def test_a_damaged_trace_is_told_with_file_line_and_what_was_expected(
+    name: str, tmp_path: Path
+) -> None:
+    rows, words = TRACE_DAMAGES[name]
+    path = tmp_path / "damaged.csv"
+    path.write_text("t_us,channel,current_ua,duration_us\n" + rows)
+    with pytest.raises(UsageError) as failure:
+        measure(path, expected_of("dpn-conventional", 20_000), Settings(READ))
+    assert words in str(failure.value)
+
+
+WORDS = st.sampled_from(
+    ["#0", "#5", "#1e3", "r1 !", "r-2.5 !", "rnan !", "b101 !", "bx !", "0!", "$dumpvars", "$end",
+     "x", "$comment a $end", "$timescale 1 us $end", "$var real 64 ! a_ma $end", "\x00",
+     "$enddefinitions $end", "t_us,channel,current_ua,duration_us", "10,1,20000,200",
+     "220,1,-20000,200", "-5,1,3,4"]
+)  # fmt: skip
+
+
+@settings(max_examples=80)
+@given(st.sampled_from([VCD_HEAD, "t_us,channel,current_ua,duration_us\n", "$date x $end\n"]),
+       st.lists(WORDS, max_size=12))  # fmt: skip
+def test_whatever_follows_a_header_there_is_a_result_or_one_message(
+    tmp_path_factory: pytest.TempPathFactory, head: str, words: list[str]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzz.vcd"
+    path.write_text(head + "\n".join(words))
+    message = ""
+    try:
+        result = measure(path, EXPECTED, Settings(READ))
+        assert result.verdict in ("pass", "fail", "inconclusive")
+        assert all(np.isfinite(c.measured) for c in result.checks if c.measured is not None)
+    except UsageError as error:
+        message = str(error)
+    assert message.isprintable()
+
+
+EXPECTED = expected_of("dpn-conventional", 20_000)

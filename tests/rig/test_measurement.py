@@ -1,0 +1,326 @@
+"""Captures made by another program pass, fail or stay open for the right reason.
+
+dpn-conventional: 80 Hz, 2 x 200 us; here at 20 mA, so that a phase holds 4 uC.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from estim.prepare.session import prepare
+from estim.profile.library import find
+from estim.rig.capture import ReadOptions
+from estim.rig.expectation import Expected
+from estim.rig.instrument import Instrument
+from estim.rig.measurement import Result, Settings, measure
+from tests.rig.generator import (
+    Floats,
+    Pulse,
+    biphasic,
+    noise,
+    sampled,
+    slowed,
+    steady,
+    write_csv,
+)
+
+LENGTH_S = 0.2
+SCOPE = Instrument("oscilloscope", "X", "1", date(2027, 1, 1), 1.5, 50.0)
+TODAY = date(2026, 6, 1)
+
+
+def expected_of(profile_id: str, amplitude_ua: int | None) -> Expected:
+    return Expected.of(prepare(find(profile_id).profile, is_bench=True), 0, amplitude_ua)
+
+
+def measured(
+    folder: Path,
+    samples: Floats,
+    *,
+    rate_hz: float = 1e6,
+    unit: str = "uA",
+    profile_id: str = "dpn-conventional",
+    amplitude_ua: int | None = 20_000,
+    load_ohm: int | None = None,
+    instrument: Instrument | None = SCOPE,
+    tolerances: str = "project",
+) -> Result:
+    path = write_csv(folder / "capture.csv", samples, rate_hz, unit)
+    settings = Settings(
+        ReadOptions(load_ohm=load_ohm), tolerances, instrument=instrument, today=TODAY
+    )
+    return measure(path, expected_of(profile_id, amplitude_ua), settings)
+
+
+def failed(result: Result) -> set[str]:
+    return {check.name for check in result.checks if check.verdict == "fail"}
+
+
+def open_checks(result: Result) -> set[str]:
+    return {check.name for check in result.checks if check.verdict == "inconclusive"}
+
+
+def noisy(pulses: list[Pulse], deviation: float = 0.1, length_s: float = LENGTH_S) -> Floats:
+    samples = sampled(pulses, length_s)
+    return samples + noise(len(samples), deviation)
+
+
+def test_what_was_commanded_passes_and_every_figure_is_right(tmp_path: Path) -> None:
+    result = measured(tmp_path, noisy(steady(20, LENGTH_S)))
+    assert (result.verdict, result.unknowns, result.looks_like) == ("pass", (), "")
+    figures = {check.name: check.measured for check in result.checks}
+    assert figures["amplitude.phase1"] == pytest.approx(20_000, rel=1e-3)
+    assert figures["phase_duration.phase2"] == pytest.approx(200, abs=0.1)
+    assert figures["charge.phase1"] == pytest.approx(4e6, rel=1e-3)
+    assert figures["net_charge"] == pytest.approx(0, abs=4e3)
+    assert figures["pulse_rate"] == pytest.approx(80, rel=1e-4)
+    # 20 mA x sqrt(80 x 400 us) = 3577.7 uA; 20 mA x 80 x 400 us = 640 uA.
+    assert figures["rms"] == pytest.approx(3577.7, rel=1e-3)
+    assert figures["average"] == pytest.approx(640, rel=1e-3)
+
+
+def test_samples_without_noise_pass(tmp_path: Path) -> None:
+    assert measured(tmp_path, sampled(steady(20, LENGTH_S), LENGTH_S)).verdict == "pass"
+
+
+def test_five_percent_of_amplitude_fail_and_nothing_else_does(tmp_path: Path) -> None:
+    for ma in (21.0, 19.0):
+        result = measured(tmp_path, noisy(steady(ma, LENGTH_S)))
+        assert result.verdict == "fail"
+        assert {"amplitude.phase1", "amplitude.phase2"} <= failed(result)
+        # What is made of the amplitude may fail with it; balance, times and counts may not.
+        assert failed(result) <= {
+            "amplitude.phase1", "amplitude.phase2", "charge.phase1", "charge.phase2", "rms",
+            "average", "pulses_outside",
+        }  # fmt: skip
+        assert result.check("net_charge").verdict == "pass"
+
+
+def test_two_percent_of_amplitude_are_neither_passed_nor_failed_by_a_scope(tmp_path: Path) -> None:
+    # 400 uA off, 520 uA allowed, and 1.5 % of 20 mA = 300 uA uncertain: between 100 and 700.
+    result = measured(tmp_path, noisy(steady(20.4, LENGTH_S)))
+    assert result.verdict == "inconclusive"
+    assert "amplitude.phase1" in open_checks(result)
+    check = result.check("amplitude.phase1")
+    assert check.deviation == pytest.approx(400, abs=5)
+    assert check.tolerance == pytest.approx(520)
+    assert check.uncertainty == pytest.approx(306, abs=5)
+
+
+def test_a_microsecond_of_imbalance_fails_as_imbalance(tmp_path: Path) -> None:
+    for first_us, second_us, sign in ((201, 200, 1), (200, 201, -1), (199, 200, -1)):
+        pulses = steady(20, LENGTH_S, first_us=first_us, second_us=second_us)
+        result = measured(tmp_path, noisy(pulses))
+        assert failed(result) == {"net_charge"}, result.checks
+        check = result.check("net_charge")
+        # 1 us x 20 mA = 20 nC; a quarter percent of 4 uC = 10 nC is allowed.
+        assert check.measured == pytest.approx(sign * 20_000, rel=0.05)
+        assert check.tolerance == pytest.approx(10_000, rel=0.01)
+        assert "us more of" in check.note
+
+
+def test_the_standard_table_lets_both_through(tmp_path: Path) -> None:
+    samples = noisy(steady(21, LENGTH_S, first_us=201))
+    result = measured(tmp_path, samples, tolerances="standard")
+    assert result.verdict == "pass"
+    assert result.check("amplitude.phase1").certainty == "K?"
+    # A quarter more is too much for it as well.
+    result = measured(tmp_path, noisy(steady(25.2, LENGTH_S)), tolerances="standard")
+    assert "amplitude.phase1" in failed(result)
+
+
+def test_an_offset_is_taken_off_and_told(tmp_path: Path) -> None:
+    result = measured(tmp_path, noisy(steady(20, LENGTH_S)) + 3)
+    assert result.verdict == "pass"
+    assert any("offset of 3000 uA" in text for text in result.unknowns)
+    # An instrument that states its own offset makes it a direct current of the device.
+    sure = Instrument("oscilloscope", "X", "1", date(2027, 1, 1), 1.5, 50.0, 20.0)
+    result = measured(tmp_path, noisy(steady(20, LENGTH_S)) + 3, instrument=sure)
+    assert failed(result) == {"offset"}
+
+
+def test_clipping_leaves_amplitudes_unknown_and_times_known(tmp_path: Path) -> None:
+    samples = np.clip(noisy(steady(20, LENGTH_S)), -15, 15)
+    result = measured(tmp_path, samples)
+    assert result.verdict == "inconclusive"
+    assert {"amplitude.phase1", "net_charge", "rms", "overshoot"} <= open_checks(result)
+    assert any("clipped at 15 mA" in text for text in result.unknowns)
+    for name in ("phase_duration.phase1", "pulse_rate", "missing_pulses"):
+        assert result.check(name).verdict == "pass"
+    # Clipped above what is allowed it is at least that much: it fails.
+    samples = np.clip(noisy(steady(30, LENGTH_S)), -25, 25)
+    assert "amplitude.phase1" in failed(measured(tmp_path, samples))
+
+
+def test_too_few_samples_are_inconclusive_not_wrong(tmp_path: Path) -> None:
+    samples = sampled(steady(20, 2.0), 2.0, 20_000) + noise(40_000, 0.1)
+    result = measured(tmp_path, samples, rate_hz=20_000)
+    assert result.verdict == "inconclusive"
+    assert {"phase_duration.phase1", "net_charge"} <= open_checks(result)
+    uncertainty_us = result.check("phase_duration.phase1").uncertainty
+    assert uncertainty_us is not None
+    assert uncertainty_us >= 50  # one sample
+    assert result.check("pulse_rate").verdict == "pass"
+    assert any("undersampled: the shortest phase has 4 samples" in t for t in result.unknowns)
+    # What is far off all the same is told as wrong.
+    wrong = sampled(steady(20, 2.0, first_us=400, second_us=400), 2.0, 20_000)
+    result = measured(tmp_path, wrong + noise(40_000, 0.1), rate_hz=20_000)
+    assert "phase_duration.phase1" in failed(result)
+
+
+def test_missing_extra_and_odd_pulses_are_counted_with_their_time(tmp_path: Path) -> None:
+    whole = steady(20, LENGTH_S)
+    result = measured(tmp_path, noisy(whole[:10] + whole[12:]))
+    # Without them less flows, too.
+    assert failed(result) - {"rms", "average"} == {"missing_pulses"}
+    assert result.check("missing_pulses").measured == 2
+    # The eleventh pulse should have begun at 1.23 ms + 10 x 12.5 ms.
+    assert result.check("missing_pulses").worst_at_s == pytest.approx(0.12623, abs=1e-5)
+    result = measured(tmp_path, noisy([*whole, biphasic(whole[7].at_s + 0.005, 20)]))
+    assert failed(result) == {"extra_pulses"}
+    assert result.check("extra_pulses").worst_at_s == pytest.approx(0.09373, abs=1e-5)
+    odd = [*whole[:5], Pulse(whole[5].at_s, ((20, 200),)), *whole[6:]]
+    result = measured(tmp_path, noisy(odd))
+    assert failed(result) == {"odd_pulses"}
+    assert result.check("odd_pulses").worst_at_s == pytest.approx(0.06373, abs=1e-5)
+
+
+def test_output_that_ends_without_a_ramp_down_does_not_pass(tmp_path: Path) -> None:
+    half = [pulse for pulse in steady(20, LENGTH_S) if pulse.at_s < 0.15]
+    result = measured(tmp_path, noisy(half))
+    assert result.verdict == "inconclusive"
+    assert open_checks(result) == {"missing_pulses"}
+    assert "stopped or lost" in result.check("missing_pulses").note
+
+
+def test_jitter_of_a_loop_fails_and_that_of_a_timer_does_not(tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+
+    def shaken(deviation_us: float) -> list[Pulse]:
+        return [
+            Pulse(pulse.at_s + random.normal(0, deviation_us * 1e-6), pulse.phases)
+            for pulse in steady(20, LENGTH_S, start_s=0.005)
+        ]
+
+    assert measured(tmp_path, noisy(shaken(3))).verdict == "pass"
+    result = measured(tmp_path, noisy(shaken(300)))
+    assert failed(result) == {"jitter"}
+    # A period has two onsets: 300 us x sqrt 2, within what 16 pulses can tell.
+    assert result.check("jitter").measured == pytest.approx(424, rel=0.4)
+
+
+def test_a_single_pulse_that_is_wrong_is_found(tmp_path: Path) -> None:
+    pulses = steady(20, LENGTH_S)
+    pulses[8] = biphasic(pulses[8].at_s, 22)
+    result = measured(tmp_path, noisy(pulses))
+    assert failed(result) == {"pulses_outside"}
+    assert result.worst_pulse is not None
+    assert result.worst_pulse.at_s == pytest.approx(0.00123 + 8 * 0.0125, abs=2e-6)
+    assert max(result.worst_pulse.current_ua) == pytest.approx(22_000, abs=500)
+    assert max(result.worst_pulse.expected_ua) == 20_000
+
+
+def test_slow_edges_and_swapped_leads(tmp_path: Path) -> None:
+    samples = slowed(sampled(steady(20, LENGTH_S), LENGTH_S), 9)
+    result = measured(tmp_path, samples + noise(len(samples), 0.05))
+    assert result.verdict == "pass"
+    # Straight edges of 9 samples: from 10 to 90 % takes 7.2 us.
+    assert result.check("rise_time").measured == pytest.approx(7.2, abs=0.5)
+    result = measured(tmp_path, -noisy(steady(20, LENGTH_S)))
+    assert failed(result) == {"polarity"}
+
+
+def test_an_overshoot_and_a_gap_are_seen(tmp_path: Path) -> None:
+    spiky = [Pulse(p.at_s, ((25, 10), (20, 187.5), (-20, 200))) for p in steady(20, LENGTH_S)]
+    result = measured(tmp_path, noisy(spiky))
+    assert "overshoot" in failed(result)
+    assert result.check("overshoot").measured == pytest.approx(25, abs=2)
+    parted = [Pulse(p.at_s, ((20, 200), (0, 30), (-20, 200))) for p in steady(20, LENGTH_S)]
+    result = measured(tmp_path, noisy(parted))
+    assert failed(result) == {"interphase_gap.1", "pulses_outside"}
+    assert result.check("interphase_gap.1").measured == pytest.approx(30, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [
+        (1000.0, "1000 times what was commanded: mV read as V"),
+        (0.001, "1/1000 of what was commanded"),
+        (0.1, "a probe factor of 10 left out"),
+        (2.0, "said 500 ohm, this looks like 1000 ohm"),
+    ],
+)
+def test_other_units_probes_and_loads_are_named(factor: float, words: str, tmp_path: Path) -> None:
+    # 20 mA over 500 ohm are 10 V; the file holds whole millivolts.
+    volts = noisy(steady(20, LENGTH_S)) / 2 * factor
+    result = measured(tmp_path, volts, unit="mV", load_ohm=500)
+    assert "amplitude.phase1" in failed(result)
+    assert words in result.looks_like
+
+
+def test_silence_fails_as_silence(tmp_path: Path) -> None:
+    result = measured(tmp_path, noise(100_000, 0.1))
+    assert failed(result) == {"pulses"}
+    assert "nothing stands out of" in result.looks_like
+    assert failed(measured(tmp_path, np.zeros(100_000))) == {"pulses"}
+
+
+def test_the_pulses_of_another_profile_are_named(tmp_path: Path) -> None:
+    # tens-low-rate holds pulses of 200 us at 2 Hz.
+    pulses = steady(20, 3.0, rate_hz=2, start_s=0.1)
+    samples = sampled(pulses, 3.0, 200_000) + noise(600_000, 0.1)
+    result = measured(tmp_path, samples, rate_hz=200_000)
+    assert {"profile", "pulse_rate"} <= failed(result)
+    assert "pulses of 200 + 200 us at 2 Hz" in result.looks_like
+    long_ones = steady(20, LENGTH_S, rate_hz=50, first_us=350, second_us=350)
+    result = measured(tmp_path, noisy(long_ones))
+    assert "profile" in failed(result)
+    assert "pulses of 350 + 350 us at 50 Hz" in result.looks_like
+
+
+def test_milliseconds_read_as_seconds_are_named(tmp_path: Path) -> None:
+    # The file claims 1 kHz where 1 MHz was meant: everything is 1000 times as long.
+    result = measured(tmp_path, noisy(steady(20, LENGTH_S)), rate_hz=1000)
+    assert result.verdict == "fail"
+    assert "time is 1000 times too long" in result.looks_like
+
+
+def test_without_an_amplitude_nothing_passes(tmp_path: Path) -> None:
+    result = measured(tmp_path, noisy(steady(20, LENGTH_S)), amplitude_ua=None)
+    assert result.verdict == "inconclusive"
+    assert result.check("amplitude.phase1").note == "not commanded: give --amplitude"
+    assert result.check("net_charge").verdict == "pass"
+
+
+def test_an_overdue_instrument_cannot_pass_but_can_fail(tmp_path: Path) -> None:
+    overdue = Instrument("oscilloscope", "X", "1", date(2026, 5, 31), 1.5, 50.0)
+    result = measured(tmp_path, noisy(steady(20, LENGTH_S)), instrument=overdue)
+    assert result.verdict == "inconclusive"
+    assert any("2026-05-31: nothing measured with it can pass" in t for t in result.unknowns)
+    result = measured(tmp_path, noisy(steady(22, LENGTH_S)), instrument=overdue)
+    assert result.verdict == "fail"
+    # The day it is due still counts.
+    due = Instrument("oscilloscope", "X", "1", TODAY, 1.5, 50.0)
+    assert measured(tmp_path, noisy(steady(20, LENGTH_S)), instrument=due).verdict == "pass"
+
+
+def test_without_an_instrument_it_is_told_or_required(tmp_path: Path) -> None:
+    samples = noisy(steady(20, LENGTH_S))
+    result = measured(tmp_path, samples, instrument=None)
+    assert result.verdict == "pass"
+    assert any("no instrument was named" in text for text in result.unknowns)
+    settings = Settings(requires_instrument=True)
+    required = measure(tmp_path / "capture.csv", expected_of("dpn-conventional", 20_000), settings)
+    assert required.verdict == "inconclusive"
+
+
+def test_coarse_readings_leave_the_balance_open(tmp_path: Path) -> None:
+    # Steps of 0.8 mA with noise a fifth of that: at 20 mA about 25 readings, as of a low range.
+    samples = noisy(steady(20, LENGTH_S), 0.16)
+    result = measured(tmp_path, np.round(samples / 0.8) * 0.8)
+    assert "net_charge" in open_checks(result)
+    assert any("800 uA apart" in text for text in result.unknowns)
