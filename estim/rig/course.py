@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from estim.errors import UsageError
+from estim.errors import RecordError, UsageError
 from estim.record.ledger import read_ledger
 from estim.record.lines import Event
 
@@ -96,10 +96,17 @@ class Course:
 
 
 def course_of(events: Iterable[Event]) -> Course:
-    """Return the course that a journal tells."""
+    """Return the course that a journal tells.
+
+    Raises:
+        RecordError: it is not the journal of a job.
+    """
     course = Course()
     for event in events:
-        course.take(event)
+        try:
+            course.take(event)
+        except (KeyError, TypeError):
+            raise RecordError(f"line {event.seq + 1} of the journal is not one of a job") from None
     return course
 
 

@@ -137,23 +137,35 @@ def cut_trace(
         UsageError: a file cannot be read or written.
     """
     start_us, end_us = plateau_us[0] + PLATEAU_MARGIN_US, plateau_us[1] - PLATEAU_MARGIN_US
-    longest_us = max(channel.pulse_us(setting.unit_us) for setting in channel.settings)
+    lengths_us = [channel.pulse_us(setting.unit_us) for setting in channel.settings]
     try:
         with trace.open(encoding="ascii") as source, target.open("w", encoding="ascii") as kept:
             kept.write(next(source, ""))
-            onset_us, is_inside = -1, False
-            for line, t_us in _rows(source, number):
-                if onset_us < 0 or t_us - onset_us >= longest_us:
-                    onset_us, is_inside = t_us, start_us <= t_us < end_us - longest_us
-                if is_inside:
-                    kept.write(line)
+            for lines, onset_us in _pulses(source, number, min(lengths_us)):
+                if start_us <= onset_us < end_us - max(lengths_us):
+                    kept.writelines(lines)
     except OSError as error:
         raise UsageError(f"trace {error.filename or trace}: {error.strerror}") from None
 
 
-def _rows(source: Iterator[str], number: int) -> Iterator[tuple[str, int]]:
-    """Yield each whole row of a channel with its time."""
+def _pulses(
+    source: Iterator[str], number: int, shortest_us: int
+) -> Iterator[tuple[list[str], int]]:
+    """Yield the rows of each whole pulse of a channel, with the time of its first one.
+
+    A pulse ends where its net charge is zero and at least half of its time is over: carriers leave
+    no silence between pulses, and at low amplitudes the first phases of a pulse have no row.
+    """
+    lines: list[str] = []
+    onset_us = net_pc = 0
     for line in source:
         cells = line.rstrip("\n").split(",")
-        if line.endswith("\n") and len(cells) == 4 and cells[1] == str(number):
-            yield line, int(cells[0])
+        if not line.endswith("\n") or len(cells) != 4 or cells[1] != str(number):
+            continue
+        t_us, current_ua, duration_us = int(cells[0]), int(cells[2]), int(cells[3])
+        onset_us = onset_us if lines else t_us
+        lines.append(line)
+        net_pc += current_ua * duration_us
+        if net_pc == 0 and 2 * (t_us + duration_us - onset_us) >= shortest_us:
+            yield lines, onset_us
+            lines = []

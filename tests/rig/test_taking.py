@@ -109,3 +109,27 @@ def test_only_whole_pulses_of_the_plateau_and_the_channel_are_kept(tmp_path: Pat
         onset + offset for onset in range(225_000, 779_600, 12_500) for offset in (0, 200)
     ]
     assert {row[1] for row in kept} == {"1"}
+
+
+def test_pulses_of_a_carrier_are_told_apart_though_their_first_phases_have_no_row(
+    tmp_path: Path,
+) -> None:
+    """4000 Hz in ten steps without silence, where the outer steps round to zero at first."""
+    channel = prepare(find("interferential-premodulated").profile, is_bench=True).program.channels[
+        0
+    ]
+    assert (channel.pulse_us(channel.unit_us), len(channel.phases)) == (250, 10)
+    trace, cut = tmp_path / "t.csv", tmp_path / "cut.csv"
+    rows = ["t_us,channel,current_ua,duration_us"]
+    for index in range(1000):
+        onset_us = 250 * index
+        steps = (0, 100, 100, 100, 0) if index < 8 else (400, 800, 900, 800, 400)
+        for place, current_ua in enumerate((*steps, *(-step for step in steps))):
+            if current_ua:
+                rows.append(f"{onset_us + 25 * place},1,{current_ua},25")
+    trace.write_text("\n".join(rows) + "\n")
+    cut_trace(trace, cut, channel, 1, (0, 200_000))
+    kept = [line.split(",") for line in cut.read_text().splitlines()[1:]]
+    assert int(kept[0][0]) == 20_000
+    assert len(kept) % 10 == 0
+    assert {row[2] for row in kept[::10]} == {"400"}
