@@ -80,7 +80,7 @@ def _flow(block: Block, width_pt: float, folder: Path) -> list[Any]:
     if isinstance(block, Listing):
         return [Flow(_marked(point), body, bulletText="-") for point in block.points]
     if isinstance(block, Grid):
-        return [_table(block, width_pt), Spacer(1, 6)]
+        return [Spacer(1, 4), _table(block, width_pt), Spacer(1, 6)]
     if isinstance(block, Picture):
         image = Image(str(folder / block.file_name))
         scale = min(1.0, width_pt / image.imageWidth)

@@ -17,7 +17,7 @@ def enter_verdict(
     """Quarantine what failed; release what passed where the job names who does so.
 
     Returns:
-        Where the device stands now; None where the job enters nothing.
+        Where the device stands now; None where the register does not know it.
 
     Raises:
         EstimError: the register cannot be written.
@@ -29,11 +29,12 @@ def enter_verdict(
         due = job.next_due
         if job.release_by is not None:
             state, who = station.State.IN_SERVICE, job.release_by
+    folder, serial_number = places.configuration_folder(), device["serial_number"]
     if state is None and due is None:
-        return None
+        return station.standing(folder, serial_number, clock.wall().date())
     return station.enter(
-        places.configuration_folder(),
-        device["serial_number"],
+        folder,
+        serial_number,
         who=who,
         why=f"{'failed' if verdict == kinds.FAIL else 'passed'} job: {job.title} ({job.phase})",
         clock=clock,

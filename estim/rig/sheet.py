@@ -92,7 +92,7 @@ def _load_blocks(load: dict[str, Any]) -> list[Block]:
         blocks.append(
             Paragraph(
                 f"Linearity: measured = {linearity['gain']:.4f} x commanded "
-                f"{linearity['offset_ua'] / UA_PER_MA:+.3f} mA; largest residual "
+                f"{round(linearity['offset_ua'] / UA_PER_MA, 3) + 0.0:+.3f} mA; largest residual "
                 f"{linearity['largest_residual_ua'] / UA_PER_MA:.3f} mA, largest deviation "
                 f"{linearity['largest_deviation_percent']:.2f} %."
             )

@@ -248,6 +248,8 @@ def test_as_found_and_as_left_stand_side_by_side(estim: Shell, tmp_path: Path) -
     (row,) = [line for line in text_of(job, "as-left").splitlines() if line.startswith("| 1 ")]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[-4:] == ["3 mA", "pass", "2.4 mA", "fail"]
+    # The as-left job passed, but nobody was named who releases the device.
+    assert "quarantined by A. Technician" in report["register"]
     other = write_job(
         tmp_path / "job", ('"as-found"', '"as-left"'), ('"sim:"', '"sim:?serial=OTHER"')
     )
