@@ -1,0 +1,36 @@
+"""Write a file that a command was asked for, and leave no half of one behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from estim.errors import UsageError
+
+
+@contextmanager
+def new_file(flag: str, path: str, *, replaces: bool = False) -> Iterator[BinaryIO]:
+    """Open a file that must not exist yet, unless it may be replaced; remove it on failure.
+
+    Raises:
+        UsageError: it exists, or cannot be written.
+    """
+    target = Path(path)
+    try:
+        with target.open("wb" if replaces else "xb") as file:
+            try:
+                yield file
+                file.flush()
+            except BaseException:
+                # A device or a pipe that was named with --force is not ours to remove.
+                if target.is_file():
+                    target.unlink()
+                raise
+    except FileExistsError:
+        raise UsageError(
+            f"{flag} {path}: is there already; expected a new file, or --force"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"{flag} {path}: cannot be written: {error.strerror}") from None
