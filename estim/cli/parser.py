@@ -162,10 +162,19 @@ def _add_profiles(commands: Commands) -> None:
     check.add_argument("profiles", metavar="FILE", nargs="+", help="a file, or the id of a profile")
     check.add_argument("--json", action="store_true", help=_JSON_HELP)
 
-    plot = _add(actions, "plot", "draw pulse, train and envelope", "estim.cli.profile_plot")
+    plot = _add(
+        actions,
+        "plot",
+        "draw pulse, train or burst, modulation, cycle and the whole session",
+        "estim.cli.profile_plot",
+    )
     plot.add_argument("profile", metavar="ID|FILE")
     plot.add_argument("--channel", metavar="CH", default="1", help="default: %(default)s")
     plot.add_argument("--width", metavar="COLUMNS", help="default: that of the terminal")
+    plot.add_argument("--svg", metavar="FILE", help="a page with every channel, into a file")
+    plot.add_argument("--png", metavar="FILE", help="the same as pixels")
+    plot.add_argument("--force", action="store_true", help="replace files that exist")
+    plot.add_argument("--amplitude", metavar="CH=MA", action="append", help=_AMPLITUDE_HELP)
     _add_export(actions)
 
 

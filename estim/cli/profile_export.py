@@ -43,7 +43,9 @@ def run(arguments: Namespace) -> int:
         UsageError: something else makes no sense, or the file is there already.
     """
     ((name, path),) = (
-        (name, getattr(arguments, name)) for name in _FORMATS if getattr(arguments, name) is not None
+        (name, getattr(arguments, name))
+        for name in _FORMATS
+        if getattr(arguments, name) is not None
     )
     waveform = _waveform(arguments)
     blocks = _FORMATS[name](waveform)

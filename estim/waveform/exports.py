@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from estim.units import UA_PER_MA, US_PER_MS, US_PER_S
+from estim.units import US_PER_MS, US_PER_S
 from estim.waveform.pulses import Int64Array
-from estim.waveform.render import Int32Array, Runs, iter_runs
+from estim.waveform.render import Runs, iter_runs
 from firmware_protocol.program import ChannelProgram, PulseProgram
 
 SAMPLE_RATE_MAX_HZ = 100_000_000
@@ -276,7 +276,7 @@ def _time_rows(waveform: Waveform, ticks: Int64Array, cells: Iterator[Bytes]) ->
 
 def _digits(numbers: Int64Array, count: int) -> Bytes:
     """Return numbers as `count` decimal digits each."""
-    groups = []
+    groups: list[Bytes] = []
     for _ in range(0, count, 3):
         numbers, rest = np.divmod(numbers, 1000)
         groups.insert(0, _THREE_DIGITS[rest])
