@@ -177,6 +177,14 @@ def _add_profiles(commands: Commands) -> None:
     plot.add_argument("--amplitude", metavar="CH=MA", action="append", help=_AMPLITUDE_HELP)
     _add_export(actions)
 
+    diff = _add(
+        actions, "diff", "say in physics what changed from A to B", "estim.cli.profile_diff"
+    )
+    diff.epilog = "Exit code 0: no difference; 1: they differ, as with the command diff."
+    diff.add_argument("first", metavar="A", help="id of a shipped profile, or a file")
+    diff.add_argument("second", metavar="B", help="id of a shipped profile, or a file")
+    diff.add_argument("--json", action="store_true", help=_JSON_HELP)
+
 
 def _add_export(actions: Commands) -> None:
     export = _add(

@@ -43,9 +43,10 @@ def draw_pulse(
         charge_uc = sum(abs(currents_ua[i]) * durations_us[i] for i in run) / PC_PER_UC
         middle_us = (start_us + stop_us) / 2
         if not sign:
-            # Beside the phase that follows, where there is room even for a short gap.
-            away = -0.16 * top * float(np.sign(currents_ua[place]))
-            _dimension(axes, start_us, stop_us, away, f"gap {span}", is_left=True)
+            if start_us > 0 and stop_us < length_us:
+                # Beside the phase that follows, where there is room even for a short gap.
+                away = -0.16 * top * float(np.sign(currents_ua[place]))
+                _dimension(axes, start_us, stop_us, away, f"gap {span}", is_left=True)
             continue
         _dimension(axes, start_us, stop_us, peak_ma + sign * 0.16 * top, span)
         inside = f"{peak_ma:+g} mA\n{charge_uc:.3g} µC".replace("-", "−")
