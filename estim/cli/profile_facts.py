@@ -64,7 +64,7 @@ AS_WRITTEN = "as written"
 """The stimulus of the file: worth telling only where the programmes do not differ."""
 
 # Beginnings of keys that other facts tell.
-_TOLD = ("schema", "stimulus.", "evidence.", "guidance.contraindications.", "bench_only_reason")
+_TOLD = ("schema", "stimulus.", "evidence.", "guidance.contraindications.")
 _TOLD_OF_CHANNEL = ("stimulus.", "amplitude_ceiling_ma", "cycle_offset_s")
 _SECTIONS = {
     "ceilings": "safety",
