@@ -158,6 +158,19 @@ def test_a_contraindication_that_is_gone_comes_first(estim: Shell, tmp_path: Pat
     assert {item["is_worse"] for item in back if "contraindication" in item["name"]} == {False}
 
 
+def test_a_small_change_for_the_worse_comes_before_a_large_one_for_the_better(
+    estim: Shell, tmp_path: Path
+) -> None:
+    path = changed(
+        tmp_path,
+        ("recommended_area_cm2 = 25", "recommended_area_cm2 = 100"),
+        ("step_ma = 0.5", "step_ma = 0.6"),
+    )
+    listed = changes(estim, ID, path)
+    assert [item["name"] for item in listed][:2] == ["step of a rise", "recommended electrode"]
+    assert [item["change_permille"] for item in listed][:2] == [200, 3000]
+
+
 def test_the_limit_that_binds_is_told(estim: Shell, tmp_path: Path) -> None:
     """32 ms of current a second: 0.6 mA on average are 18.75 mA, in steps of 0.1 mA 18.7."""
     path = changed(tmp_path, ("[ceilings]", "[ceilings]\naverage_ma = 0.6"))

@@ -82,9 +82,11 @@ def test_an_amplitude_above_a_limit_is_refused_before_anything_is_written(
 
 def test_an_amplitude_between_two_steps_is_written_as_it_flows(estim: Shell) -> None:
     answer = estim(
-        "profiles", "export", ID, "--csv", "-", "--amplitude", "1=12.39", "--duration", "0.000001"
-    )
-    assert answer.out.splitlines()[1] == "0.000000,12.300,0.000"
+        "profiles", "export", ID, "--sigrok", "-", "--amplitude", "1=12.39", "--duration",
+        "0.000001",
+    )  # fmt: skip
+    assert "quantised to steps of 0.1 mA; at 12.3 mA, 0.0 mA" in answer.out
+    assert answer.out.splitlines()[-1] == "12.300,0.000"
 
 
 def test_a_rate_that_misses_edges_is_told(estim: Shell, tmp_path: Path) -> None:

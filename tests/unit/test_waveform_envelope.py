@@ -53,23 +53,24 @@ def test_a_continuous_session_rises_stays_and_falls() -> None:
     assert (first.high_ua[299], first.low_ua[299]) < (1600, 200)
 
 
-def test_off_times_are_empty_and_cycles_are_full() -> None:
-    """Cycles of 66 s in columns of about 1.1 s: 3 up, 15 on, 3 down, 45 off."""
-    whole = envelope("nmes-quadriceps", 2, Pace(2000, 2000, 1000), 132, 124)
+AT_ONCE = Pace(200_000, 100_000, 1000)
+
+
+def test_off_times_are_empty_and_plateaus_are_full() -> None:
+    """Cycles of 66 s, 3 up, 15 on, 3 down, 45 off, in columns of about a second."""
+    whole = envelope("nmes-quadriceps", 100, AT_ONCE, 132, 132)
     (channel,) = whole.channels
-    column_s = whole.total_us / 1e6 / 124
-    for cycle_s in (66, 132):
-        on = range(int((cycle_s + 3) / column_s) + 1, int((cycle_s + 18) / column_s))
-        off = range(int((cycle_s + 21.1) / column_s) + 1, min(124, int((cycle_s + 66) / column_s)))
-        assert len(on) > 4
-        if cycle_s == 66:
-            assert set(channel.high_ua[on.start : on.stop].tolist()) == {2000}
-            assert set(channel.low_ua[on.start : on.stop].tolist()) == {2000}
-        assert set(channel.high_ua[off.start : off.stop].tolist()) <= {0}
+    column_s = whole.total_us / 1e6 / 132
+    # 1 s at 2 mA after the first ramp, then 98 mA at once.
+    assert whole.rise_us == pytest.approx(4.5e6, abs=50_000)
+    on = slice(int(69 / column_s) + 1, int(84 / column_s))
+    off = slice(int(87 / column_s) + 1, int(132 / column_s))
+    assert channel.high_ua[on].tolist() == channel.low_ua[on].tolist() == [100_000] * 14
+    assert channel.high_ua[off].tolist() == [0] * 42
 
 
 def test_columns_longer_than_a_cycle_keep_its_lowest_and_highest() -> None:
-    whole = envelope("nmes-quadriceps", 2, Pace(2000, 2000, 1000), 660, 9)
+    whole = envelope("nmes-quadriceps", 100, AT_ONCE, 660, 9)
     (channel,) = whole.channels
-    assert channel.high_ua[1:8].tolist() == [2000] * 7
+    assert channel.high_ua[1:8].tolist() == [100_000] * 7
     assert channel.low_ua[1:8].tolist() == [0] * 7
