@@ -11,8 +11,10 @@ from estim.errors import UsageError
 
 
 @contextmanager
-def new_file(flag: str, path: str, *, replaces: bool = False) -> Iterator[BinaryIO]:
+def new_file(flag: str, path: str, *, replaces: bool | None = None) -> Iterator[BinaryIO]:
     """Open a file that must not exist yet, unless it may be replaced; remove it on failure.
+
+    `replaces` is what `--force` said, None for a command that never replaces anything.
 
     Raises:
         UsageError: it exists, or cannot be written.
@@ -29,8 +31,7 @@ def new_file(flag: str, path: str, *, replaces: bool = False) -> Iterator[Binary
                     target.unlink()
                 raise
     except FileExistsError:
-        raise UsageError(
-            f"{flag} {path}: is there already; expected a new file, or --force"
-        ) from None
+        hint = "" if replaces is None else ", or --force"
+        raise UsageError(f"{flag} {path}: is there already; expected a new file{hint}") from None
     except OSError as error:
         raise UsageError(f"{flag} {path}: cannot be written: {error.strerror}") from None
