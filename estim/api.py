@@ -19,6 +19,7 @@ import contextlib
 import queue
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -129,8 +130,19 @@ class Stimulator:
 
     # A session, step by step.
 
-    def prepare(self, loaded: LoadedProfile, *, duration_s: int | None = None) -> Prepared:
+    def prepare(
+        self,
+        loaded: LoadedProfile,
+        *,
+        duration_s: int | None = None,
+        electrode_area_cm2: Decimal | None = None,
+    ) -> Prepared:
         """Open the record, identify the device, and load a profile.
+
+        Args:
+            loaded: the profile, with its hash and where it came from.
+            duration_s: seconds once every target was reached; the profile's own if None.
+            electrode_area_cm2: of the smallest electrode; the profile's recommendation if None.
 
         Raises:
             EstimError: any of these was refused or failed; nothing was delivered.
@@ -149,6 +161,7 @@ class Stimulator:
             is_bench=True,
             site=load_site(places.configuration_folder()),
             duration_s=duration_s,
+            electrode_area_cm2=electrode_area_cm2,
             origin=loaded.path,
         )
         program_hex = prepared.program.canonical_bytes().hex()
@@ -247,7 +260,9 @@ class Stimulator:
                 raise DeviceFault(f"the engine did not answer {type(request).__name__}")
         outcome = self._outcomes.pop(request_id)
         if not outcome.is_done:
-            raise _ERRORS.get(outcome.exit_code, DeviceFault)("; ".join(outcome.reasons))
+            error = _ERRORS.get(outcome.exit_code, DeviceFault)("; ".join(outcome.reasons))
+            error.blame = outcome.blame.value if outcome.blame else ""
+            raise error
 
     def pump(self) -> None:
         """Let time pass: send a heartbeat where due, take what the engine says."""
@@ -309,7 +324,7 @@ class Stimulator:
         if shown.fault is not None:
             if shown.fault.code != "device_lease_expired":
                 raise DeviceFault(f"{shown.fault.text}: {shown.fault.remedy}")
-            self.ask(msg.Acknowledge(self.engine.new_id()))
+            self.ask(msg.Acknowledge(self.engine.new_id(), shown.latch_count))
 
     def _wait_for(self, is_reached: Callable[[Snapshot], bool]) -> Snapshot:
         deadline_us = self.engine.clock.now_us() + int(ANSWER_S * 1e6)

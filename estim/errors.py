@@ -19,9 +19,14 @@ from __future__ import annotations
 
 
 class EstimError(Exception):
-    """Carry one sentence for a person, and the exit code that goes with it."""
+    """Carry one sentence for a person, the exit code that goes with it, and maybe a suspect.
+
+    Attributes:
+        blame: whom it points at, in the words of a session's engine; '' where none has said.
+    """
 
     exit_code = 1
+    blame = ""
 
 
 class UsageError(EstimError):

@@ -101,19 +101,14 @@ class _Layout:
             found = self._whole[row_count] = struct.Struct("<" + self.codes + row_codes)
         return found
 
-    def to_wire(self, objects: Sequence[object]) -> list[Any]:
-        """Return the fields of all objects in one list, as numbers and byte strings."""
-        names = self.names
-        flat = [getattr(declared, name) for declared in objects for name in names]
-        if self.is_plain:
-            return flat
-        width = len(names)
+    def to_wire(self, message: object) -> list[Any]:
+        """Return the fields of one object, as numbers and byte strings."""
+        fields = [getattr(message, name) for name in self.names]
         for index, members in self._members:
-            for number in flat[index::width]:
-                members[number]  # an unknown one raises
+            members[fields[index]]  # an unknown one raises
         for index, name, size in self._texts:
-            flat[index::width] = [_encode_text(name, text, size) for text in flat[index::width]]
-        return flat
+            fields[index] = _encode_text(name, fields[index], size)
+        return fields
 
     def from_wire(self, numbers: tuple[Any, ...]) -> Sequence[Any]:
         """Return the fields of one object for its numbers and byte strings."""
@@ -145,15 +140,17 @@ def encode_payload(message: Message) -> bytes:
         MessageError: a field does not fit its declared type.
     """
     layout = layout_of(type(message))
-    fields = layout.to_wire((message,))
+    fields = layout.to_wire(message)
     try:
         if layout.row is None:
             return layout.fixed.pack(*fields)
         rows = getattr(message, layout.rows_name)
         if len(rows) > layout.rows_maximum:
             raise MessageError(f"{layout.name}: {len(rows)} rows, at most {layout.rows_maximum}")
-        row_fields = layout.row.to_wire(rows)
-        return layout.whole(len(rows)).pack(*fields, len(rows), *row_fields)
+        fields.append(len(rows))
+        for row in rows:
+            fields += layout.row.to_wire(row)
+        return layout.whole(len(rows)).pack(*fields)
     except struct.error as error:
         raise MessageError(f"{layout.name}: {error}") from None
 

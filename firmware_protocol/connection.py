@@ -12,8 +12,8 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from firmware_protocol import codec, framing
 from firmware_protocol.errors import FrameError, MessageError
@@ -30,8 +30,7 @@ class Role(Enum):
     DEVICE = TO_DEVICE
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """A message came in."""
 
     message: Message
@@ -39,15 +38,13 @@ class Received:
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class Damaged:
+class Damaged(NamedTuple):
     """Bytes came in that are no message for this end."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
+class Dropped(NamedTuple):
     """A whole message came in that is not for now: another epoch, or an old sequence."""
 
     message: Message
@@ -64,6 +61,7 @@ class Connection:
 
     def __init__(self, role: Role, epoch: int | None = None) -> None:
         self.role = role
+        self._inward = role.value
         self.epoch = epoch
         self.damaged_count = 0
         self.dropped_count = 0
@@ -111,7 +109,7 @@ class Connection:
             message, sequence, epoch = codec.decode_body(framing.decode_frame(frame))
         except (FrameError, MessageError) as error:
             return self._damaged(str(error))
-        if message.direction != self.role.value:
+        if message.direction != self._inward:
             return self._damaged(f"{type(message).__name__} came from the wrong end")
         if self.role is Role.DEVICE and isinstance(message, (Hello, Stop)):
             return Received(message, sequence, epoch)

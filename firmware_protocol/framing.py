@@ -11,9 +11,6 @@ from firmware_protocol.errors import FrameError
 
 FRAME_MAX = BODY_MAX + 1
 
-_CODES = tuple(bytes((block_size + 1,)) for block_size in range(BODY_MAX + 1))
-"""The code byte before a block, by the block's size: how far the next code byte is away."""
-
 
 def encode_frame(body: bytes) -> bytes:
     """Return the COBS form of a body and its closing zero.
@@ -23,8 +20,12 @@ def encode_frame(body: bytes) -> bytes:
     """
     if len(body) > BODY_MAX:
         raise FrameError(f"a body has at most {BODY_MAX} bytes, got {len(body)}")
-    blocks = body.split(b"\0")
-    return b"".join([_CODES[len(block)] + block for block in blocks]) + b"\0"
+    frame = bytearray(b"\0" + body + b"\0")
+    code_index = 0
+    for block in body.split(b"\0"):
+        frame[code_index] = distance = len(block) + 1
+        code_index += distance
+    return bytes(frame)
 
 
 def decode_frame(frame: bytes) -> bytes:

@@ -98,7 +98,7 @@ sensory_amplitude_ua = Limit(
 )  # fmt: skip
 phase_duration_us = Limit(
     3, "phase_duration_us", "us", 1000,
-    "long phases reach pain fibres and carry charge",
+    "long phases reach pain fibres and carry charge; steps of one polarity in a row count as one",
     "hard: project proposal; recommended: FDA 2010 draft, primary phase", _U, _BOTH,
     hard_min=10, recommended_max=500,
 )  # fmt: skip
@@ -108,7 +108,8 @@ pulse_duration_us = Limit(
 )  # fmt: skip
 phase_charge_pc = Limit(
     5, "phase_charge_pc", "pC", 48_000_000,
-    "electrochemical and thermal skin damage; the rule is 20 uC + 28 uC/ms x phase duration",
+    "electrochemical and thermal skin damage; the rule is 20 uC + 28 uC/ms x phase duration, steps "
+    "of one polarity in a row together",
     "FDA 2010 draft, limited output", _U, _BOTH,
 )  # fmt: skip
 PHASE_CHARGE_BASE_PC = 20_000_000

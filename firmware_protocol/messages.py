@@ -200,6 +200,7 @@ TO_DEVICE = "to_device"
 TO_HOST = "to_host"
 
 
+@dataclass(frozen=True, slots=True)
 class Message:
     """The base of every message; where one is declared, these three are set."""
 
@@ -305,7 +306,6 @@ class Hello(Message):
 
 
 @_declare(0x02, TO_DEVICE)
-@dataclass(frozen=True, slots=True)
 class GetCapabilities(Message):
     """Ask for Capabilities."""
 
@@ -390,7 +390,6 @@ class Drive(Message):
 
 
 @_declare(0x09, TO_DEVICE)
-@dataclass(frozen=True, slots=True)
 class Stop(Message):
     """Go to zero and SAFE now, whatever the epoch, sequence or state."""
 
@@ -413,7 +412,6 @@ class GetEvents(Message):
 
 
 @_declare(0x0C, TO_DEVICE, _SAFE_ONLY)
-@dataclass(frozen=True, slots=True)
 class SelfTest(Message):
     """Run the self-test."""
 

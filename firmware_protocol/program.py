@@ -5,10 +5,13 @@ Rules:
 2. Every pulse is balanced: over the active phases the sum of units x permille is exactly 0.
 3. The largest |permille| of a pulse is 1000 and, where there are keyframes, one of them has 1000:
    full scale is reachable.
-4. Nesting: cycle > keyframes (their clock restarts with each on-phase) > burst > pulse.
-5. A pulse that would outlast its on-phase is not started, so an off time holds no current.
-6. Pulses of two channels never overlap in time, unless the programme says that they may.
-7. The canonical bytes are the payloads of BeginProgram, then per channel ProgramPhases and its
+4. A polarity run is what the body feels as one phase: neighbours of one sign, gaps between them
+   ignored, the last joined with the first. Charge and length of a phase are those of its run, so
+   that a phase cut in steps gains nothing.
+5. Nesting: cycle > keyframes (their clock restarts with each on-phase) > burst > pulse.
+6. A pulse that would outlast its on-phase is not started, so an off time holds no current.
+7. Pulses of two channels never overlap in time, unless the programme says that they may.
+8. The canonical bytes are the payloads of BeginProgram, then per channel ProgramPhases and its
    ProgramKeyframes (16 at a time), in order; the digest is their CRC-32 (identity, not security).
 
 Time. A channel's clock is zero when RUNNING begins. With a cycle, on-phase k starts at
@@ -146,6 +149,22 @@ class ChannelProgram:
         )
         return positive == negative
 
+    @property
+    def polarity_runs(self) -> tuple[tuple[int, ...], ...]:
+        """Return the indices of the active phases of each polarity run, in order (rule 4)."""
+        runs: list[list[int]] = []
+        for index, phase in enumerate(self.phases):
+            if phase.is_gap:
+                continue
+            if runs and self.phases[runs[-1][0]].amplitude_permille * phase.amplitude_permille > 0:
+                runs[-1].append(index)
+            else:
+                runs.append([index])
+        first, last = self.phases[runs[0][0]], self.phases[runs[-1][0]]
+        if len(runs) > 1 and first.amplitude_permille * last.amplitude_permille > 0:
+            runs[0] = runs.pop() + runs[0]
+        return tuple(tuple(run) for run in runs)
+
     def grid_ua(self, amplitude_step_ua: int) -> int:
         """Return the amplitude grid on which every phase is a whole number of device steps."""
         if self.is_paired:
@@ -196,7 +215,7 @@ class PulseProgram:
         return tuple(loading)
 
     def canonical_bytes(self) -> bytes:
-        """Return the bytes that the digest covers (rule 7)."""
+        """Return the bytes that the digest covers (rule 8)."""
         return b"".join(codec.encode_payload(message) for message in self.messages())
 
     @property
@@ -351,7 +370,7 @@ def _timing_problem(channel: ChannelProgram) -> str:
 
 
 def _may_overlap(first: ChannelProgram, second: ChannelProgram) -> bool:
-    """Tell whether two channels could ever deliver at once (rule 6)."""
+    """Tell whether two channels could ever deliver at once (rule 7)."""
     return not (_share_timing(first, second) or _never_on_together(first, second))
 
 

@@ -113,8 +113,9 @@ CONVERSATION = """\
    the commit is answered, with `ProgramAccepted` or with `Refused`: PROGRAM (order or form,
    chapter 5), PROGRAM_DIGEST, CAPABILITY (more channels, phases or keyframes, shorter or longer
    phases or periods than the device has, unequal phases, bursts, cycles or keyframes that it cannot
-   hold) or LIMIT (a phase outside {phase_duration_us_min} to {phase_duration_us_max} us, a pulse
-   over {pulse_duration_us_max} us). `BeginProgram` unloads the programme before.
+   hold) or LIMIT (a phase outside {phase_duration_us_min} to {phase_duration_us_max} us, a
+   polarity run (chapter 6) over {phase_duration_us_max} us, a pulse over {pulse_duration_us_max}
+   us). `BeginProgram` unloads the programme before.
 5. **Drive**, again and again (chapter 4): ARMED, then RUNNING with targets 0, then the targets.
    Each is answered with a `Status`, or with a `Refused` and a `Status`.
 6. **Stop**, or a Drive that wants less, ends output. `Stop` is taken in any state, epoch and
@@ -213,8 +214,12 @@ The table of all limits stands in SAFETY.md; `Refused` names one by its wire id:
 Integers only: 1 uA x 1 us = 1 pC. For each setting (keyframe) of a channel, at the amplitude that
 the target gives after keyframe and grid:
 
-- **Charge of a phase**: |current| x duration, at most the session's value *and* at most
-  {charge_base_pc} pC + {charge_slope_pc} pC/us x duration.
+- **Polarity run**: neighbouring active phases of one sign, the gaps between them ignored, the last
+  joined with the first (a pulse is a ring). It is what the body feels as one phase, so a phase that
+  is cut in steps gains nothing.
+- **Charge of a phase**: the sum of |current| x duration over a polarity run, at most the session's
+  value *and* at most {charge_base_pc} pC + {charge_slope_pc} pC/us x the run's duration, which is
+  the sum of its phases' durations without gaps.
 - **q1** is the sum of |current| x duration, **q2** the sum of current^2 x duration, over the phases
   of one pulse.
 - **Pulses in the worst second** (all divisions up to whole pulses, times in us). *Restarts(x)*: 0

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING
 
 from estim.errors import UsageError
 from estim.units import parse_ma
+
+if TYPE_CHECKING:  # so that `estim simulate` does not load the models of a profile
+    from estim.profile.models import Profile
 
 _AREA_MAX_CM2 = 400
 _LENGTH_MAX = 20
@@ -57,12 +61,21 @@ def exact(
     return number
 
 
-def area_cm2(text: str) -> Decimal:
-    """Read an electrode's area; raise UsageError where it is none."""
+def area_cm2(text: str | None, profile: Profile) -> Decimal | None:
+    """Read the area of the smallest electrode; None for none given.
+
+    Raises:
+        UsageError: it is none, or one that the profile was not thought out for.
+    """
+    if text is None:
+        return None
     try:
         area = Decimal(text) if text.isascii() and "_" not in text else Decimal("NaN")
     except InvalidOperation:
         area = Decimal("NaN")
-    if not area.is_finite() or not 1 <= area <= _AREA_MAX_CM2:
-        raise UsageError(f"--area {text}: expected 1 to {_AREA_MAX_CM2} cm2")
+    least = profile.electrode.minimum_area_cm2
+    if not area.is_finite() or not least <= area <= _AREA_MAX_CM2:
+        raise UsageError(
+            f"--area {text}: expected {least.normalize():f} to {_AREA_MAX_CM2} cm2 for {profile.id}"
+        )
     return area

@@ -83,6 +83,7 @@ def _examine_rest(records_given: str | None) -> list[Check]:
         *_terminal(),
         _clock(),
         _inhibition(),
+        _viewers(),
         *_serial_rights(),
     ]
 
@@ -232,6 +233,21 @@ def _inhibition() -> Check:
     except (OSError, subprocess.SubprocessError):
         return Check(what, State.NOTE, "the system refuses it", remedy)
     return Check(what, State.OK, "idle, sleep and lid switch can be held off")
+
+
+def _viewers() -> Check:
+    """Tell where running sessions can be looked at, and which there are."""
+    from estim.engine.viewers import claim, is_alive, sockets, viewers_folder
+
+    what, folder = "looking on", viewers_folder()
+    try:
+        if folder.is_symlink() or folder.exists():
+            claim(folder)
+    except OSError as error:
+        remedy = "set XDG_RUNTIME_DIR to a folder of your own; sessions run without"
+        return Check(what, State.NOTE, f"{folder}: {error.strerror or error}", remedy)
+    running = [str(path) for path in sockets(folder) if is_alive(path)]
+    return Check(what, State.OK, ", ".join(running) or f"no session runs; sockets are in {folder}")
 
 
 def _serial_rights() -> list[Check]:

@@ -18,6 +18,7 @@ from estim.errors import UsageError
 _JSON_HELP = "one JSON object per line instead of words"
 _RECORDS_HELP = "folder of the records (default: this user's)"
 _AMPLITUDE_HELP = "repeatable, others are at zero; default: every channel at its ceiling"
+_AREA_HELP = "area of the smallest electrode (default: what the profile recommends)"
 _CODES = (
     "Exit codes: 0 done, 1 a check failed, 2 bad usage or bad input, 3 no device, 4 refused by a "
     "limit or an interlock, 5 device fault or link lost, 130 interrupted."
@@ -39,8 +40,16 @@ def parse(argv: list[str]) -> argparse.Namespace:
 class Parser(argparse.ArgumentParser):
     """Report a bad command line as any other failure is reported."""
 
+    late_epilog: Callable[[], str] | None = None
+
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
+
+    def format_help(self) -> str:
+        """Return the help, with an epilog that is loaded for it alone."""
+        if self.late_epilog is not None:
+            self.epilog = self.late_epilog()
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (`{self.prog} --help` tells more)")
@@ -76,8 +85,12 @@ def _lazily(module: str, function: str = "run") -> Callable[[argparse.Namespace]
     return call
 
 
+def _sentence(summary: str) -> str:
+    return f"{summary[0].upper()}{summary[1:]}."
+
+
 def _add(commands: Commands, name: str, summary: str, module: str, function: str = "run") -> Parser:
-    parser: Parser = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
+    parser: Parser = commands.add_parser(name, help=summary, description=_sentence(summary))
     parser.set_defaults(run=_lazily(module, function))
     return parser
 
@@ -95,6 +108,7 @@ def _add_run(commands: Commands) -> None:
     parser.add_argument(
         "--bench", metavar="OHM", help="declares a dummy load, and that nobody is connected"
     )
+    parser.add_argument("--area", metavar="CM2", help=_AREA_HELP)
     parser.add_argument("--json", action="store_true", help=_JSON_HELP)
     parser.add_argument("--junit", metavar="FILE", help="write the outcome as JUnit XML")
     parser.add_argument("--records", metavar="DIR", help=_RECORDS_HELP)
@@ -108,11 +122,15 @@ def _add_simulate(commands: Commands) -> None:
         "be a virtual stimulator on a pseudo-terminal or TCP port",
         "estim.cli.simulate",
     )
-    parser.add_argument("--model", choices=("native", "reference", "p24", "pulsepal"))
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.late_epilog = lambda: str(importlib.import_module("estim.simulator.faults").SCRIPT_HELP)
+    parser.add_argument(
+        "--model", choices=("native",), help="which device to be: so far this one alone"
+    )
     parser.add_argument(
         "--load", metavar="OHM|NAME", help="ohms, or good-gel, typical, dry, open, short"
     )
-    parser.add_argument("--faults", metavar="FILE", help="fault script")
+    parser.add_argument("--faults", metavar="FILE", help="fault script, see below")
     parser.add_argument("--trace", metavar="FILE", help="CSV of what reached the load")
     parser.add_argument("--tcp", metavar="PORT", help="listen on 127.0.0.1; 0 for any port")
     parser.add_argument("--channels", metavar="N", help="number of channels")
@@ -135,9 +153,7 @@ def _add_doctor(commands: Commands) -> None:
 
 def _add_profiles(commands: Commands) -> None:
     summary = "look at treatment profiles"
-    group: Parser = commands.add_parser(
-        "profiles", help=summary, description=summary.capitalize() + "."
-    )
+    group: Parser = commands.add_parser("profiles", help=summary, description=_sentence(summary))
     actions = group.add_subparsers(metavar="list|show|check|plot|diff|export", required=True)
     module = "estim.cli.profiles"
 
@@ -153,13 +169,14 @@ def _add_profiles(commands: Commands) -> None:
     )
     show.add_argument("profile", metavar="ID|FILE")
     show.add_argument("--json", action="store_true", help=_JSON_HELP)
-    show.add_argument("--area", metavar="CM2", help="area of the smallest electrode")
+    show.add_argument("--area", metavar="CM2", help=_AREA_HELP)
     show.add_argument(
         "--amplitude", metavar="CH=MA", action="append", help="also at this target; repeatable"
     )
 
     check = _add(actions, "check", "check profiles against every limit", "estim.cli.profile_check")
     check.add_argument("profiles", metavar="FILE", nargs="+", help="a file, or the id of a profile")
+    check.add_argument("--area", metavar="CM2", help=_AREA_HELP)
     check.add_argument("--json", action="store_true", help=_JSON_HELP)
 
     plot = _add(
@@ -218,9 +235,7 @@ def _add_export(actions: Commands) -> None:
 
 def _add_records(commands: Commands) -> None:
     summary = "look at session records"
-    group: Parser = commands.add_parser(
-        "records", help=summary, description=summary.capitalize() + "."
-    )
+    group: Parser = commands.add_parser("records", help=summary, description=_sentence(summary))
     actions = group.add_subparsers(metavar="list|show|verify|export", required=True)
     module = "estim.cli.records"
 

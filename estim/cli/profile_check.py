@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from estim.cli.arguments import area_cm2
 from estim.cli.console import complain, progress, say, say_json
 from estim.cli.profile_figures import binding_words, limit_words
-from estim.errors import EstimError, LimitRefused, ProfileError
+from estim.errors import EstimError, LimitRefused, ProfileError, UsageError
 from estim.prepare.report import LimitLine, preview
 from estim.prepare.session import Prepared, prepare
 from estim.profile.library import find, shipped_ids
@@ -29,7 +30,7 @@ def run(arguments: Namespace) -> int:
     codes = []
     for number, name in enumerate(arguments.profiles, start=1):
         with progress(f"checking {number} of {len(arguments.profiles)}"):
-            code, problem, warnings = _check(name)
+            code, problem, warnings = _check(name, arguments.area)
         codes.append(code)
         if problem:
             complain(problem)
@@ -42,14 +43,19 @@ def run(arguments: Namespace) -> int:
     return max(codes)
 
 
-def _check(name: str) -> tuple[int, str, list[str]]:
+def _check(name: str, area: str | None) -> tuple[int, str, list[str]]:
     """Return the exit code of one profile, what is wrong with it, and what is worth a warning."""
     try:
         loaded = find(name) if name in shipped_ids() else load(name)
         profile = loaded.profile
-        prepared = prepare(profile, is_bench=profile.is_bench_only, origin=name)
+        prepared = prepare(
+            profile,
+            is_bench=profile.is_bench_only,
+            electrode_area_cm2=area_cm2(area, profile),
+            origin=name,
+        )
         _check_ceilings(prepared)
-    except ProfileError as error:
+    except (ProfileError, UsageError) as error:
         return error.exit_code, str(error), []
     except (EstimError, ProtocolError) as error:
         return LimitRefused.exit_code, f"{name}: {error}", []

@@ -75,7 +75,7 @@ def run_show(arguments: Namespace) -> int:
         LimitRefused: a limit refuses the profile, or the amplitudes asked for.
     """
     loaded = find(arguments.profile)
-    area_cm2 = given.area_cm2(arguments.area) if arguments.area is not None else None
+    area_cm2 = given.area_cm2(arguments.area, loaded.profile)
     targets_ua = None
     if arguments.amplitude:
         targets_ua = given.targets_ua(arguments.amplitude, len(loaded.profile.channels))

@@ -8,10 +8,12 @@ import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
 from argparse import Namespace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TextIO
 
 from estim import api
+from estim.cli.arguments import area_cm2 as read_area_cm2
 from estim.cli.arguments import targets_ua as read_targets_ua
 from estim.cli.arguments import whole
 from estim.errors import DeviceFault, EstimError, LimitRefused, RecordError, UsageError
@@ -115,7 +117,10 @@ class _Teller:
             plateau_ms=shown.plateau_ms,
             delivered_ms=shown.delivered_ms,
             setpoints_ua=[channel.setpoint_ua for channel in shown.channels],
-            measured_ua=[channel.measured_ua for channel in shown.channels],
+            measured_ua=[
+                None if channel.measured_ua < 0 else channel.measured_ua
+                for channel in shown.channels
+            ],
         )
         if self._shows_progress:
             amplitudes = " ".join(format_ma(channel.shown_ua) for channel in shown.channels)
@@ -152,6 +157,7 @@ def run(arguments: Namespace) -> int:
     targets_ua = read_targets_ua(arguments.amplitude or [], len(loaded.profile.channels))
     if not any(targets_ua):
         raise UsageError("--amplitude: expected a target above zero, for example 1=12")
+    area_cm2 = read_area_cm2(arguments.area, loaded.profile)
     duration_s = arguments.duration and whole("--duration", arguments.duration, 1, DURATION_MAX_S)
     seed = arguments.seed and whole("--seed", arguments.seed, 0, SEED_MAX)
     url = _url(arguments, bench_ohm)
@@ -170,7 +176,7 @@ def run(arguments: Namespace) -> int:
                 on_reply=teller.reply,
             ) as stimulator:
                 result, prepared = _deliver(
-                    stimulator, loaded, targets_ua, duration_s, teller, interruption
+                    stimulator, loaded, targets_ua, duration_s, area_cm2, teller, interruption
                 )
             teller.end_progress()
             summary = _summary(result, prepared, interruption, teller.alarm)
@@ -183,7 +189,7 @@ def run(arguments: Namespace) -> int:
         except EstimError as error:
             code = INTERRUPTED if interruption.name else error.exit_code
             teller.end_progress()
-            teller.event("error", text=str(error), exit_code=code)
+            teller.event("error", text=str(error), exit_code=code, blame=error.blame or None)
             _write_junit(arguments.junit, loaded, str(error), code, None)
             if interruption.name:
                 return INTERRUPTED
@@ -223,6 +229,7 @@ def demo() -> int:
             clock="virtual",
             seed=None,
             bench=str(DEMO_OHM),
+            area=None,
             json=False,
             junit=None,
             records=None,
@@ -236,10 +243,11 @@ def _deliver(
     loaded: LoadedProfile,
     targets_ua: tuple[int, ...],
     duration_s: int | None,
+    area_cm2: Decimal | None,
     teller: _Teller,
     interruption: _Interruption,
 ) -> tuple[api.Result, Prepared]:
-    prepared = stimulator.prepare(loaded, duration_s=duration_s)
+    prepared = stimulator.prepare(loaded, duration_s=duration_s, electrode_area_cm2=area_cm2)
     reasons = [
         str(reason)
         for index, target_ua in enumerate(targets_ua)
@@ -265,6 +273,7 @@ def _deliver(
         profile=loaded.profile.id,
         sha256=loaded.sha256,
         program_digest=f"{prepared.program.digest:08x}",
+        electrode_areas_mm2=[channel.electrode_area_mm2 for channel in prepared.bounds.channels],
         ceilings_ua=[line.ceiling_ua for line in prepared.ceilings],
     )
     for step in (stimulator.arm, stimulator.start, lambda: stimulator.set_targets_ua(targets_ua)):

@@ -12,51 +12,46 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from estim.errors import EstimError
 from estim.safety.verdict import Approved, ApprovedLoad
 from firmware_protocol.messages import Capabilities, Event, Identity, Status
 
 
-@dataclass(frozen=True, slots=True)
-class Identified:
+class Identified(NamedTuple):
     """The device said who it is and what it can do, and took our epoch."""
 
     identity: Identity
     capabilities: Capabilities
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectFailed:
+class ConnectFailed(NamedTuple):
     """There is nobody, or somebody who may not be driven."""
 
     error: EstimError
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """The device holds the programme and the limits."""
 
     program_digest: int
     limits_digest: int
 
 
-@dataclass(frozen=True, slots=True)
-class LoadFailed:
+class LoadFailed(NamedTuple):
     """The device does not hold the programme."""
 
     error: EstimError
 
 
-@dataclass(frozen=True, slots=True)
-class StatusSeen:
+class StatusSeen(NamedTuple):
     """A report of this epoch came in."""
 
     status: Status
 
 
-@dataclass(frozen=True, slots=True)
-class DriveRefused:
+class DriveRefused(NamedTuple):
     """The device refused a Drive, or something else it was sent.
 
     Attributes:
@@ -70,22 +65,19 @@ class DriveRefused:
     is_lead_off: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceTold:
+class DeviceTold(NamedTuple):
     """The device told an event."""
 
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
-class RoundTrip:
+class RoundTrip(NamedTuple):
     """A Drive was answered."""
 
     duration_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class LineDamaged:
+class LineDamaged(NamedTuple):
     """Bytes came that are no message."""
 
     explanation: str
@@ -147,6 +139,11 @@ class Stimulator(ABC):
     @abstractmethod
     def acknowledge(self, latch_count: int, channel_mask: int, now_us: int) -> None:
         """Clear the device's fault (mask 0), or lead-off latches."""
+
+    @property
+    @abstractmethod
+    def has_output(self) -> bool:
+        """Tell whether anything is to be written now."""
 
     @abstractmethod
     def take_output(self) -> Output:

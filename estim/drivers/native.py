@@ -9,7 +9,6 @@ Rules:
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -82,7 +81,7 @@ class NativeStimulator(Stimulator):
     def __init__(self, epoch: int, address: str) -> None:
         self._address = address
         self._connection = Connection(Role.HOST, epoch)
-        self._events: deque[DriverEvent] = deque()
+        self._events: list[DriverEvent] = []
         self._urgent: list[bytes] = []
         self._ordered: list[bytes] = []
         self._drive_frame: bytes | None = None
@@ -119,13 +118,15 @@ class NativeStimulator(Stimulator):
                 self._attempt(exchange, now_us)
         if self._stop_due_us is not None and now_us >= self._stop_due_us:
             self._send_stop(now_us)
-        events = list(self._events)
-        self._events.clear()
+        events, self._events = self._events, []
         return events
 
     def next_deadline_us(self) -> int | None:
-        due = [self._stop_due_us, self._exchange.due_us if self._exchange else None]
-        return min((time for time in due if time is not None), default=None)
+        if self._exchange is None:
+            return self._stop_due_us
+        if self._stop_due_us is None:
+            return self._exchange.due_us
+        return min(self._stop_due_us, self._exchange.due_us)
 
     def load(self, approved: ApprovedLoad, now_us: int) -> None:
         if now_us > approved.expires_us:
@@ -160,6 +161,10 @@ class NativeStimulator(Stimulator):
 
     def acknowledge(self, latch_count: int, channel_mask: int, now_us: int) -> None:
         self._send(AcknowledgeFault(latch_count, channel_mask))
+
+    @property
+    def has_output(self) -> bool:
+        return bool(self._urgent or self._ordered or self._drive_frame)
 
     def take_output(self) -> Output:
         output = Output(self._urgent, self._ordered, self._drive_frame)

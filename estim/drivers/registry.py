@@ -11,13 +11,14 @@ from typing import Any, Protocol
 
 from estim.drivers.base import Stimulator
 from estim.errors import EstimError, UsageError
-from estim.transport.serial_port import open_port, parse_address
 
 _DRIVERS = {
     "native": "estim.drivers.native:NativeStimulator",
     "sim": "estim.drivers.native:NativeStimulator",
 }
 _SIMULATOR = "estim.simulator.spawn:spawn"
+_OPEN_PORT = "estim.transport.serial_port:open_port"
+_PARSE_ADDRESS = "estim.transport.serial_port:parse_address"
 
 
 class Transport(Protocol):
@@ -63,19 +64,19 @@ def open_transport(url: str) -> Transport:
     address = url.partition(":")[2]
     if name == "sim":
         return _SimulatorLine(address)
-    return open_port(address)
+    return _open_port(address)
 
 
 class _SimulatorLine:
     """The pseudo-terminal of a simulator that was started for this session alone."""
 
     def __init__(self, address: str) -> None:
-        plain, options = parse_address(address)
+        plain, options = _load(_PARSE_ADDRESS)(address)
         if plain:
             raise UsageError(f"sim:{address}: expected sim: or sim:?name=value")
         self._simulator = _load(_SIMULATOR)(options)
         try:
-            self._port = open_port(self._simulator.path)
+            self._port = _open_port(self._simulator.path)
         except EstimError:
             self._simulator.let_go()
             raise
@@ -89,6 +90,12 @@ class _SimulatorLine:
     def close(self) -> None:
         self._port.close()
         self._simulator.let_go()
+
+
+def _open_port(address: str) -> Transport:
+    """Open a port; pyserial is loaded with the first one."""
+    opened: Transport = _load(_OPEN_PORT)(address)
+    return opened
 
 
 def _load(name: str) -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 _COMMAND = (
     "systemd-inhibit",
@@ -23,8 +26,10 @@ class Inhibitor:
     """
 
     def __init__(self) -> None:
-        self._holder: subprocess.Popen[bytes] | None = None
-        self._has_way = shutil.which(_COMMAND[0]) is not None
+        self._holder: Popen[bytes] | None = None
+        self._has_way = any(
+            os.access(os.path.join(folder, _COMMAND[0]), os.X_OK) for folder in os.get_exec_path()
+        )
 
     @property
     def explanation(self) -> str:
@@ -46,6 +51,8 @@ class Inhibitor:
         """Take the lock, without waiting for it."""
         if not self._has_way or self._holder is not None:
             return
+        import subprocess  # here: the engine's start does not wait for it
+
         try:
             self._holder = subprocess.Popen(
                 _COMMAND,

@@ -32,7 +32,7 @@ from estim.session.messages import Blame, Notice, Reply, Severity, Stop
 from estim.session.snapshot import take_snapshot
 from estim.session.states import ENERGISED
 from firmware_protocol import limits
-from firmware_protocol.messages import CapabilityFlag, DeviceState, Status
+from firmware_protocol.messages import Contact, DeviceState, Status
 
 STALL_US = limits.lease_ms.maximum * 1000
 SUSPEND_US = 50_000
@@ -96,6 +96,7 @@ class EngineLoop:
         self._is_turning = False
         self._owes_output = False
         self._record_events = 0
+        self._core_due_us: int | None = None
         self._snapshot_due_us = 0
         self._turned_us = clock.now_us()
         self._asleep_us = clock.boot_us() - clock.now_us()
@@ -111,6 +112,7 @@ class EngineLoop:
         try:
             while self._waiting:
                 now_us = self._clock.now_us()
+                self._core_due_us = None
                 for effect in self.core.handle(self._waiting.popleft(), now_us):
                     self._carry_out(effect, now_us)
         finally:
@@ -150,7 +152,8 @@ class EngineLoop:
         """Serve every deadline that has come, and publish."""
         now_us = self._clock.now_us()
         self._poll_driver(now_us)
-        self.post(ev.Ticked())
+        if now_us >= self._core_deadline_us():
+            self.post(ev.Ticked())
         for kind, content in self._telemetry.due(now_us):
             self._record(kind, content, None, now_us)
         if now_us >= self._snapshot_due_us:
@@ -158,11 +161,17 @@ class EngineLoop:
 
     def next_deadline_us(self) -> int:
         """Return when `turn` is due at the latest."""
-        due = [self.core.next_deadline_us(), self._snapshot_due_us]
+        due = [self._core_deadline_us(), self._snapshot_due_us]
         driver_us = self._driver.next_deadline_us() if self._driver else None
         if driver_us is not None:
             due.append(driver_us)
         return min(due)
+
+    def _core_deadline_us(self) -> int:
+        """Return when the core is due, worked out once after each event."""
+        if self._core_due_us is None:
+            self._core_due_us = self.core.next_deadline_us()
+        return self._core_due_us
 
     def publish(self, now_us: int) -> None:
         """Send a snapshot to the interface."""
@@ -313,24 +322,18 @@ class EngineLoop:
         self._flush_output()
 
     def _see(self, event: DriverEvent, now_us: int) -> None:
-        self.post(ev.DriverSaid(event))
+        self.post(event)
         if isinstance(event, StatusSeen) and (
             self.core.state in ENERGISED or is_output_told(event.status)
         ):
-            capabilities = self.core.capabilities
-            reports = (
-                capabilities is not None and CapabilityFlag.REPORTS_CURRENT in capabilities.flags
-            )
-            for kind, content in self._telemetry.add(now_us, _readings(event.status, reports)):
+            readings = _readings(event.status, self.core.reports_current)
+            for kind, content in self._telemetry.add(now_us, readings):
                 self._record(kind, content, None, now_us)
 
     def _flush_output(self) -> None:
         self._owes_output = False
-        if self._driver is None or self._port is None:
-            return
-        output = self._driver.take_output()
-        if output.urgent or output.ordered or output.drive is not None:
-            self._port.send(output)
+        if self._driver is not None and self._port is not None and self._driver.has_output:
+            self._port.send(self._driver.take_output())
 
 
 def is_urgent(request: object) -> bool:
@@ -345,6 +348,9 @@ def is_output_told(status: Status) -> bool:
     )
 
 
+_CONTACT_WORDS = {contact: contact.name.lower() for contact in Contact}
+
+
 def _readings(status: Status, reports_current: bool) -> list[Reading]:
     return [
         Reading(
@@ -353,7 +359,7 @@ def _readings(status: Status, reports_current: bool) -> list[Reading]:
             row.setpoint_ua,
             row.peak_ua if reports_current else None,
             row.load_ohm or None,
-            row.contact.name.lower(),
+            _CONTACT_WORDS[row.contact],
         )
         for index, row in enumerate(status.channels)
     ]

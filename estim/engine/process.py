@@ -24,11 +24,12 @@ from estim.engine.inbox import Inbox
 from estim.engine.inhibit import Inhibitor
 from estim.engine.lines import ReplyWriter, ThreadedPort, read_requests
 from estim.engine.loop import EngineLoop, Port, is_urgent
+from estim.engine.viewers import Viewers, viewers_folder
 from estim.errors import EstimError, PortLost
 from estim.record.journal import Journal
 from estim.record.writer import EventWriter, RecordWriter
 from estim.session import events as ev
-from estim.session.messages import Blame, Heartbeat, Notice, Reply, Request, Severity
+from estim.session.messages import Blame, Heartbeat, Notice, Reply, Request, Severity, Snapshot
 from estim.session.states import ENERGISED
 
 WAIT_MAX_S = 0.1
@@ -47,6 +48,7 @@ class EngineProcess:
         self._clock = SystemClock()
         self._inbox = Inbox()
         self._replies = ReplyWriter(connection)
+        self._viewers = Viewers(viewers_folder())
         self._loop = EngineLoop(self, self._clock, inhibitor=Inhibitor())
         self._port: ThreadedPort | None = None
         self._room = threading.BoundedSemaphore(RECEIVED_MAX)
@@ -83,6 +85,7 @@ class EngineProcess:
             self._loop.end()
             if self._port is not None:
                 self._port.join(PORT_END_S)
+            self._viewers.close()
             self._replies.close(0.5)
 
     # World.
@@ -123,6 +126,8 @@ class EngineProcess:
 
     def say(self, reply: Reply) -> None:
         self._replies.say(reply)
+        if isinstance(reply, Snapshot):
+            self._viewers.publish(reply)
 
     # Threads.
 

@@ -102,51 +102,30 @@ def prepare(
     # Through its bytes, so that what is shown and checked is what a device will decode.
     program = from_canonical_bytes(compile_profile(profile, origin).canonical_bytes())
     _check_grid(profile, program, capabilities.amplitude_step_ua)
-    area_cm2 = electrode_area_cm2
-    if area_cm2 is None:
-        area_cm2 = profile.electrode.recommended_area_cm2
-    if not area_cm2.is_finite() or area_cm2 < profile.electrode.minimum_area_cm2:
-        raise LimitRefused(
-            f"electrode area: {area_cm2} cm2 given, at least "
-            f"{profile.electrode.minimum_area_cm2} cm2 required by the profile"
-        )
+    area_mm2 = _area_mm2(profile, electrode_area_cm2)
     if profile.is_bench_only and not is_bench:
         raise LimitRefused(f"{profile.id} is for the bench only: {profile.bench_only_reason}")
     wanted_s = profile.session.duration_s if duration_s is None else duration_s
     _check_duration(profile, site, wanted_s)
-    bounds = intersect(
-        Bounds(
-            channels=tuple(
-                ChannelBounds(
-                    _channel_bounds(
-                        profile, index, site, patient_ceiling_ua, is_sensation_impaired
-                    ),
-                    int(area_cm2 * MM2_PER_CM2),
-                )
-                for index in range(len(profile.channels))
-            ),
-            session=_session_bounds(profile, site, program),
-            policy=_policy(profile, site),
-            is_bench=is_bench,
-            amplitude_step_ua=capabilities.amplitude_step_ua,
+    asked = Bounds(
+        channels=tuple(
+            ChannelBounds(
+                _channel_bounds(profile, index, site, patient_ceiling_ua, is_sensation_impaired),
+                area_mm2,
+            )
+            for index in range(len(profile.channels))
         ),
-        capabilities,
+        session=_session_bounds(profile, site, program),
+        policy=_policy(profile, site),
+        is_bench=is_bench,
+        amplitude_step_ua=capabilities.amplitude_step_ua,
     )
+    bounds = intersect(asked, capabilities)
     verdict = kernel.review_load(program, bounds, capabilities, 0)
     if isinstance(verdict, Refused):
         raise LimitRefused(str(verdict))
-    settings = SessionSettings(
-        profile_id=profile.id,
-        duration_s=wanted_s,
-        step_ua=profile.rise.step_ua,
-    )
-    ceilings = []
-    for index, channel in enumerate(profile.channels):
-        ceiling_ua, reasons = kernel.ceiling(program, bounds, index)
-        played = program.channels[index]
-        ceiling_ua = played.deliverable_ua(ceiling_ua, bounds.amplitude_step_ua)
-        ceilings.append(ChannelCeiling(index + 1, channel.name, ceiling_ua, reasons))
-    return Prepared(program, bounds, settings, tuple(ceilings))
+    settings = SessionSettings(profile.id, wanted_s, profile.rise.step_ua)
+    return Prepared(program, bounds, settings, _ceilings(profile, program, bounds))
 
 
 def capabilities_from_snapshot(device: DeviceSnapshot) -> Capabilities:
@@ -166,6 +145,30 @@ def _check_grid(profile: Profile, program: PulseProgram, amplitude_step_ua: int)
                 f"{grid_ua / UA_PER_MA:g} mA only, more than one step of "
                 f"{profile.rise.step_ua / UA_PER_MA:g} mA"
             )
+
+
+def _area_mm2(profile: Profile, given_cm2: Decimal | None) -> int:
+    """Return the area that counts: what was given, or what the profile recommends."""
+    electrode = profile.electrode
+    area_cm2 = electrode.recommended_area_cm2 if given_cm2 is None else given_cm2
+    if not area_cm2.is_finite() or area_cm2 < electrode.minimum_area_cm2:
+        raise LimitRefused(
+            f"electrode area: {area_cm2} cm2 given, at least "
+            f"{electrode.minimum_area_cm2} cm2 required by the profile"
+        )
+    return int(area_cm2 * MM2_PER_CM2)
+
+
+def _ceilings(
+    profile: Profile, program: PulseProgram, bounds: Bounds
+) -> tuple[ChannelCeiling, ...]:
+    """Return how far each channel may rise, on the device's own steps."""
+    ceilings = []
+    for index, channel in enumerate(profile.channels):
+        highest_ua, reasons = kernel.ceiling(program, bounds, index)
+        played_ua = program.channels[index].deliverable_ua(highest_ua, bounds.amplitude_step_ua)
+        ceilings.append(ChannelCeiling(index + 1, channel.name, played_ua, reasons))
+    return tuple(ceilings)
 
 
 def _check_duration(profile: Profile, site: SitePolicy, wanted_s: int) -> None:

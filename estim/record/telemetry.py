@@ -13,8 +13,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from estim.units import US_PER_S
 
@@ -32,8 +31,7 @@ _MEASURED = ("target_ua", "setpoint_ua", "peak_ua", "load_ohm")
 Content = tuple[str, dict[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """Hold one channel's report; None where the device does not measure."""
 
     channel: int
@@ -66,7 +64,7 @@ class Telemetry:
                 self._window_start_us = now_us
             self._window.append(reading)
             kept = self._kept.get(reading.channel)
-            if kept is None or _is_change(kept, reading):
+            if kept is None or (reading != kept and _is_change(kept, reading)):
                 self._kept[reading.channel] = reading
                 self._add_to_group(now_us, reading)
         return ready
@@ -101,7 +99,7 @@ class Telemetry:
         self._group.append((now_us, reading))
 
     def _close_group(self) -> Content:
-        changes = [{"at_us": at_us} | asdict(reading) for at_us, reading in self._group]
+        changes = [{"at_us": at_us} | reading._asdict() for at_us, reading in self._group]
         self._group = []
         return CHANGED, {"changes": changes}
 

@@ -13,11 +13,12 @@ Rules:
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from estim.errors import RecordError
 from estim.record.journal import Journal
@@ -29,8 +30,36 @@ QUEUE_CAPACITY = 4096
 MAX_GROUP = 256
 
 
-class EventWriter(Protocol):
-    """Take a session's events and say when they are safe."""
+@dataclass(frozen=True, slots=True)
+class _Seal:
+    key: bytes
+    mono_us: int
+    wall: datetime
+
+
+_Item = Entry | _Seal
+
+
+class EventWriter(ABC):
+    """Take a session's events and say when they are safe.
+
+    `on_durable` gets the token of each event that is on the disk; `on_failure` is called once at
+    most, with the reason. Neither may block. One thread submits. The journal belongs to the writer
+    from now on, and `close` closes it.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        on_durable: Callable[[int], None],
+        on_failure: Callable[[str], None],
+    ) -> None:
+        self._journal = journal
+        self._on_durable = on_durable
+        self._on_failure = on_failure
+        self._lock = threading.Lock()
+        self._lost_count = 0
+        self._has_failed = False
 
     def submit(
         self,
@@ -42,27 +71,45 @@ class EventWriter(Protocol):
         token: int | None = None,
     ) -> None:
         """Record an event; `on_durable(token)` follows once it is on the disk."""
+        try:
+            self._put(event_entry(kind, content, mono_us=mono_us, wall=wall), token, mono_us, wall)
+        except RecordError as error:
+            self._lost_count += 1
+            self._fail(str(error))
 
     def seal(self, key: bytes, *, mono_us: int, wall: datetime, token: int | None = None) -> None:
         """Close the record with its seal, after everything submitted before."""
+        try:
+            self._put(_Seal(key, mono_us, wall), token, mono_us, wall)
+        except RecordError as error:
+            self._fail(str(error))
 
+    @abstractmethod
     def close(self, timeout_s: float) -> bool:
         """Write what waits and let go of the file; tell whether all of it is on the disk."""
 
+    @abstractmethod
+    def _put(self, item: _Item, token: int | None, mono_us: int, wall: datetime) -> None:
+        """Write an item, or have it written; the times are those of the call.
 
-@dataclass(frozen=True, slots=True)
-class _Seal:
-    key: bytes
-    mono_us: int
-    wall: datetime
+        Raises:
+            RecordError: it cannot be.
+        """
+
+    def _write_seal(self, seal: _Seal) -> None:
+        self._journal.seal(seal.key, mono_us=seal.mono_us, wall=seal.wall)
+
+    def _fail(self, reason: str) -> None:
+        with self._lock:
+            is_first, self._has_failed = not self._has_failed, True
+        if is_first:
+            self._on_failure(reason)
 
 
-class RecordWriter:
+class RecordWriter(EventWriter):
     """Write on a thread of its own.
 
-    `on_durable` is called on that thread; `on_failure` on that thread or the submitting one, at
-    most once. Neither may block. One thread submits. The journal belongs to the writer from now on,
-    and `close` closes it.
+    `on_durable` is called on that thread; `on_failure` on that thread or the submitting one.
     """
 
     def __init__(
@@ -73,41 +120,14 @@ class RecordWriter:
         *,
         capacity: int = QUEUE_CAPACITY,
     ) -> None:
-        self._journal = journal
-        self._on_durable = on_durable
-        self._on_failure = on_failure
+        super().__init__(journal, on_durable, on_failure)
         self._capacity = capacity
         self._condition = threading.Condition()
-        self._waiting: deque[tuple[Entry | _Seal, int | None]] = deque()
-        self._lost_count = 0
+        self._waiting: deque[tuple[_Item, int | None]] = deque()
         self._is_closing = False
         self._has_stopped = False
-        self._has_failed = False
         self._thread = threading.Thread(target=self._run, name="record-writer", daemon=True)
         self._thread.start()
-
-    def submit(
-        self,
-        kind: str,
-        content: Mapping[str, Any],
-        *,
-        mono_us: int,
-        wall: datetime,
-        token: int | None = None,
-    ) -> None:
-        try:
-            entry = event_entry(kind, content, mono_us=mono_us, wall=wall)
-            self._enqueue(entry, token, self._capacity, mono_us, wall)
-        except RecordError as error:
-            self._lost_count += 1
-            self._fail(str(error))
-
-    def seal(self, key: bytes, *, mono_us: int, wall: datetime, token: int | None = None) -> None:
-        try:
-            # A full queue keeps no record open: the seal always finds room.
-            self._enqueue(_Seal(key, mono_us, wall), token, None, mono_us, wall)
-        except RecordError as error:
-            self._fail(str(error))
 
     def close(self, timeout_s: float) -> bool:
         with self._condition:
@@ -116,18 +136,12 @@ class RecordWriter:
         self._thread.join(timeout_s)
         return not self._thread.is_alive() and not self._has_failed
 
-    def _enqueue(
-        self,
-        item: Entry | _Seal,
-        token: int | None,
-        capacity: int | None,
-        mono_us: int,
-        wall: datetime,
-    ) -> None:
+    def _put(self, item: _Item, token: int | None, mono_us: int, wall: datetime) -> None:
         with self._condition:
             if self._is_closing or self._has_stopped:
                 raise RecordError("the record is closed")
-            if capacity is not None and len(self._waiting) >= capacity:
+            # A full queue keeps no record open: the seal always finds room.
+            if isinstance(item, Entry) and len(self._waiting) >= self._capacity:
                 raise RecordError("the disk is too slow: too many events wait for it")
             if self._lost_count:
                 lost = {"count": self._lost_count}
@@ -151,85 +165,50 @@ class RecordWriter:
             if reason:
                 self._fail(reason)
 
-    def _next_group(self) -> list[tuple[Entry | _Seal, int | None]]:
+    def _next_group(self) -> list[tuple[_Item, int | None]]:
         with self._condition:
             while not self._waiting and not self._is_closing:
                 self._condition.wait()
-            group: list[tuple[Entry | _Seal, int | None]] = []
+            group: list[tuple[_Item, int | None]] = []
             while self._waiting and len(group) < MAX_GROUP:
                 group.append(self._waiting.popleft())
                 if isinstance(group[-1][0], _Seal):
                     break
             return group
 
-    def _write(self, group: list[tuple[Entry | _Seal, int | None]]) -> None:
+    def _write(self, group: list[tuple[_Item, int | None]]) -> None:
         self._journal.append_many([item for item, _ in group if isinstance(item, Entry)])
         last, _ = group[-1]
         if isinstance(last, _Seal):
-            self._journal.seal(last.key, mono_us=last.mono_us, wall=last.wall)
+            self._write_seal(last)
         else:
             self._journal.sync()
         for _, token in group:
             if token is not None:
                 self._on_durable(token)
 
-    def _fail(self, reason: str) -> None:
-        with self._condition:
-            is_first = not self._has_failed
-            self._has_failed = True
-        if is_first:
-            self._on_failure(reason)
 
-
-class SynchronousWriter:
+class SynchronousWriter(EventWriter):
     """Write at once, on the calling thread, for the stepped engine.
 
     An event with a token is durable, and `on_durable` called, before `submit` returns. One without
     a token, on which nobody waits, is synced with the next that has one.
     """
 
-    def __init__(
-        self,
-        journal: Journal,
-        on_durable: Callable[[int], None],
-        on_failure: Callable[[str], None],
-    ) -> None:
-        self._journal = journal
-        self._on_durable = on_durable
-        self._on_failure = on_failure
-        self._has_failed = False
-
-    def submit(
-        self,
-        kind: str,
-        content: Mapping[str, Any],
-        *,
-        mono_us: int,
-        wall: datetime,
-        token: int | None = None,
-    ) -> None:
-        def write() -> None:
-            self._journal.append(kind, content, mono_us=mono_us, wall=wall)
-            if token is not None:
-                self._journal.sync()
-
-        self._attempt(write, token)
-
-    def seal(self, key: bytes, *, mono_us: int, wall: datetime, token: int | None = None) -> None:
-        self._attempt(lambda: self._journal.seal(key, mono_us=mono_us, wall=wall), token)
-
     def close(self, timeout_s: float) -> bool:
-        self._attempt(self._journal.sync, None)
+        try:
+            self._journal.sync()
+        except RecordError as error:
+            self._fail(str(error))
         self._journal.close()
         return not self._has_failed
 
-    def _attempt(self, write: Callable[[], object], token: int | None) -> None:
-        try:
-            write()
-        except RecordError as error:
-            if not self._has_failed:
-                self._has_failed = True
-                self._on_failure(str(error))
+    def _put(self, item: _Item, token: int | None, mono_us: int, wall: datetime) -> None:
+        if isinstance(item, _Seal):
+            self._write_seal(item)
         else:
+            self._journal.append_many([item])
             if token is not None:
-                self._on_durable(token)
+                self._journal.sync()
+        if token is not None:
+            self._on_durable(token)

@@ -31,13 +31,13 @@ class Figures:
     Attributes:
         amplitude_ua: the target asked for.
         peak_ua: largest phase current after quantisation.
-        phase_charges: every (charge in pC, duration in us) of an active phase that occurs.
+        phase_charges: every (charge in pC, duration in us) of a polarity run that occurs.
         net_charge_pc: largest absolute net charge of a pulse.
         second_square: sum of squares over the worst second, uA2 us.
         second_absolute_pc: absolute charge over the worst second.
         pulse_square: largest sum of squares of one pulse, uA2 us.
         phase_min_us: shortest active phase.
-        phase_max_us: longest active phase.
+        phase_max_us: longest polarity run.
         pulse_max_us: longest pulse.
     """
 
@@ -105,7 +105,6 @@ def figures(channel: ChannelProgram, amplitude_ua: int, amplitude_step_ua: int) 
     pulses = [
         _Pulse.at(channel, setting, amplitude_ua, amplitude_step_ua) for setting in channel.settings
     ]
-    durations_us = [duration_us for pulse in pulses for _, duration_us in pulse.charges]
     return Figures(
         amplitude_ua=amplitude_ua,
         peak_ua=max(pulse.peak_ua for pulse in pulses),
@@ -114,8 +113,8 @@ def figures(channel: ChannelProgram, amplitude_ua: int, amplitude_step_ua: int) 
         second_square=_worst_second(channel, [(p.period_us, p.square) for p in pulses]),
         second_absolute_pc=_worst_second(channel, [(p.period_us, p.absolute_pc) for p in pulses]),
         pulse_square=max(pulse.square for pulse in pulses),
-        phase_min_us=min(durations_us),
-        phase_max_us=max(durations_us),
+        phase_min_us=min(pulse.shortest_us for pulse in pulses),
+        phase_max_us=max(duration_us for pulse in pulses for _, duration_us in pulse.charges),
         pulse_max_us=max(pulse.duration_us for pulse in pulses),
     )
 
@@ -138,6 +137,7 @@ class _Pulse:
 
     peak_ua: int
     charges: tuple[tuple[int, int], ...]
+    shortest_us: int
     net_pc: int
     square: int
     absolute_pc: int
@@ -152,17 +152,17 @@ class _Pulse:
         delivered_ua = channel.deliverable_ua(scaled_ua, amplitude_step_ua)
         currents = channel.phase_currents_ua(delivered_ua, amplitude_step_ua)
         durations = [channel.phase_us(phase, setting.unit_us) for phase in channel.phases]
-        active = [
-            (current, duration)
-            for phase, current, duration in zip(channel.phases, currents, durations, strict=True)
-            if not phase.is_gap
-        ]
+        pairs = list(zip(currents, durations, strict=True))
         return cls(
             peak_ua=max(abs(current) for current in currents),
-            charges=tuple((abs(current) * duration, duration) for current, duration in active),
-            net_pc=sum(current * duration for current, duration in active),
-            square=sum(current * current * duration for current, duration in active),
-            absolute_pc=sum(abs(current) * duration for current, duration in active),
+            charges=tuple(
+                (sum(abs(currents[i]) * durations[i] for i in run), sum(durations[i] for i in run))
+                for run in channel.polarity_runs
+            ),
+            shortest_us=min(durations[i] for run in channel.polarity_runs for i in run),
+            net_pc=sum(current * duration for current, duration in pairs),
+            square=sum(current * current * duration for current, duration in pairs),
+            absolute_pc=sum(abs(current) * duration for current, duration in pairs),
             duration_us=sum(durations),
             period_us=setting.pulse_period_us,
         )

@@ -27,9 +27,14 @@ from estim.session.messages import Blame, Severity
 from estim.session.overload import Lateness
 from estim.session.reports import REPORTS, tick_drive
 from estim.session.requests import REQUESTS
-from estim.session.state import ORPHAN_US, SILENT_AT_REST_US, SILENT_ENERGISED_US, SessionState
+from estim.session.state import (
+    FROZEN_US,
+    ORPHAN_US,
+    SILENT_AT_REST_US,
+    SILENT_ENERGISED_US,
+    SessionState,
+)
 from estim.session.states import ENERGISED, HostState, Trigger
-from firmware_protocol import limits
 
 
 class SessionCore(SessionState):
@@ -52,10 +57,6 @@ def _on_request(session: SessionState, event: ev.RequestMade, now_us: int) -> No
         handler(session, request, now_us)
 
 
-def _on_driver(session: SessionState, event: ev.DriverSaid, now_us: int) -> None:
-    REPORTS[type(event.event)](session, event.event, now_us)
-
-
 def _on_tick(session: SessionState, event: ev.Ticked, now_us: int) -> None:
     for token, pending in list(session.durable.items()):
         if now_us >= pending.deadline_us:
@@ -65,7 +66,7 @@ def _on_tick(session: SessionState, event: ev.Ticked, now_us: int) -> None:
         pending = session.goal[1]
         session.refuse(pending.request_id, DeviceFault(pending.failure))
         session.goal = None
-        session.begin_stop(pending.failure, now_us)
+        session.begin_stop(pending.failure, now_us, Blame.DEVICE)
     if session.acknowledge and now_us >= session.acknowledge.deadline_us:
         session.refuse(session.acknowledge.request_id, DeviceFault(session.acknowledge.failure))
         session.acknowledge = None
@@ -95,7 +96,7 @@ def _end_unsealed(session: SessionState, explanation: str) -> None:
 
 def _tick_liveness(session: SessionState, now_us: int) -> None:
     if session.state in ENERGISED:
-        if now_us - session.beat_us > limits.heartbeat_ms.maximum * 1000:
+        if now_us - session.beat_us > FROZEN_US:
             session.latch_fault(
                 now_us, "display_frozen", "the display stood still: output stopped",
                 "look at the terminal and the computer's load, then acknowledge", Blame.HOST,
@@ -125,7 +126,7 @@ def _on_reviewed(session: SessionState, event: ev.DriveReviewed, now_us: int) ->
     if session.state in ENERGISED or session.goal:
         text = "; ".join(reasons)
         session.notice(now_us, Severity.ALARM, f"output stopped: {text}", blame=Blame.UNKNOWN)
-        session.begin_stop(text, now_us)
+        session.begin_stop(text, now_us, Blame.UNKNOWN)
 
 
 def _accept_rise(
@@ -150,15 +151,15 @@ def _on_port_failed(session: SessionState, event: ev.PortFailed, now_us: int) ->
 
 def _on_port_gone(session: SessionState, event: ev.PortGone, now_us: int) -> None:
     if session.connect_id:
-        session.fail_connect(DeviceFault(event.explanation))
+        session.fail_connect(DeviceFault(event.explanation), Blame.RIG)
         return
     if session.state in ENERGISED or session.state is HostState.STOPPING:
         session.fail_silent(now_us, event.explanation)
     elif session.has_link:
         text = f"the device is gone: {event.explanation}"
         session.notice(now_us, Severity.WARNING, text, blame=Blame.RIG)
-    session.fail_load(DeviceFault(event.explanation))
-    session.lose_link()
+    session.fail_load(DeviceFault(event.explanation), blame=Blame.RIG)
+    session.lose_link(Blame.RIG)
     session.follow(Trigger.LINK_CLOSED)
     if session.orphaned_us is not None:
         session.end_visit(session.end_reason, now_us)
@@ -190,15 +191,15 @@ def _on_record_failed(session: SessionState, event: ev.RecordFailed, now_us: int
         _end_unsealed(session, text)
         return
     session.record_failure = event.explanation
-    session.drop_wishes("the record cannot be written")
+    session.drop_wishes("the record cannot be written", Blame.HOST)
     for pending in session.durable.values():
         session.refuse(pending.request_id, RecordError(text))
     session.durable.clear()
     session.notice(now_us, Severity.ALARM, text, "free the disk, start a new session", Blame.HOST)
     if session.state is HostState.RUNNING and session.finish_from is None:
-        session.begin_finish(text, now_us)
+        session.begin_finish(text, now_us, Blame.HOST)
     elif session.state is HostState.ARMED:
-        session.begin_stop(text, now_us)
+        session.begin_stop(text, now_us, Blame.HOST)
 
 
 def _on_sealed(session: SessionState, event: ev.RecordSealed, now_us: int) -> None:
@@ -224,9 +225,9 @@ def _on_written(session: SessionState, event: ev.DriveWritten, now_us: int) -> N
         remedy = "end other programs, then prepare and arm again"
         session.notice(now_us, Severity.ALARM, text, remedy, Blame.HOST)
         if session.state is HostState.RUNNING:
-            session.begin_finish(text, now_us)
+            session.begin_finish(text, now_us, Blame.HOST)
         else:
-            session.begin_stop(text, now_us)
+            session.begin_stop(text, now_us, Blame.HOST)
 
 
 def _on_stalled(session: SessionState, event: ev.LoopStalled, now_us: int) -> None:
@@ -245,21 +246,21 @@ def _on_suspended(session: SessionState, event: ev.Suspended, now_us: int) -> No
 
 
 def _on_interface_gone(session: SessionState, event: ev.InterfaceGone, now_us: int) -> None:
-    _leave(session, now_us, "the interface is gone")
+    _leave(session, now_us, "the interface is gone", Blame.HOST)
 
 
 def _on_interrupted(session: SessionState, event: ev.Interrupted, now_us: int) -> None:
     text = f"the engine was interrupted by {event.name}"
     session.notice(now_us, Severity.ALARM, text, "open the session anew", Blame.OPERATOR)
-    _leave(session, now_us, text)
+    _leave(session, now_us, text, Blame.OPERATOR)
 
 
-def _leave(session: SessionState, now_us: int, reason: str) -> None:
+def _leave(session: SessionState, now_us: int, reason: str, blame: Blame) -> None:
     """Stop, wait for zero within reason, seal, end."""
     if session.orphaned_us is not None or session.state is HostState.CLOSED:
         return
     session.orphaned_us = now_us + ORPHAN_US
-    session.begin_stop(reason, now_us)
+    session.begin_stop(reason, now_us, blame)
     session.end_reason = reason
     if session.state is not HostState.STOPPING:
         session.end_visit(reason, now_us)
@@ -267,7 +268,7 @@ def _leave(session: SessionState, now_us: int, reason: str) -> None:
 
 _HANDLERS: dict[type, Callable[..., None]] = {
     ev.RequestMade: _on_request,
-    ev.DriverSaid: _on_driver,
+    **REPORTS,
     ev.PortFailed: _on_port_failed,
     ev.PortGone: _on_port_gone,
     ev.RecordOpened: _on_record_opened,

@@ -1,13 +1,12 @@
-"""What happens to a session, and what a session wants done.
+"""What happens to a session besides what its driver reports, and what a session wants done.
 
 The core is a function from events to effects; the engine turns the world into the first and the
-second into the world.
+second into the world. Both are told apart by their type and never compared.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from estim.drivers.base import DriverEvent
 from estim.errors import EstimError
@@ -20,118 +19,96 @@ from firmware_protocol.program import PulseProgram
 # Events.
 
 
-@dataclass(frozen=True, slots=True)
-class RequestMade:
+class RequestMade(NamedTuple):
     """The interface asks for something."""
 
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
-class DriverSaid:
-    """The driver reports."""
-
-    event: DriverEvent
-
-
-@dataclass(frozen=True, slots=True)
-class PortFailed:
+class PortFailed(NamedTuple):
     """The port did not open."""
 
     error: EstimError
 
 
-@dataclass(frozen=True, slots=True)
-class PortGone:
+class PortGone(NamedTuple):
     """The port was there and went away."""
 
     explanation: str
 
 
-@dataclass(frozen=True, slots=True)
-class RecordOpened:
+class RecordOpened(NamedTuple):
     """The record exists and its header is durable."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class RecordDurable:
+class RecordDurable(NamedTuple):
     """What was appended with this token survives a crash."""
 
     token: int
 
 
-@dataclass(frozen=True, slots=True)
-class RecordFailed:
+class RecordFailed(NamedTuple):
     """The record cannot be written (any more)."""
 
     explanation: str
 
 
-@dataclass(frozen=True, slots=True)
-class RecordSealed:
+class RecordSealed(NamedTuple):
     """The record is sealed and closed."""
 
     head: str
 
 
-@dataclass(frozen=True, slots=True)
-class LoadReviewed:
+class LoadReviewed(NamedTuple):
     """The kernel judged a load; None means that the driver is loading."""
 
     refused: Refused | None
 
 
-@dataclass(frozen=True, slots=True)
-class DriveReviewed:
+class DriveReviewed(NamedTuple):
     """The kernel judged a Drive; an approved one is on its way."""
 
     request: DriveRequest
     result: Approved | Refused
 
 
-@dataclass(frozen=True, slots=True)
-class DriveWritten:
+class DriveWritten(NamedTuple):
     """A Drive's bytes were handed to the line."""
 
     at_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class LoopStalled:
+class LoopStalled(NamedTuple):
     """The engine's loop did not turn for too long."""
 
     gap_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class Suspended:
+class Suspended(NamedTuple):
     """The machine slept."""
 
     duration_us: int
 
 
-@dataclass(frozen=True, slots=True)
 class InterfaceGone:
     """The interface closed its end, or died."""
 
 
-@dataclass(frozen=True, slots=True)
-class Interrupted:
+class Interrupted(NamedTuple):
     """The engine was told to end by a signal."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
 class Ticked:
     """Time has passed."""
 
 
 CoreEvent = (
     RequestMade
-    | DriverSaid
+    | DriverEvent
     | PortFailed
     | PortGone
     | RecordOpened
@@ -151,84 +128,72 @@ CoreEvent = (
 # Effects.
 
 
-@dataclass(frozen=True, slots=True)
-class OpenRecordFile:
+class OpenRecordFile(NamedTuple):
     """Create the record."""
 
     request: OpenRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(NamedTuple):
     """Append to the record; with a token, say when it is durable."""
 
     kind: str
-    content: dict[str, Any] = field(default_factory=dict)
+    content: dict[str, Any]
     token: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SealRecord:
+class SealRecord(NamedTuple):
     """Write the seal and close the record."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class OpenPort:
+class OpenPort(NamedTuple):
     """Open a device URL and let its driver identify."""
 
     url: str
 
 
-@dataclass(frozen=True, slots=True)
 class ClosePort:
     """Close the port."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewLoad:
+class ReviewLoad(NamedTuple):
     """Have a programme reviewed and, if approved, loaded."""
 
     program: PulseProgram
     bounds: Bounds
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewDrive:
+class ReviewDrive(NamedTuple):
     """Have a Drive reviewed and, if approved, sent."""
 
     request: DriveRequest
 
 
-@dataclass(frozen=True, slots=True)
 class StopOutput:
     """Send Stop, ahead of everything."""
 
 
-@dataclass(frozen=True, slots=True)
-class AcknowledgeDevice:
+class AcknowledgeDevice(NamedTuple):
     """Clear the device's fault (mask 0) or lead-off latches."""
 
     latch_count: int
     channel_mask: int
 
 
-@dataclass(frozen=True, slots=True)
-class Say:
+class Say(NamedTuple):
     """Tell the interface."""
 
     reply: Reply
 
 
-@dataclass(frozen=True, slots=True)
-class Inhibit:
+class Inhibit(NamedTuple):
     """Keep the machine awake, or let it sleep again."""
 
     is_wanted: bool
 
 
-@dataclass(frozen=True, slots=True)
 class EndEngine:
     """Leave the loop."""
 

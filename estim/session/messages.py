@@ -67,6 +67,13 @@ class SessionSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    """Ask for something that needs no further words."""
+
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class OpenRecord:
     """Begin the record; nothing is armed without one. `header` is what `estim.record` documents."""
 
@@ -85,11 +92,8 @@ class Connect:
     url: str
 
 
-@dataclass(frozen=True, slots=True)
-class Disconnect:
+class Disconnect(_Asked):
     """Close the port; refused while energised."""
-
-    request_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,32 +106,20 @@ class Prepare:
     settings: SessionSettings
 
 
-@dataclass(frozen=True, slots=True)
-class Arm:
+class Arm(_Asked):
     """Arm at zero."""
 
-    request_id: int
 
-
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(_Asked):
     """Begin RUNNING at zero, from ARMED."""
 
-    request_id: int
 
-
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(_Asked):
     """Go to zero and stay armed."""
 
-    request_id: int
 
-
-@dataclass(frozen=True, slots=True)
-class Resume:
+class Resume(_Asked):
     """Begin RUNNING at zero, then ask for the targets of before the pause."""
-
-    request_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +148,8 @@ class SetTargets:
     targets_ua: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(_Asked):
     """Ramp down, stop, and clear the programme."""
-
-    request_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,17 +162,19 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledge:
-    """Acknowledge the latched fault."""
+    """Acknowledge the latched fault; `latch_count` is that of the snapshot that was on screen."""
 
     request_id: int
+    latch_count: int
 
 
 @dataclass(frozen=True, slots=True)
 class Rearm:
-    """Clear the lead-off latch of channels."""
+    """Clear the lead-off latch of channels; `latch_count` as in `Acknowledge`."""
 
     request_id: int
     channels: tuple[int, ...]
+    latch_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,12 +228,13 @@ Request = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a request; `reasons` is empty where it was done."""
+    """What became of a request; `reasons` is empty, and nobody to blame, where it was done."""
 
     request_id: int
     is_done: bool
     reasons: tuple[str, ...] = ()
     exit_code: int = 0
+    blame: Blame | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +317,8 @@ class Snapshot:
     Attributes:
         status_age_ms: since the newest Status; -1 for none.
         is_known: False when the report is older than 500 ms: show UNKNOWN.
+        latch_count: faults and lead-offs that the device has latched, as its newest Status counts
+            them; -1 without one. Whoever clears a latch sends back what was on screen.
         delivered_ms: time with output, pauses excluded.
         rise_ms, plateau_ms: parts of it before and since every target was reached.
         draw_less: the engine asks the interface to draw less.
@@ -340,6 +334,7 @@ class Snapshot:
     channels: tuple[ChannelSnapshot, ...]
     status_age_ms: int
     is_known: bool
+    latch_count: int
     fault: Fault | None
     patient_stop: str
     battery_percent: int

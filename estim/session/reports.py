@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from estim.drivers import base as driver
-from estim.errors import DeviceFault
+from estim.errors import DeviceFault, LimitRefused
 from estim.safety import kernel
 from estim.safety.kernel import RiseKind
 from estim.session import messages as msg
@@ -26,6 +26,7 @@ from firmware_protocol.messages import (
     FAULT_REMEDIES,
     NO_CHANNEL,
     Capabilities,
+    CapabilityFlag,
     ChannelFlag,
     DeviceState,
     FaultCode,
@@ -54,7 +55,7 @@ def _on_identified(session: SessionState, told: driver.Identified, now_us: int) 
             f"another device answers: {serial_number}, but this session is bound to "
             f"{session.identity.serial_number}: connect that one, or open a new session"
         )
-        session.fail_connect(error)
+        session.fail_connect(error, Blame.RIG)
         return
     problem = capability_problem(told.capabilities)
     if problem:
@@ -62,6 +63,7 @@ def _on_identified(session: SessionState, told: driver.Identified, now_us: int) 
         return
     session.identity = told.identity
     session.capabilities = told.capabilities
+    session.reports_current = CapabilityFlag.REPORTS_CURRENT in told.capabilities.flags
     session.has_link = True
     session.follow(Trigger.IDENTIFIED)
     session.append(
@@ -113,8 +115,10 @@ def _see_loaded(session: SessionState, status: Status, now_us: int) -> None:
     count = len(session.program.channels)
     session.targets_ua = [0] * count
     session.marker_ua = [0] * count
+    session.append_delivered()
     session.former_delivered_us += session.delivery.delivered_us
     session.delivery = Delivery(count)
+    session.delivered = {}
     session.ceilings = []
     for index in range(count):
         highest_ua, reasons = kernel.ceiling(session.program, session.bounds, index)
@@ -131,6 +135,7 @@ def _see_loaded(session: SessionState, status: Status, now_us: int) -> None:
             "program": session.program.canonical_bytes().hex(),
             "bounds": msg.to_fields(session.bounds),
             "ceilings_ua": [ceiling_ua for ceiling_ua, _ in session.ceilings],
+            "electrode_areas_mm2": [row.electrode_area_mm2 for row in session.bounds.channels],
             "duration_s": session.settings.duration_s,
         },
     )
@@ -138,7 +143,9 @@ def _see_loaded(session: SessionState, status: Status, now_us: int) -> None:
 
 
 def _on_load_failed(session: SessionState, told: driver.LoadFailed, now_us: int) -> None:
-    session.fail_load(told.error)
+    # What the kernel had approved: whether host or device is mistaken, nobody can say here.
+    is_disputed = isinstance(told.error, LimitRefused)
+    session.fail_load(told.error, blame=Blame.UNKNOWN if is_disputed else None)
 
 
 def _on_drive_refused(session: SessionState, told: driver.DriveRefused, now_us: int) -> None:
@@ -149,7 +156,7 @@ def _on_drive_refused(session: SessionState, told: driver.DriveRefused, now_us: 
         session.notice(now_us, Severity.WARNING, text, blame=Blame.UNKNOWN)
     if told.is_drive and (session.state in ENERGISED or session.goal):
         # The device does not follow any more, and would let its lease run out: stop in good order.
-        session.begin_stop(text, now_us)
+        session.begin_stop(text, now_us, Blame.UNKNOWN)
 
 
 def _on_told(session: SessionState, told: driver.DeviceTold, now_us: int) -> None:
@@ -199,8 +206,9 @@ def _on_status(session: SessionState, told: driver.StatusSeen, now_us: int) -> N
         session.status_us = now_us  # a clock that stands still is no sign of life
     session.has_status_since_drive = True
     session.delivery.take(status, session.targets_ua, now_us)
-    _see_lead_off(session, status, before, now_us)
-    _see_short(session, status, before, now_us)
+    if any(row.flags for row in status.channels):
+        _see_lead_off(session, status, before, now_us)
+        _see_short(session, status, before, now_us)
     _see_rearmed(session, status, now_us)
     _see_fault(session, status, now_us)
     _see_loaded(session, status, now_us)
@@ -227,7 +235,7 @@ def _see_lead_off(
         if before is not None and ChannelFlag.LEAD_OFF_LATCHED in before.channels[index].flags:
             continue
         was_ua = session.targets_ua[index] if index < len(session.targets_ua) else 0
-        session.drop_wishes("an electrode came off")
+        session.drop_wishes("an electrode came off", Blame.OPERATOR)
         if was_ua:
             session.note_lowering(now_us)
             session.marker_ua[index] = was_ua
@@ -339,7 +347,7 @@ def _see_disobedience(
     elif session.state is HostState.ARMED and status.state is DeviceState.SAFE:
         text = "the device disarmed itself"
         session.notice(now_us, Severity.WARNING, text, "prepare and arm again", Blame.UNKNOWN)
-        session.begin_stop(text, now_us)
+        session.begin_stop(text, now_us, Blame.UNKNOWN)
     elif (
         session.state is HostState.ARMED
         and session.goal is None
@@ -367,6 +375,8 @@ def _is_above_targets(
     """
     is_measured = False
     for index, row in enumerate(status.channels):
+        if not row.setpoint_ua and not row.peak_ua:
+            continue
         target_ua = session.allowed_ua(index, now_us)
         if row.setpoint_ua > target_ua:
             return True
@@ -384,7 +394,7 @@ def _see_end(session: SessionState, now_us: int) -> None:
         and duration_us
         and session.delivery.plateau_us >= duration_us
     ):
-        session.begin_finish("duration reached", now_us)
+        session.begin_finish("duration reached", now_us, Blame.OPERATOR)
 
 
 def tick_drive(session: SessionState, now_us: int) -> None:
@@ -406,7 +416,7 @@ def _lower_for_finish(session: SessionState, now_us: int) -> None:
     began_us, from_ua = session.finish_from
     left_us = session.settings.ramp_down_ms * 1000 - (now_us - began_us)
     if left_us <= 0:
-        session.begin_stop(session.end_reason, now_us)
+        session.begin_stop(session.end_reason, now_us, Blame.OPERATOR)
         return
     session.note_lowering(now_us)
     session.targets_ua = [

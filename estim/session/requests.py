@@ -16,6 +16,7 @@ from estim.safety.bounds import Bounds, intersect
 from estim.safety.kernel import RiseKind
 from estim.session import events as ev
 from estim.session import messages as msg
+from estim.session.messages import Blame
 from estim.session.state import DURABLE_US, GOAL_US, Pending, SessionState
 from estim.session.states import HostState, Trigger, follow
 from firmware_protocol import limits
@@ -26,6 +27,7 @@ from firmware_protocol.program import from_canonical_bytes
 RAMP_DOWN_MAX_MS = 10_000
 AREA_MAX_MM2 = 1_000_000
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
+_UNSEEN = "something new has happened: look again"
 _EVERY_POLICY = PolicyFlag.LEAD_OFF_STOPS_ALL | PolicyFlag.REQUIRE_PATIENT_STOP
 
 
@@ -50,7 +52,7 @@ def _disconnect(session: SessionState, request: msg.Disconnect, now_us: int) -> 
     if session.state not in (HostState.IDENTIFIED, HostState.READY):
         session.refuse(request.request_id, LimitRefused(f"not while {session.state.value}"))
         return
-    session.lose_link()
+    session.lose_link(Blame.OPERATOR)
     session.follow(Trigger.LINK_CLOSED)
     session.done(request.request_id)
 
@@ -164,7 +166,7 @@ def _pause(session: SessionState, request: msg.Pause, now_us: int) -> None:
     session.stopping.clear()
     session.note_lowering(now_us)
     session.paused_us = now_us
-    session.go_to_zero("paused meanwhile")
+    session.go_to_zero("paused meanwhile", Blame.OPERATOR)
     session.follow(Trigger.PAUSED)
     session.append("paused", {"marker_ua": session.marker_ua})
     session.review_drive(now_us)
@@ -223,7 +225,7 @@ def _lower(session: SessionState, request: msg.Lower, now_us: int) -> None:
 
 
 def _lower_to(session: SessionState, wished_ua: list[int], request_id: int, now_us: int) -> None:
-    session.drop_wishes("lowered meanwhile")
+    session.drop_wishes("lowered meanwhile", Blame.OPERATOR)
     session.note_lowering(now_us)
     before, session.targets_ua = session.targets_ua, wished_ua
     session.append("lowered", {"from_ua": before, "to_ua": session.targets_ua[:]})
@@ -234,17 +236,17 @@ def _lower_to(session: SessionState, wished_ua: list[int], request_id: int, now_
 def _finish(session: SessionState, request: msg.Finish, now_us: int) -> None:
     if session.state is HostState.RUNNING:
         if session.finish_from is None:  # again does not begin the ramp anew
-            session.begin_finish("finished", now_us)
+            session.begin_finish("finished", now_us, Blame.OPERATOR)
         session.stopping.append(request.request_id)
     elif session.state is HostState.ARMED:
-        session.begin_stop("finished", now_us)
+        session.begin_stop("finished", now_us, Blame.OPERATOR)
         session.stopping.append(request.request_id)
     else:
         session.refuse(request.request_id, LimitRefused(f"not while {session.state.value}"))
 
 
 def _stop(session: SessionState, request: msg.Stop, now_us: int) -> None:
-    session.begin_stop(request.reason, now_us)
+    session.begin_stop(request.reason, now_us, Blame.OPERATOR)
     if session.state is HostState.STOPPING:
         session.stopping.append(request.request_id)
     else:
@@ -258,13 +260,16 @@ def _acknowledge_fault(session: SessionState, request: msg.Acknowledge, now_us: 
     if session.acknowledge is not None:
         session.refuse(request.request_id, LimitRefused("the device is being asked already"))
         return
+    if request.latch_count != session.latch_count:
+        session.refuse(request.request_id, LimitRefused(_UNSEEN))
+        return
     if session.status is not None and is_output_possible(session.status):
         error = LimitRefused("zero is not confirmed yet: output may still be on")
         session.refuse(request.request_id, error)
         return
     session.append("acknowledged", {"fault": session.fault.code if session.fault else ""})
     if session.status is None:
-        session.lose_link()
+        session.lose_link(Blame.OPERATOR)
         session.fault = None
         session.follow(Trigger.ACKNOWLEDGED_UNLINKED)
         session.done(request.request_id)
@@ -277,7 +282,7 @@ def _acknowledge_fault(session: SessionState, request: msg.Acknowledge, now_us: 
             lambda _: _leave_fault(session, request.request_id),
             "the device keeps its fault: is the cause gone?",
         )
-        session.do(ev.AcknowledgeDevice(session.status.latch_count, 0))
+        session.do(ev.AcknowledgeDevice(request.latch_count, 0))
 
 
 def is_output_possible(status: Status) -> bool:
@@ -306,6 +311,9 @@ def _rearm(session: SessionState, request: msg.Rearm, now_us: int) -> None:
     if session.rearming is not None:
         session.refuse(request.request_id, LimitRefused("a channel is being re-armed already"))
         return
+    if request.latch_count != session.latch_count:
+        session.refuse(request.request_id, LimitRefused(_UNSEEN))
+        return
 
     def proceed(_: int) -> None:
         session.append("rearmed", {"channels": numbers})
@@ -316,7 +324,7 @@ def _rearm(session: SessionState, request: msg.Rearm, now_us: int) -> None:
     failure = "the device keeps the electrode latched: press it on and try again"
     session.rearming = (channels, Pending(request.request_id, now_us + GOAL_US, proceed, failure))
     mask = sum(1 << index for index in channels)
-    session.do(ev.AcknowledgeDevice(session.status.latch_count, mask))
+    session.do(ev.AcknowledgeDevice(request.latch_count, mask))
 
 
 def _annotate(session: SessionState, request: msg.Annotate, now_us: int) -> None:

@@ -35,6 +35,7 @@ def take_snapshot(core: SessionCore, record_events: int, inhibition: str, now_us
         channels=tuple(_channel(core, status, index) for index in range(len(core.targets_ua))),
         status_age_ms=age_us // 1000 if status else -1,
         is_known=status is not None and age_us <= STATUS_FRESH_US,
+        latch_count=core.latch_count,
         fault=core.fault,
         patient_stop=_patient_stop(status),
         battery_percent=status.battery_percent if status else MAINS_PERCENT,
@@ -65,7 +66,7 @@ def _device(core: SessionCore) -> DeviceSnapshot | None:
         channel_count=capabilities.channel_count,
         amplitude_max_ua=capabilities.amplitude_max_ua,
         amplitude_step_ua=capabilities.amplitude_step_ua,
-        reports_current=CapabilityFlag.REPORTS_CURRENT in capabilities.flags,
+        reports_current=core.reports_current,
         has_patient_stop=CapabilityFlag.HAS_PATIENT_STOP in capabilities.flags,
         residual_ms=capabilities.residual_ms,
         capabilities=fields,
@@ -84,13 +85,10 @@ def _channel(core: SessionCore, status: Status | None, index: int) -> ChannelSna
             False, False, False, pulse_count, marker_ua,
         )  # fmt: skip
     row = status.channels[index]
-    reports = (
-        core.capabilities is not None and CapabilityFlag.REPORTS_CURRENT in core.capabilities.flags
-    )
     return ChannelSnapshot(
         target_ua=target_ua,
         setpoint_ua=row.setpoint_ua,
-        measured_ua=row.peak_ua if reports else -1,
+        measured_ua=row.peak_ua if core.reports_current else -1,
         shown_ua=max(target_ua, row.setpoint_ua, row.peak_ua, row.target_ua),
         ceiling_ua=ceiling_ua,
         ceiling_reason=ceiling_reason,

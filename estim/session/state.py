@@ -24,6 +24,7 @@ from estim.session.limiter import Limiter
 from estim.session.messages import Blame, Fault, Notice, Outcome, Severity
 from estim.session.overload import Overload
 from estim.session.states import ENERGISED, WANTED, HostState, Trigger, follow
+from estim.session.suspects import suspect_of
 from firmware_protocol import limits
 from firmware_protocol.messages import (
     Capabilities,
@@ -43,6 +44,7 @@ DRIVE_WITHOUT_STATUS_US = 60_000
 DURABLE_US = 250_000
 GOAL_US = 1_500_000
 ZERO_US = 1_000_000
+FROZEN_US = limits.heartbeat_ms.maximum * 1000
 SILENT_ENERGISED_US = kernel.STATUS_FRESH_US
 SILENT_AT_REST_US = 2_000_000
 SLOW_LINK_US = 150_000
@@ -81,6 +83,7 @@ class SessionState:
         self.url = ""
         self.identity: Identity | None = None
         self.capabilities: Capabilities | None = None
+        self.reports_current = False
         self.program: PulseProgram | None = None
         self.bounds = _NO_BOUNDS
         self.settings = msg.SessionSettings("", 0, limits.step_ua.minimum)
@@ -91,6 +94,7 @@ class SessionState:
         self.marker_ua: list[int] = []
         self.fault: Fault | None = None
         self.delivery = Delivery(0)
+        self.delivered: dict[str, object] = {}
         self.former_delivered_us = 0
         self.overload = Overload()
         self.record_path = ""
@@ -139,16 +143,22 @@ class SessionState:
         """Tell whether a wish still waits for the record or the device."""
         return bool(self.durable or self.goal or self.preparing or self.connect_id)
 
+    @property
+    def latch_count(self) -> int:
+        """Return what the device's newest Status counts as latched; -1 without one."""
+        return self.status.latch_count if self.status is not None else -1
+
     def next_deadline_us(self) -> int:
         """Return when `Ticked` is due at the latest."""
-        due = [self.drive_us + DRIVE_WITHOUT_STATUS_US] if self.has_link and self.status else []
+        due = [pending.deadline_us for pending in self.durable.values()]
         if self.has_status_since_drive:
             due.append(self.drive_us + DRIVE_AFTER_STATUS_US)
-        due += [pending.deadline_us for pending in self.durable.values()]
+        elif self.has_link and self.status:
+            due.append(self.drive_us + DRIVE_WITHOUT_STATUS_US)
         if self.goal:
             due.append(self.goal[1].deadline_us)
         if self.state in ENERGISED:
-            due.append(self.beat_us + limits.heartbeat_ms.maximum * 1000 + 1)
+            due.append(self.beat_us + FROZEN_US + 1)
             due.append(self.status_us + SILENT_ENERGISED_US + 1)
         elif self.has_link and self.status:
             due.append(self.status_us + SILENT_AT_REST_US + 1)
@@ -190,10 +200,17 @@ class SessionState:
         if request_id:
             self.do(ev.Say(Outcome(request_id, True)))
 
-    def refuse(self, request_id: int, error: EstimError, reasons: tuple[str, ...] = ()) -> None:
+    def refuse(
+        self,
+        request_id: int,
+        error: EstimError,
+        reasons: tuple[str, ...] = (),
+        blame: Blame | None = None,
+    ) -> None:
         if request_id:
             said = reasons or (str(error),)
-            self.do(ev.Say(Outcome(request_id, False, said, error.exit_code)))
+            suspect = blame or suspect_of(error)
+            self.do(ev.Say(Outcome(request_id, False, said, error.exit_code, suspect)))
 
     def notice(
         self,
@@ -258,8 +275,11 @@ class SessionState:
         """Return the most that a channel of an obedient device may still be at."""
         while self.lowered and self.lowered[0][0] < now_us:
             self.lowered.popleft()
-        wanted = [self.targets_ua, *(targets_ua for _, targets_ua in self.lowered)]
-        return max((ua[index] for ua in wanted if index < len(ua)), default=0)
+        highest_ua = self.targets_ua[index] if index < len(self.targets_ua) else 0
+        for _, former_ua in self.lowered:
+            if index < len(former_ua):
+                highest_ua = max(highest_ua, former_ua[index])
+        return highest_ua
 
     def key_rises_ua(self, now_us: int) -> tuple[int, ...]:
         while self.key_rises and now_us - self.key_rises[0][0] >= KEY_WINDOW_US:
@@ -335,8 +355,8 @@ class SessionState:
             return
         self.review_drive(now_us, wished_ua, kind, request_id)
 
-    def go_to_zero(self, why: str) -> None:
-        self.drop_wishes(why)
+    def go_to_zero(self, why: str, blame: Blame) -> None:
+        self.drop_wishes(why, blame)
         if self.state is HostState.RUNNING:
             # Zero too: a return must not reach what was lowered before the pause.
             self.marker_ua = list(self.targets_ua)
@@ -344,30 +364,30 @@ class SessionState:
         self.finish_from = None
         self.delivery.is_ramping_down = False
 
-    def drop_wishes(self, why: str) -> None:
+    def drop_wishes(self, why: str, blame: Blame) -> None:
         """Refuse every rise or start that still waits."""
         for token, pending in list(self.durable.items()):
             if pending.is_wish:
                 del self.durable[token]
-                self.refuse(pending.request_id, LimitRefused(why))
+                self.refuse(pending.request_id, LimitRefused(why), blame=blame)
         if self.goal is not None:
-            self.refuse(self.goal[1].request_id, LimitRefused(why))
+            self.refuse(self.goal[1].request_id, LimitRefused(why), blame=blame)
             self.goal = None
         self.return_ua = []
 
-    def begin_finish(self, reason: str, now_us: int) -> None:
-        self.drop_wishes(reason)
+    def begin_finish(self, reason: str, now_us: int, blame: Blame) -> None:
+        self.drop_wishes(reason, blame)
         self.end_reason = reason
         self.finish_from = (now_us, list(self.targets_ua))
         self.delivery.is_ramping_down = True
         self.append("ramp_down", {"from_ua": self.targets_ua[:], "reason": reason})
 
-    def begin_stop(self, reason: str, now_us: int) -> None:
+    def begin_stop(self, reason: str, now_us: int, blame: Blame) -> None:
         """Send Stop whatever the state; clear everything that could bring output back."""
         self.do(ev.StopOutput())
-        self.fail_load(LimitRefused(reason))
+        self.fail_load(LimitRefused(reason), blame=blame)
         was_busy = self.goal is not None or self.state in (*ENERGISED, HostState.STOPPING)
-        self.go_to_zero(reason)
+        self.go_to_zero(reason, blame)
         self.append("stop", {"reason": reason, "state": self.state.value})
         if was_busy and self.follow(Trigger.STOPPED):
             self.end_reason = reason
@@ -376,18 +396,21 @@ class SessionState:
         self.clear_program()
 
     def append_delivered(self) -> None:
-        """Record what the device reported as delivered since the programme was loaded."""
+        """Record what the device reported as delivered since the programme was loaded.
+
+        Again where more has come since the last time, after a fault above all: the last entry of a
+        programme is what was really delivered.
+        """
         delivery = self.delivery
-        if delivery.delivered_us:
-            self.append(
-                "delivered",
-                {
-                    "rise_ms": delivery.rise_us // 1000,
-                    "plateau_ms": delivery.plateau_us // 1000,
-                    "ramp_down_ms": delivery.ramp_down_us // 1000,
-                    "pulses": delivery.pulse_counts,
-                },
-            )
+        figures: dict[str, object] = {
+            "rise_ms": delivery.rise_us // 1000,
+            "plateau_ms": delivery.plateau_us // 1000,
+            "ramp_down_ms": delivery.ramp_down_us // 1000,
+            "pulses": delivery.pulse_counts,
+        }
+        if (delivery.delivered_us or any(delivery.pulse_counts)) and figures != self.delivered:
+            self.delivered = figures
+            self.append("delivered", figures)
 
     def clear_program(self) -> None:
         self.program = None
@@ -396,27 +419,31 @@ class SessionState:
     def latch_fault(self, now_us: int, code: str, text: str, remedy: str, blame: Blame) -> None:
         """Latch a fault: output to zero, everything pending refused."""
         self.do(ev.StopOutput())
-        self.fail_load(DeviceFault(text))
-        self.go_to_zero(text)
+        self.fail_load(DeviceFault(text), blame=blame)
+        self.go_to_zero(text, blame)
         self.clear_program()
         self.fault = Fault(code, text, remedy, blame)
         self.end_reason = text
         for request_id in self.stopping:
-            self.refuse(request_id, DeviceFault(text))
+            self.refuse(request_id, DeviceFault(text), blame=blame)
         self.stopping.clear()
         self.follow(Trigger.FAULT)
         self.append_delivered()
         self.append("fault", {"code": code, "text": text, "blame": blame.value})
         self.notice(now_us, Severity.ALARM, text, remedy, blame)
 
-    def fail_load(self, error: EstimError, reasons: tuple[str, ...] = ()) -> None:
+    def fail_load(
+        self, error: EstimError, reasons: tuple[str, ...] = (), blame: Blame | None = None
+    ) -> None:
         if self.preparing is None:
             return
         request_id = self.preparing[0]
         self.preparing = None
         self.loaded_until_us = None
-        self.append("prepare_refused", {"reasons": list(reasons or (str(error),))})
-        self.refuse(request_id, error, reasons)
+        suspect = blame or suspect_of(error)
+        said = list(reasons or (str(error),))
+        self.append("prepare_refused", {"reasons": said, "blame": suspect.value})
+        self.refuse(request_id, error, reasons, suspect)
 
     def fail_silent(self, now_us: int, explanation: str) -> None:
         self.append("uncertain_delivery", {"targets_ua": self.targets_ua[:]})
@@ -425,15 +452,16 @@ class SessionState:
             "check cable and device, then acknowledge", Blame.UNKNOWN,
         )  # fmt: skip
 
-    def fail_connect(self, error: EstimError) -> None:
-        self.lose_link()
-        self.append("connect_failed", {"error": str(error)})
-        self.refuse(self.connect_id, error)
+    def fail_connect(self, error: EstimError, blame: Blame | None = None) -> None:
+        suspect = blame or suspect_of(error)
+        self.lose_link(suspect)
+        self.append("connect_failed", {"error": str(error), "blame": suspect.value})
+        self.refuse(self.connect_id, error, blame=suspect)
         self.connect_id = 0
 
-    def lose_link(self) -> None:
-        self.drop_wishes("the link was closed")
-        self.fail_load(DeviceFault("the link was closed"))
+    def lose_link(self, blame: Blame) -> None:
+        self.drop_wishes("the link was closed", blame)
+        self.fail_load(DeviceFault("the link was closed"), blame=blame)
         self.has_link = False
         self.status = None
         self.has_status_since_drive = False
@@ -444,6 +472,7 @@ class SessionState:
         self.orphaned_us = None
         if self.state in (HostState.STOPPING, *ENERGISED):
             self.follow(Trigger.FAULT)
+        self.append_delivered()
         total_us = self.former_delivered_us + self.delivery.delivered_us
         end = self.end_reason or reason  # what ended output tells more than who closed the visit
         self.append("closed", {"reason": end, "delivered_ms": total_us // 1000})
@@ -455,7 +484,7 @@ class SessionState:
         if self.rearming is not None:
             self.refuse(self.rearming[1].request_id, LimitRefused(reason))
             self.rearming = None
-        self.lose_link()
+        self.lose_link(Blame.OPERATOR)
         missing = self.record_missing()
         self.follow(Trigger.CLOSED)
         if not missing:

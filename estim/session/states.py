@@ -76,7 +76,7 @@ WANTED: dict[HostState, WantedState] = {
 }
 """What a Drive wants in each state; SAFE wherever nothing else is said."""
 
-ENERGISED = frozenset({HostState.ARMED, HostState.RUNNING})
+ENERGISED = (HostState.ARMED, HostState.RUNNING)
 """States in which the display must prove itself and the host must not sleep."""
 
 

@@ -18,7 +18,7 @@ import sys
 
 from estim.clock import SystemClock
 from estim.errors import EstimError, UsageError
-from estim.simulator.faults import parse_line
+from estim.simulator.faults import SCRIPT_HELP, parse_line
 from estim.simulator.line import FaultyLine
 from estim.simulator.options import SimulatorOptions
 from estim.simulator.server import READ_SIZE, Endpoint, PtyEndpoint, TcpEndpoint
@@ -32,7 +32,7 @@ LINGER_US = 2 * US_PER_S
 PORT_MAX = 65_535
 STDIN = 0
 LIVE_LINE_MAX = 1024
-MODELS = ("native", "reference", "p24", "pulsepal")
+MODELS = ("native",)
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -40,8 +40,6 @@ def main(argv: list[str] | None = None) -> int:
     """Run until ended by a signal; return the exit code."""
     arguments = _parser().parse_args(argv)
     try:
-        if arguments.model != "native":
-            raise UsageError(f"--model {arguments.model} is not available yet: expected native")
         process = Simulator(arguments)
     except EstimError as error:
         print(f"estim simulate: {error}", file=sys.stderr)
@@ -183,7 +181,10 @@ class Simulator:
 def _parser() -> argparse.ArgumentParser:
     defaults = SimulatorOptions()
     parser = argparse.ArgumentParser(
-        prog="estim simulate", description="A virtual stimulator on a pseudo-terminal or TCP port."
+        prog="estim simulate",
+        description="A virtual stimulator on a pseudo-terminal or TCP port.",
+        epilog=SCRIPT_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--model", choices=MODELS, default="native", help="which device to be")
     parser.add_argument(

@@ -20,6 +20,8 @@ from firmware_protocol.program import ChannelProgram
 
 US_PER_S = 1_000_000
 PERMILLE = 1000
+CONTACT_UA = limits.contact_ua.maximum
+SHORT_OHM = limits.short_ohm.minimum
 _NONE_YET = -1
 
 
@@ -52,7 +54,7 @@ class OutputChannel:
         """Take the programme that `begin_running` will play."""
         self.player = ChannelPlayer(channel, shapes)
         grid_ua = shapes[0].grid_ua
-        self._hold_ua = -(-limits.contact_ua.maximum // grid_ua) * grid_ua
+        self._hold_ua = -(-CONTACT_UA // grid_ua) * grid_ua
 
     def unload_program(self) -> None:
         """Forget the programme."""
@@ -127,14 +129,14 @@ class OutputChannel:
         if peak_ua == _NONE_YET:
             peak_ua = self._last_peak_ua if is_running and self.setpoint_ua else 0
         self._peak_since_ua = _NONE_YET
-        is_blind = self.setpoint_ua < limits.contact_ua.maximum and self.contact is not Contact.OFF
+        is_blind = self.setpoint_ua < CONTACT_UA and self.contact is not Contact.OFF
         judged = None if is_blind else self._judged
         flags = ChannelFlag.LEAD_OFF_LATCHED if self.is_latched else ChannelFlag.NONE
         if judged is not None and judged.is_compliance_reached:
             flags |= ChannelFlag.COMPLIANCE_REACHED
-        if judged is not None and judged.load_ohm < limits.short_ohm.minimum:
+        if judged is not None and judged.load_ohm < SHORT_OHM:
             flags |= ChannelFlag.SHORTED
-        is_playing = is_running and self.player is not None
+        player = self.player if is_running else None
         return ChannelStatus(
             target_ua=self.target_ua,
             setpoint_ua=self.setpoint_ua,
@@ -142,11 +144,7 @@ class OutputChannel:
             load_ohm=0 if judged is None else judged.load_ohm,
             pulse_count=self.pulse_count,
             contact=Contact.UNKNOWN if is_blind else self.contact,
-            cycle_phase=(
-                self.player.cycle_phase(now_us)
-                if is_playing and self.player is not None
-                else CyclePhase.IDLE
-            ),
+            cycle_phase=CyclePhase.IDLE if player is None else player.cycle_phase(now_us),
             flags=flags,
         )
 

@@ -18,9 +18,8 @@ from estim.simulator.load import Load
 from estim.simulator.output_stage import OutputStage
 from estim.simulator.reports import COUNT_MASK, Reports, status_running_us
 from estim.simulator.settings import DeviceSettings
-from estim.simulator.states import StateMachine
+from estim.simulator.states import LEASE_MS, StateMachine
 from estim.simulator.trace import TraceSink
-from firmware_protocol import limits
 from firmware_protocol.connection import Damaged, Received
 from firmware_protocol.messages import (
     PROTOCOL_VERSION,
@@ -130,8 +129,10 @@ class VirtualDevice:
         """
         if self._states.is_hung:
             return None
-        due = (self._states.next_timer_us(), self._reports.status_due_us)
-        return min((at_us for at_us in due if at_us is not None), default=None)
+        timer_us, report_us = self._states.next_timer_us(), self._reports.status_due_us
+        if timer_us is None or report_us is None:
+            return report_us if timer_us is None else timer_us
+        return min(timer_us, report_us)
 
     # What the world does to the device.
 
@@ -280,7 +281,7 @@ class VirtualDevice:
 
     def _on_drive(self, drive: Drive, sequence: int, _epoch: int) -> None:
         age_ms = (self._states.tick_ms - drive.echoed_tick_ms) % TICK_MODULUS
-        if age_ms > limits.lease_ms.maximum:
+        if age_ms > LEASE_MS:
             # Stale or, modulo 2^32, from the future.
             self.ignored_count += 1
             return
@@ -417,5 +418,7 @@ class VirtualDevice:
             damaged_count=self._reports.connection.damaged_count & COUNT_MASK,
             event_count=self._reports.event_count,
             running_ms=states.running_ms,
-            channels=tuple(channel.status(is_running, states.now_us) for channel in self._channels),
+            channels=tuple(
+                [channel.status(is_running, states.now_us) for channel in self._channels]
+            ),
         )

@@ -203,27 +203,24 @@ class Gate:
         pulses = []
         for shape in shapes:
             amplitude_ua = shape.amplitude_ua(target_ua)
-            active = [
+            flows = [
                 (abs(current_ua), duration_us)
                 for current_ua, (duration_us, _) in zip(
                     shape.currents_ua(amplitude_ua), shape.phases, strict=True
                 )
-                if current_ua
             ]
-            for current_ua, duration_us in active:
-                highest_pc = min(
-                    session.phase_charge_pc, limits.compiled_phase_charge_pc(duration_us)
-                )
-                refusal = _outside(
-                    limits.phase_charge_pc, current_ua * duration_us, highest_pc, 0, index
-                )
+            for run in shape.runs:
+                run_us = sum(flows[phase][1] for phase in run)
+                charge_pc = sum(flows[phase][0] * flows[phase][1] for phase in run)
+                highest_pc = min(session.phase_charge_pc, limits.compiled_phase_charge_pc(run_us))
+                refusal = _outside(limits.phase_charge_pc, charge_pc, highest_pc, 0, index)
                 if refusal is not None:
                     return refusal
             pulses.append(
                 (
                     shape.period_us,
-                    sum(current_ua * current_ua * us for current_ua, us in active),
-                    sum(current_ua * us for current_ua, us in active),
+                    sum(current_ua * current_ua * us for current_ua, us in flows),
+                    sum(current_ua * us for current_ua, us in flows),
                 )
             )
         squares = self._worst_second(index, [(period, square) for period, square, _ in pulses])
@@ -296,7 +293,8 @@ def _review_durations(
 ) -> Refusal | None:
     phase, pulse = limits.phase_duration_us, limits.pulse_duration_us
     for shape in shapes:
-        for duration_us in _active_us(shape):
+        runs_us = [sum(shape.phases[i][0] for i in run) for run in shape.runs]
+        for duration_us in (*_active_us(shape), *runs_us):
             refusal = _outside(phase, duration_us, phase.maximum, phase.minimum, index)
             if refusal is not None:
                 return refusal

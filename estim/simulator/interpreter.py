@@ -26,13 +26,22 @@ class PulseShape:
 
     Attributes:
         phases: (duration_us, signed permille) of each phase, gaps included.
+        runs: which phases flow one way in a row and so are felt, and judged, as one.
         pulse_us: onset to the end of the last phase.
         period_us: onset to the next onset.
         keyframe_permille: share of the amplitude that this setting delivers.
         grid_ua: the channel's amplitude is a multiple of this.
     """
 
-    __slots__ = ("grid_ua", "keyframe_permille", "period_us", "phases", "pulse_us", "step_ua")
+    __slots__ = (
+        "grid_ua",
+        "keyframe_permille",
+        "period_us",
+        "phases",
+        "pulse_us",
+        "runs",
+        "step_ua",
+    )
 
     def __init__(
         self,
@@ -49,6 +58,7 @@ class PulseShape:
             )
             for phase in channel.phases
         )
+        self.runs = _runs([share for _, share in self.phases])
         self.pulse_us = sum(duration_us for duration_us, _ in self.phases)
         self.period_us = period_us
         self.keyframe_permille = keyframe_permille
@@ -78,6 +88,25 @@ def is_paired(channel: ChannelProgram) -> bool:
             key = (phase.duration, abs(share))
             balance[key] = balance.get(key, 0) + (1 if share > 0 else -1)
     return not any(balance.values())
+
+
+def _runs(shares: list[int]) -> tuple[tuple[int, ...], ...]:
+    """Return the phases of each one-way flow; gaps do not end it, and a pulse is a ring."""
+    active = [index for index, share in enumerate(shares) if share]
+    turns = [
+        at
+        for at, index in enumerate(active)
+        if (shares[index] > 0) != (shares[active[at - 1]] > 0)  # -1 is the last: a ring
+    ]
+    if not turns:
+        return (tuple(active),)
+    ring = active[turns[0] :] + active[: turns[0]]
+    lengths = [
+        (later - earlier) % len(active) or len(active)
+        for earlier, later in zip(turns, turns[1:] + turns[:1], strict=True)
+    ]
+    ends = [sum(lengths[: count + 1]) for count in range(len(lengths))]
+    return tuple(tuple(ring[end - length : end]) for end, length in zip(ends, lengths, strict=True))
 
 
 def _grid_steps(phases: tuple[tuple[int, int], ...]) -> int:

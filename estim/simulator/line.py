@@ -40,6 +40,9 @@ class FaultyLine:
 
     def receive(self, received: bytes, now_us: int) -> None:
         """Take bytes that the host wrote."""
+        if self._is_faultless and self._to_device.is_between_frames_with(received):
+            self.device.receive(received, now_us)
+            return
         self.advance(now_us)
         self._to_device.carry(received, now_us)
         self.advance(now_us)
@@ -63,12 +66,16 @@ class FaultyLine:
 
     def take_output(self, now_us: int) -> bytes:
         """Return what reaches the host now."""
+        if self._is_faultless:
+            return self.device.take_output(now_us)
         self.advance(now_us)
         self._to_host.carry(self.device.take_output(now_us), now_us)
         return self._to_host.release(now_us)
 
     def next_deadline_us(self) -> int | None:
         """Return when `advance` should be called next, if nothing comes in before."""
+        if self._is_faultless:
+            return self.device.next_deadline_us()
         due = (
             self.device.next_deadline_us(),
             self._next_fault_us(),
@@ -109,6 +116,11 @@ class FaultyLine:
             case Verb.BATTERY:
                 device.set_battery(fault.amount, now_us)
 
+    @property
+    def _is_faultless(self) -> bool:
+        """Tell whether no fault of the line was played so far, and none waits."""
+        return not self._script and self._to_device.is_sound and self._to_host.is_sound
+
     def _next_fault_us(self) -> int | None:
         if not self._script:
             return None
@@ -119,6 +131,7 @@ class _Way:
     """One direction of the line."""
 
     def __init__(self, random: Random) -> None:
+        self.is_sound = True
         self._random = random
         self._partial = b""
         self._under_way: deque[tuple[int, bytes]] = deque()
@@ -127,13 +140,18 @@ class _Way:
         self._frames_left = {Verb.DROP: 0, Verb.CORRUPT: 0, Verb.DUPLICATE: 0}
 
     def disturb(self, verb: Verb, amount: int, now_us: int) -> None:
-        """Begin a fault of this direction."""
+        """Begin a fault of this direction; from now on its frames are looked at one by one."""
+        self.is_sound = False
         if verb is Verb.DELAY:
             self._transit_us = amount
         elif verb is Verb.SILENT:
             self._silent_until_us = max(self._silent_until_us, now_us + amount)
         else:
             self._frames_left[verb] += amount
+
+    def is_between_frames_with(self, carried: bytes) -> bool:
+        """Tell whether bytes are whole frames, none of which began before them."""
+        return not self._partial and carried.endswith(b"\0")
 
     def carry(self, carried: bytes, now_us: int) -> None:
         """Put bytes on their way, frame by frame."""

@@ -27,6 +27,7 @@ from firmware_protocol.messages import (
 
 US_PER_MS = 1000
 US_PER_S = 1_000_000
+LEASE_MS = limits.lease_ms.maximum
 TICK_MODULUS = 1 << 32
 BATTERY_LOW_PERCENT = 10
 """Below it the device does not arm."""
@@ -138,7 +139,7 @@ class StateMachine:
     def renew_lease(self, age_ms: int) -> None:
         """Let the lease last from a tick that is `age_ms` old; it never gets shorter."""
         echoed_ms = (self.now_us - self.boot_us) // US_PER_MS - age_ms
-        expiry_us = self.boot_us + (echoed_ms + limits.lease_ms.maximum) * US_PER_MS
+        expiry_us = self.boot_us + (echoed_ms + LEASE_MS) * US_PER_MS
         if self.lease_expiry_us is None or expiry_us > self.lease_expiry_us:
             self.lease_expiry_us = expiry_us
 

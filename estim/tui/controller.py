@@ -198,12 +198,16 @@ class SessionController:
         """Go down by one step."""
         self._client.send(messages.Lower(self._client.new_id(), channels, self.step_ua))
 
-    def rearm(self, channels: tuple[int, ...]) -> None:
-        """Clear the lead-off latch of channels."""
-        self._client.send(messages.Rearm(self._client.new_id(), channels))
+    def rearm(self, channels: tuple[int, ...], latch_count: int) -> None:
+        """Clear the lead-off latch of channels; `latch_count` is the one that was on screen."""
+        self._client.send(messages.Rearm(self._client.new_id(), channels, latch_count))
+
+    def acknowledge(self, latch_count: int) -> None:
+        """Acknowledge the fault; `latch_count` is the one that was on screen."""
+        self._client.send(messages.Acknowledge(self._client.new_id(), latch_count))
 
     def ask(self, kind: Callable[[int], Request]) -> None:
-        """Send a request that carries only its number: Pause, Resume, Finish, Acknowledge."""
+        """Send a request that carries only its number: Pause, Resume, Finish."""
         self._client.send(kind(self._client.new_id()))
 
     def stop(self, reason: str = "stop key") -> None:

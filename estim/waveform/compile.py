@@ -150,6 +150,14 @@ class _Compiler:
                     key,
                     f"a phase of {duration_us} us; expected {limit.minimum} to {limit.maximum} us",
                 )
+        for run in program.polarity_runs:
+            run_us = sum(program.phase_us(program.phases[index], unit_us) for index in run)
+            if run_us > limit.maximum:
+                raise self._refuse(
+                    key,
+                    f"{len(run)} phases of one polarity in a row, {run_us} us together; expected "
+                    f"at most {limit.maximum} us before the current turns",
+                )
         pulse_us, longest_us = program.pulse_us(unit_us), limits.pulse_duration_us.maximum
         if pulse_us > longest_us:
             raise self._refuse(

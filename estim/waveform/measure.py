@@ -5,8 +5,9 @@ Rules:
    captured ones alike, in chunks, in memory bounded by one second of samples.
 2. RMS and average absolute current are those of the worst sliding second; a record shorter than a
    second counts as followed by silence.
-3. A phase is a run of samples of one sign; a pulse is a run of phases with no longer silence
-   between them than `gap_us`. Integers are summed exactly, so a balanced pulse reads exactly 0.
+3. A pulse is a run of samples with no longer silence between them than `gap_us`; a phase is what
+   flows one way within it, silence ignored. Integers are summed exactly, so a balanced pulse reads
+   exactly 0.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ class Meter:
         delivered = samples[current]
         steps = np.diff(current)
         pulse_starts = np.concatenate(([0], np.flatnonzero(steps > self._gap_samples) + 1))
-        turns = (steps > 1) | (np.diff(np.sign(delivered)) != 0)
+        turns = (steps > self._gap_samples) | (np.diff(np.sign(delivered)) != 0)
         phase_starts = np.concatenate(([0], np.flatnonzero(turns) + 1))
         self._phase_sum = max(self._phase_sum, _largest(np.add.reduceat(delivered, phase_starts)))
         self._pulse_net_sum = max(

@@ -213,8 +213,8 @@ def _interface(line: socket.socket, address: str, folder: Path, prepared: Prepar
         for reply in replies:
             shown = msg.from_line(reply)
             if isinstance(shown, Snapshot) and shown.status_age_ms >= 0:
+                ask(msg.Acknowledge(3, shown.latch_count))
                 break
-        ask(msg.Acknowledge(3))
         program_hex = prepared.program.canonical_bytes().hex()
         ask(msg.Prepare(4, program_hex, prepared.bounds, prepared.settings))
         ask(msg.Arm(5))

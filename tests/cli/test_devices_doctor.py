@@ -6,7 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from estim.cli.devices import access_remedy
+from estim.engine.viewers import Viewers
 from estim.record import station_key
 from tests.cli.commands import Shell
 
@@ -56,6 +59,24 @@ def test_doctor_tells_a_folder_that_can_hold_no_records(estim: Shell, tmp_path: 
         assert code == 1
         assert found["record folder"]["state"] == "FAILED"
         assert "--records" in found["record folder"]["remedy"]
+
+
+def test_doctor_tells_where_to_look_on_and_which_sessions_run(
+    estim: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    folder = tmp_path / "estim"
+    assert checks(estim)[1]["looking on"]["found"] == f"no session runs; sockets are in {folder}"
+    assert not folder.exists()
+    viewers = Viewers(folder)
+    assert checks(estim)[1]["looking on"]["found"] == str(viewers.path)
+    viewers.close()
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+    found = checks(estim)[1]["looking on"]
+    assert found["state"] == "note"
+    assert str(folder) in found["found"]
+    assert "XDG_RUNTIME_DIR" in found["remedy"]
 
 
 def test_doctor_leaves_a_folder_that_is_not_there_yet_to_the_first_session(

@@ -20,6 +20,7 @@ from estim.errors import (
     RecordError,
     UsageError,
 )
+from estim.simulator.faults import Verb, parse_line
 from firmware_protocol.errors import FrameError
 from tests.cli.commands import CHECKOUT, PROFILE, Shell
 
@@ -57,7 +58,7 @@ ESTIM = [sys.executable, "-m", "estim"]
         ["records", "list", "--records", "/nowhere/at/all"],
         ["run"],
         ["run", "x", "--clock", "sundial"],
-        ["simulate", "--model", "nonsense"],
+        ["simulate", "--model", "p24"],
         ["simulate", "--tcp", "70000"],
         ["simulate", "--load", "-1"],
         ["devices", "--all\x1b[31m"],
@@ -78,6 +79,18 @@ def test_help_goes_to_standard_output_and_is_no_failure(estim: Shell, arguments:
     answer = estim(*arguments)
     assert (answer.code, answer.err) == (0, "")
     assert answer.out.startswith("usage: estim")
+
+
+def test_the_help_of_simulate_offers_what_there_is_and_teaches_every_fault(estim: Shell) -> None:
+    """Each line of the fault script in it is one that the simulator takes."""
+    told = estim("simulate", "--help").out
+    assert "--model {native}" in told
+    assert not {"reference", "p24", "pulsepal"} & set(told.replace(",", " ").split())
+    script = [line.strip().partition("  ")[0] for line in told.splitlines() if "  at 2.0 " in line]
+    faults = [parse_line(line, 2) for line in script]
+    assert {fault.verb for fault in faults if fault is not None} == set(Verb)
+    assert all(fault is not None and fault.at_us == 2_000_000 for fault in faults)
+    assert max(map(len, told.splitlines())) <= 100
 
 
 def test_version_says_that_this_is_no_medical_device(estim: Shell) -> None:

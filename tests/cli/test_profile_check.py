@@ -56,6 +56,34 @@ def test_what_is_no_profile_is_one_message_and_exit_code_2(
     estim("profiles", command, path).assert_one_message(2)
 
 
+def thin(folder: Path) -> Path:
+    """Return 'dpn-conventional', 80 Hz, 2 x 200 us, 1 mA/cm2 at most, for pads from 1 cm2."""
+    path = folder / "thin.toml"
+    path.write_bytes(changed("minimum_area_cm2 = 25", "minimum_area_cm2 = 1"))
+    return path
+
+
+def test_an_area_shows_where_density_binds(estim: Shell, tmp_path: Path) -> None:
+    path = thin(tmp_path)
+    assert estim("profiles", "check", path).err == ""
+    # 1 mA/cm2 x 4 cm2 = 4 mA RMS / sqrt(2 x 200 us x 80 Hz) = 22.36 mA, on steps of 0.1 mA.
+    answer = estim("profiles", "check", path, "--area", "4")
+    assert answer.code == 0
+    assert "binds at 22.3 mA" in answer.err
+    assert "density" in answer.err
+
+
+def test_an_area_is_checked_against_each_profiles_least(estim: Shell, tmp_path: Path) -> None:
+    path = thin(tmp_path)
+    answer = estim("profiles", "check", path, "dpn-conventional", "--area", "24.9", "--json")
+    assert answer.code == 2
+    assert [item["exit_code"] for item in answer.objects] == [0, 2]
+    expected = "--area 24.9: expected 25 to 400 cm2 for dpn-conventional"
+    assert answer.objects[1]["problem"] == expected
+    for area in ("0.9", "400.1", "-3", "NaN", "1e400", "two", "", "1_0"):
+        estim("profiles", "check", path, f"--area={area}").assert_one_message(2)
+
+
 @pytest.mark.parametrize("command", ["check", "show", "plot"])
 def test_what_is_no_file_is_one_message_and_never_waited_for(
     estim: Shell, tmp_path: Path, command: str

@@ -105,7 +105,9 @@ def test_a_larger_electrode_lowers_the_density_and_a_smaller_one_is_refused(esti
     figures = {line["limit"]: line["figure"] for line in shown["at_ceiling"]["limits"]}
     assert figures["current_density_ua_per_cm2"] == 144  # 7155.4 / 50 = 143.1, rounded up
     assert shown["electrode_area_mm2"] == 5000
-    estim("profiles", "show", ID, "--json", "--area", "24.9").assert_one_message(4)
+    refused = estim("profiles", "show", ID, "--json", "--area", "24.9")
+    refused.assert_one_message(2)
+    assert "expected 25 to 400 cm2 for dpn-conventional" in refused.err
 
 
 def test_people_are_told_review_status_placement_dose_and_evidence(estim: Shell) -> None:

@@ -229,6 +229,29 @@ def test_an_export_is_a_table_of_events_and_replaces_nothing(
     assert path.read_bytes() == before
 
 
+def test_an_export_of_a_record_that_was_changed_is_made_and_complained_of(
+    estim: Shell, folder: Path, key: bytes
+) -> None:
+    """A person may need the rows all the same; nobody may take them for the record's word."""
+    path = sealed_with(folder, key)
+    octets = path.read_bytes()
+    assert octets.count(b"12000") == 1
+    path.write_bytes(octets.replace(b"12000", b"12001"))
+    complaint = f"{path}: the record does not verify ("
+    for target in ("-", folder / "out.csv"):
+        for options in ([], ["--telemetry"]):
+            answer = estim("records", "export", path, "--csv", target, *options)
+            assert answer.code == 1
+            said = answer.err.splitlines()
+            assert [complaint in line for line in said].count(True) == 1
+            assert complaint in said[-1]
+            if target != "-":
+                folder.joinpath("out.csv").unlink()
+    printed = estim("records", "export", path, "--csv", "-").out
+    kinds = [row["kind"] for row in csv.DictReader(io.StringIO(printed))]
+    assert kinds == ["header", "rise_asked", "note", "seal"]
+
+
 def test_a_failed_export_leaves_no_half_behind(estim: Shell, folder: Path) -> None:
     journal = start(folder)
     append(journal, "note", 1000, **{f"k{number}": 0 for number in range(1001)})

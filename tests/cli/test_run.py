@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import json
 import xml.etree.ElementTree as ElementTree
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import Shell
+from estim.cli.run import _Teller
+from tests.cli.commands import Answer, Shell
+from tests.cli.test_profile_check import thin
+from tests.tui.snapshots import channel, snapshot
 
 BENCH = ("--clock", "virtual", "--bench", "500")
 
@@ -63,6 +67,64 @@ def test_trace_result_and_record_tell_the_same_story(estim: Shell, tmp_path: Pat
     changed[len(changed) // 2] ^= 1
     record.write_bytes(bytes(changed))
     assert estim("records", "verify", record).code == 1
+
+
+def test_the_declared_area_decides_the_density_and_is_recorded(
+    estim: Shell, tmp_path: Path
+) -> None:
+    path = thin(tmp_path)
+
+    def run(amplitude: str, *options: str) -> Answer:
+        return estim(
+            "run", path, *BENCH, "--amplitude", amplitude, "--duration", "1", "--json",
+            "--records", tmp_path / "records", *options,
+        )  # fmt: skip
+
+    # 22.36 mA is where 4 cm2 bind: see `test_an_area_shows_where_density_binds`.
+    refused = run("1=22.4", "--area", "4")
+    assert refused.code == 4
+    # 22.4 mA x sqrt(2 x 200 us x 80 Hz) / 4 cm2 = 1.0018 mA/cm2, rounded up.
+    assert "current density: 1.002 mA/cm2 RMS asked, 1 mA/cm2 RMS allowed" in refused.err
+    done = run("1=22.3", "--area", "4")
+    assert done.code == 0
+    (told,) = [item for item in done.objects if item["event"] == "prepared"]
+    assert told["electrode_areas_mm2"] == [400, 400]
+    assert run("2=22.4").code == 0  # on the 25 cm2 that the profile recommends
+    events = estim("records", "show", done.objects[-1]["record"], "--json").objects
+    (kept,) = [item for item in events if item.get("kind") == "prepared"]
+    assert kept["content"]["electrode_areas_mm2"] == [400, 400]
+
+
+@pytest.mark.parametrize("area", ["24.99", "400.01", "0", "-25", "NaN", "1e999999", "25,5", "x"])
+def test_an_area_that_the_profile_was_not_made_for_is_bad_usage(
+    estim: Shell, tmp_path: Path, area: str
+) -> None:
+    refused = estim(
+        "run", "dpn-conventional", *BENCH, "--amplitude", "1=5", f"--area={area}",
+        "--records", tmp_path / "records",
+    )  # fmt: skip
+    refused.assert_one_message(2)
+    assert f"--area {area}: expected 25 to 400 cm2 for dpn-conventional" in refused.err
+    assert not (tmp_path / "records").exists()
+
+
+def test_a_failure_in_the_engine_names_its_suspect(estim: Shell, tmp_path: Path) -> None:
+    answer = estim(
+        "run", "dpn-conventional", *BENCH, "--device", "native:/dev/ttyS0", "--amplitude", "1=5",
+        "--json", "--records", tmp_path,
+    )  # fmt: skip
+    assert answer.code == 2
+    told = answer.objects[-1]
+    assert (told["event"], told["exit_code"], told["blame"]) == ("error", 2, "operator")
+
+
+def test_progress_says_null_where_a_device_measures_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    channels = (channel(measured_ua=-1), channel(measured_ua=0))
+    _Teller(is_json=True).reply(snapshot(channels=channels))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["measured_ua"] == [None, 0]
 
 
 def test_the_same_seed_gives_the_same_record_and_trace(estim: Shell, tmp_path: Path) -> None:

@@ -44,7 +44,9 @@ class Scene:
         self.trace = folder / "trace.csv"
         self.records = folder / "records"
         self.environment = {
-            name: text for name, text in os.environ.items() if not name.startswith("XDG_")
+            name: text
+            for name, text in os.environ.items()
+            if not name.startswith("XDG_") or name == "XDG_RUNTIME_DIR"
         }
         self.environment |= {"HOME": str(folder), "PYTHONPATH": str(CHECKOUT)}
         self.device = ""

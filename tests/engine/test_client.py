@@ -85,14 +85,14 @@ def test_a_killed_engine_is_told_with_its_signal(interface: Interface) -> None:
 def test_an_engine_that_crashes_tells_its_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "serial.py").write_text("raise RuntimeError('this serial is no pyserial')\n")
+    (tmp_path / "hmac.py").write_text("raise RuntimeError('this hmac is not the real one')\n")
     monkeypatch.setattr("estim.__file__", str(tmp_path / "estim" / "__init__.py"))
     monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
     interface = Interface()
     reason = interface.ends.get(timeout=5.0)
-    expected = "the engine died (exit code 1): RuntimeError: this serial is no pyserial"
+    expected = "the engine died (exit code 1): RuntimeError: this hmac is not the real one"
     assert reason == expected
-    with pytest.raises(DeviceFault, match="this serial is no pyserial"):
+    with pytest.raises(DeviceFault, match="this hmac is not the real one"):
         interface.client.ask(msg.Connect(interface.client.new_id(), "sim:"))
     assert interface.client.close() == 1
 
@@ -171,11 +171,16 @@ def test_an_interface_that_never_reads_does_not_hold_the_engine_up() -> None:
 
 def test_the_engine_loads_no_library_that_it_does_not_need() -> None:
     code = (
-        "import sys, json, socket\n"
+        "import sys, json\n"
         "from estim.engine.process import EngineProcess\n"
-        "from estim.drivers.registry import make_driver\n"
+        "from estim.drivers.registry import make_driver, open_transport\n"
+        "from estim.errors import PortLost\n"
+        "at_start = sorted(sys.modules)\n"
         "make_driver('native:x', 1)\n"
-        "print(json.dumps(sorted(sys.modules)))\n"
+        "try:\n"
+        "    open_transport('native:/dev/nothing')\n"
+        "except PortLost:\n"
+        "    print(json.dumps([at_start, sorted(sys.modules)]))\n"
     )
     done = subprocess.run(
         [sys.executable, "-P", "-W", "error", "-c", code],
@@ -184,7 +189,9 @@ def test_the_engine_loads_no_library_that_it_does_not_need() -> None:
         timeout=20,
         check=True,
     )
-    modules = json.loads(done.stdout)
+    at_start, modules = json.loads(done.stdout)
+    assert "estim.engine.loop" in at_start
+    assert {"serial", "subprocess"}.isdisjoint(at_start)  # the start waits for neither
     assert "serial" in modules
     assert [name for name in modules if name.startswith(BANNED)] == []
 

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from estim.engine.inhibit import Inhibitor
+from estim.session import messages as msg
+from estim.session.states import HostState
 from tests.engine.scene import CHECKOUT, is_alive, wait_for
+from tests.session.bench import MS, Bench
 
 HOLDS = 'echo $$ > "$NOTE"; echo "$@" >> "$NOTE"; exec cat'
 REFUSES = "exit 1"
@@ -75,6 +78,38 @@ def test_a_system_without_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
     inhibitor.hold()
     assert inhibitor.explanation.startswith("this system offers no way")
     inhibitor.release()
+
+
+def _two_stimulations(folder: Path) -> list[str]:
+    """Arm, start, pause, stop and arm again; return what was said of staying awake."""
+    folder.mkdir()
+    bench = Bench(folder, inhibitor=Inhibitor())
+    bench.to(HostState.READY)
+    bench.run(300 * MS)
+    assert bench.notices == []  # nobody is bothered while nothing can flow
+    for step in (msg.Arm, msg.Start, msg.Pause, msg.Start, msg.Stop):
+        assert bench.settle(bench.ask(step))
+        bench.run(300 * MS)
+    bench.prepare()
+    assert bench.settle(bench.ask(msg.Arm))
+    bench.run(300 * MS)
+    bench.loop.end()
+    assert all(notice.severity is msg.Severity.WARNING for notice in bench.notices)
+    assert all(notice.blame is msg.Blame.HOST for notice in bench.notices)
+    return [notice.text for notice in bench.notices]
+
+
+def test_a_session_on_a_system_without_it_is_warned_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    said = _two_stimulations(tmp_path / "records")
+    assert said == ["this system offers no way to keep it awake: switch off its sleep yourself"]
+
+
+def test_a_session_that_is_kept_awake_is_told_nothing(note: Path) -> None:
+    install(note, HOLDS)
+    assert _two_stimulations(note.parent / "records") == []
 
 
 def test_the_lock_goes_with_whoever_held_it(note: Path) -> None:

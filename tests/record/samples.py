@@ -85,6 +85,13 @@ def write_lines(path: Path, lines: Sequence[bytes]) -> Path:
     return path
 
 
+class Unsynced(FileOps):
+    """Leave the bytes to the system: for tests of what is written a thousand times over."""
+
+    def sync_file(self, descriptor: int) -> None:
+        pass
+
+
 class FullDisk(FileOps):
     """Write `remaining` bytes, then hand every write to /dev/full, which answers ENOSPC."""
 

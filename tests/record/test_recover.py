@@ -20,6 +20,7 @@ from estim.record.verify import What, verify
 from tests.record.samples import (
     KEY,
     FullDisk,
+    Unsynced,
     append,
     raw_lines,
     sealed_record,
@@ -30,7 +31,7 @@ from tests.record.samples import (
 
 
 def repair(path: Path) -> bool:
-    return recover(path, KEY, mono_us=77, wall=wall(77)).was_needed
+    return recover(path, KEY, mono_us=77, wall=wall(77), ops=Unsynced()).was_needed
 
 
 def crashed_record(folder: Path) -> Path:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from estim.record.telemetry import CHANGED, SECOND, Reading, Telemetry
 
 STILL = Reading(channel=1, target_ua=0, setpoint_ua=0, peak_ua=0, load_ohm=None, contact="unknown")
@@ -33,7 +31,7 @@ def test_what_does_not_change_is_kept_once() -> None:
 def test_a_group_closes_100_ms_after_its_first_change_and_not_before() -> None:
     telemetry = Telemetry()
     assert telemetry.add(5, [STILL]) == []
-    assert telemetry.add(60_000, [replace(STILL, target_ua=1000)]) == []
+    assert telemetry.add(60_000, [STILL._replace(target_ua=1000)]) == []
     assert telemetry.due(100_004) == []
     [(kind, content)] = telemetry.due(100_005)
     assert kind == CHANGED
@@ -50,7 +48,7 @@ def test_each_change_of_target_or_contact_is_kept_within_a_group() -> None:
         (50_000, 0, "good"),
         (75_000, 0, "off"),
     ):
-        telemetry.add(now_us, [replace(STILL, target_ua=target_ua, contact=contact)])
+        telemetry.add(now_us, [STILL._replace(target_ua=target_ua, contact=contact)])
     [(_, content)] = telemetry.due(100_000)
     kept = [(change["target_ua"], change["contact"]) for change in content["changes"]]
     assert kept == [(0, "good"), (1000, "good"), (0, "good"), (0, "off")]
@@ -60,7 +58,7 @@ def test_of_a_ramp_a_group_keeps_the_newest_of_each_channel() -> None:
     telemetry = Telemetry()
     for step in range(4):
         readings = [
-            replace(STILL, channel=channel, target_ua=2000, setpoint_ua=step * 50 * channel)
+            STILL._replace(channel=channel, target_ua=2000, setpoint_ua=step * 50 * channel)
             for channel in (1, 2)
         ]
         telemetry.add(step * 25_000, readings)
@@ -72,16 +70,16 @@ def test_of_a_ramp_a_group_keeps_the_newest_of_each_channel() -> None:
 def test_noise_within_the_band_is_no_change_and_drift_out_of_it_is() -> None:
     """200 uA of peak; a sixteenth of 1600 ohm is 100 ohm."""
     telemetry = Telemetry()
-    base = replace(STILL, peak_ua=5000, load_ohm=1600)
+    base = STILL._replace(peak_ua=5000, load_ohm=1600)
     telemetry.add(0, [base])
     telemetry.due(100_000)
     for now_us, peak_ua, load_ohm in ((200_000, 5200, 1700), (225_000, 4800, 1500)):
-        telemetry.add(now_us, [replace(base, peak_ua=peak_ua, load_ohm=load_ohm)])
+        telemetry.add(now_us, [base._replace(peak_ua=peak_ua, load_ohm=load_ohm)])
     assert telemetry.due(400_000) == []
-    telemetry.add(500_000, [replace(base, peak_ua=5201)])
+    telemetry.add(500_000, [base._replace(peak_ua=5201)])
     [(_, content)] = telemetry.due(600_000)
     assert content["changes"][0]["peak_ua"] == 5201
-    telemetry.add(700_000, [replace(base, peak_ua=5201, load_ohm=1701)])
+    telemetry.add(700_000, [base._replace(peak_ua=5201, load_ohm=1701)])
     [(_, content)] = telemetry.due(800_000)
     assert content["changes"][0]["load_ohm"] == 1701
 
@@ -90,7 +88,7 @@ def test_slow_drift_is_measured_from_what_was_kept() -> None:
     telemetry = Telemetry()
     ready = []
     for step in range(10):  # 50 uA every 25 ms: each step is small, the fifth is over 200 from 0
-        ready += telemetry.add(step * 25_000, [replace(STILL, peak_ua=50 * step)])
+        ready += telemetry.add(step * 25_000, [STILL._replace(peak_ua=50 * step)])
     ready += telemetry.finish(250_000)
     kept = [
         change["peak_ua"]
@@ -105,7 +103,7 @@ def test_a_value_that_appears_or_vanishes_is_a_change() -> None:
     telemetry = Telemetry()
     telemetry.add(0, [STILL])
     telemetry.due(100_000)
-    telemetry.add(200_000, [replace(STILL, load_ohm=500)])
+    telemetry.add(200_000, [STILL._replace(load_ohm=500)])
     assert len(telemetry.due(300_000)) == 1
     telemetry.add(400_000, [STILL])
     assert len(telemetry.due(500_000)) == 1
@@ -117,7 +115,7 @@ def test_a_second_has_its_minimum_floored_mean_and_maximum() -> None:
     for now_us, peak_ua, load_ohm in ((7, 1000, 500), (300_000, 1001, None), (600_000, 4000, 501)):
         telemetry.add(
             now_us,
-            [replace(STILL, target_ua=4000, setpoint_ua=4000, peak_ua=peak_ua, load_ohm=load_ohm)],
+            [STILL._replace(target_ua=4000, setpoint_ua=4000, peak_ua=peak_ua, load_ohm=load_ohm)],
         )
     assert [kind for kind, _ in telemetry.due(1_000_006)] == [CHANGED]
     [(kind, content)] = telemetry.due(1_000_007)
@@ -150,14 +148,14 @@ def test_a_mean_of_negative_readings_is_floored_too() -> None:
     """-1 and -2: mean -1.5, floored -2."""
     telemetry = Telemetry()
     for now_us, peak_ua in ((0, -1), (1, -2)):
-        telemetry.add(now_us, [replace(STILL, peak_ua=peak_ua)])
+        telemetry.add(now_us, [STILL._replace(peak_ua=peak_ua)])
     [_, (_, content)] = telemetry.finish(2)
     assert content["channels"][0]["peak_mean_ua"] == -2
 
 
 def test_channels_are_summed_up_apart_and_what_is_not_measured_left_out() -> None:
     telemetry = Telemetry()
-    two = replace(STILL, channel=2, target_ua=9000, setpoint_ua=None, peak_ua=None)
+    two = STILL._replace(channel=2, target_ua=9000, setpoint_ua=None, peak_ua=None)
     telemetry.add(0, [two, STILL])
     [_, (_, content)] = telemetry.finish(500_000)
     assert content["to_us"] == 500_000

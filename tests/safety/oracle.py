@@ -6,8 +6,10 @@ the kernel, of the device or of the programme's own arithmetic is called.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import groupby
 
 from firmware_protocol.program import ChannelProgram
 
@@ -16,10 +18,25 @@ SECOND_US = 1_000_000
 
 @dataclass(frozen=True)
 class Delivered:
-    """One pulse: its onset and (start, end, signed current) of each phase with current."""
+    """One pulse: its onset, (start, end, signed current) of each active phase, and their signs."""
 
     onset_us: int
     phases: tuple[tuple[int, int, int], ...]
+    signs: tuple[int, ...]
+
+    @property
+    def runs(self) -> set[tuple[int, int]]:
+        """Return (charge, time) of what flows one way, going round the ring of the pulse."""
+        ring = deque(zip(self.phases, self.signs, strict=True))
+        while ring[0][1] == ring[-1][1]:
+            ring.rotate()
+        return {
+            (sum(abs(i) * (b - a) for a, b, i in flow), sum(b - a for a, b, _ in flow))
+            for flow in (
+                [phase for phase, _ in members]
+                for _, members in groupby(ring, key=lambda member: member[1])
+            )
+        }
 
     @property
     def square(self) -> int:
@@ -68,7 +85,7 @@ def delivered(
         end_us = until_us if length_us is None else min(until_us, start_us + length_us)
         for onset_us, setting in _onsets(channel, start_us, end_us):
             permille, unit_us = setting
-            phases, at_us = [], onset_us
+            phases, signs, at_us = [], [], onset_us
             share = Fraction(setpoint_ua)
             if cycle is not None:
                 share = Fraction(int(share * _ramp(channel, onset_us - start_us)))
@@ -80,9 +97,10 @@ def delivered(
                     size = abs(phase.amplitude_permille) * amplitude // 1000 // step_ua * step_ua
                     sign = 1 if phase.amplitude_permille > 0 else -1
                     phases.append((at_us, at_us + lasts_us, sign * size))
+                    signs.append(sign)
                 at_us += lasts_us
             if length_us is None or at_us <= start_us + length_us:
-                pulses.append(Delivered(onset_us, tuple(phases)))
+                pulses.append(Delivered(onset_us, tuple(phases), tuple(signs)))
         on_phase += 1
 
 

@@ -207,16 +207,36 @@ def test_the_device_binds_where_it_delivers_less() -> None:
 
 
 def test_the_worst_of_several_phases_is_told() -> None:
-    """500 us at 70 mA exceed 34 uC by 1 uC; 400 us at 80 % carry less than they may."""
-    phases = (Phase(5, 1000), Phase(4, -1000), Phase(1, -1000))
+    """80 mA for 500 us exceed 34 uC; the way back, 40 mA for 1 ms, may carry 48 uC."""
+    phases = (Phase(5, 1000), Phase(10, -500))
     slow = program(replace(channel(), phases=phases, unit_us=100, pulse_period_us=1_000_000))
     found = reasons_of(judge(80_000, bounds(), slow))
     assert found == [("phase_charge_pc", 40_000_000, 34_000_000, "standard", 1)]
 
 
+def test_a_phase_cut_in_two_carries_no_more_than_a_whole_one() -> None:
+    """2 x 300 us flow 600 us one way and may carry 36.8 uC: 61.333 mA, not 28.4 uC each."""
+    phases = (Phase(3, 1000), Phase(1, 0), Phase(3, 1000), Phase(6, -1000))
+    cut = program(replace(channel(), phases=phases, unit_us=100, pulse_period_us=1_000_000))
+    assert isinstance(judge(61_333, bounds(), cut), Approved)
+    found = reasons_of(judge(61_334, bounds(), cut))
+    assert found == [("phase_charge_pc", 36_800_400, 36_800_000, "standard", 1)]
+
+
+def test_phases_of_one_polarity_are_no_longer_than_one() -> None:
+    """501 + 500 us one way are 1001 us of 1000."""
+    for first_us, is_allowed in ((500, True), (501, False)):
+        phases = (Phase(first_us, 1000), Phase(500, 1000), Phase(500, -1000), Phase(1, 0),
+                  Phase(first_us, -1000))  # fmt: skip
+        long = program(replace(channel(), phases=phases, unit_us=1, pulse_period_us=1_000_000))
+        found = reasons_of(judge(10_000, bounds(), long))
+        expected = [] if is_allowed else [("phase_duration_us", 1001, 1000, "standard", 1)]
+        assert found == expected
+
+
 def test_a_short_phase_is_not_hidden_by_a_long_one_with_more_charge() -> None:
     """At 70 mA 500 us carry 35 uC of 34 allowed; 1 ms at 60 % carries 42 uC of 48 allowed."""
-    phases = (Phase(5, 1000), Phase(10, -600), Phase(1, 1000))
+    phases = (Phase(5, 1000), Phase(10, -600), Phase(10, 600), Phase(10, -500))
     slow = program(replace(channel(), phases=phases, unit_us=100, pulse_period_us=1_000_000))
     found = reasons_of(judge(70_000, bounds(), slow))
     assert found == [("phase_charge_pc", 35_000_000, 34_000_000, "standard", 1)]

@@ -49,8 +49,8 @@ def test_figures_are_never_below_what_any_second_holds(
         charges = dict[int, int]()
         for charge_pc, duration_us in worst.phase_charges:
             charges[duration_us] = max(charge_pc, charges.get(duration_us, 0))
-        for start, end, current in phases:
-            assert charges[end - start] >= abs(current) * (end - start)
+        for charge_pc, duration_us in set[tuple[int, int]]().union(*(p.runs for p in pulses)):
+            assert charges[duration_us] >= charge_pc
 
 
 @given(strategies.channels(keyframes_max=0, cycles=False), AMPLITUDES, STEPS)
@@ -66,11 +66,27 @@ def test_figures_are_exact_where_a_channel_has_one_setting(
     phases = pulses[0].phases
     assert worst.peak_ua == max(abs(current) for *_, current in phases)
     assert worst.phase_min_us == min(end - start for start, end, _ in phases)
-    assert worst.phase_max_us == max(end - start for start, end, _ in phases)
+    assert worst.phase_max_us == max(duration_us for _, duration_us in pulses[0].runs)
     assert worst.pulse_max_us == phases[-1][1] - phases[0][0]
-    assert set(worst.phase_charges) == {
-        (abs(current) * (end - start), end - start) for start, end, current in phases
-    }
+    assert set(worst.phase_charges) == pulses[0].runs
+
+
+def test_a_phase_cut_in_steps_is_one_phase() -> None:
+    """Four steps of 100 us one way, with a gap among them, are 400 us and the sum of charges."""
+    phases = (Phase(1, 500), Phase(1, 1000), Phase(50, 0), Phase(1, 500), Phase(2, -1000))
+    played = ChannelProgram(phases, 100, 10_000)
+    worst = figures(played, 20_000, 100)
+    # 10, 20 and 10 mA for 100 us each are 4 uC in 300 us; 20 mA back for 200 us.
+    assert worst.phase_charges == ((4_000_000, 200), (4_000_000, 300))
+    assert (worst.phase_min_us, worst.phase_max_us) == (100, 300)
+
+
+def test_a_pulse_is_a_ring_and_its_ends_flow_together() -> None:
+    """Half a phase first and half last are one phase where pulses follow each other."""
+    played = ChannelProgram((Phase(1, 1000), Phase(2, -1000), Phase(1, 1000)), 100, 400)
+    worst = figures(played, 20_000, 100)
+    assert worst.phase_charges == ((4_000_000, 200),)
+    assert (worst.phase_min_us, worst.phase_max_us) == (100, 200)
 
 
 def test_a_second_of_100_hz_at_20_ma() -> None:

@@ -7,14 +7,15 @@ knobs to make it disobey, lie or fall silent. `Bench` is the world around `Engin
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from estim.clock import VirtualClock
 from estim.drivers.base import Output, Stimulator
 from estim.drivers.native import NativeStimulator
+from estim.engine.inhibit import Inhibitor
 from estim.engine.loop import EngineLoop, Port
 from estim.errors import EstimError
 from estim.prepare.session import REFERENCE, Prepared, prepare
@@ -78,6 +79,7 @@ def two_channel_capabilities() -> Capabilities:
     return dataclasses.replace(REFERENCE, channel_count=2)
 
 
+@functools.cache
 def prepared(profile: str = "dpn-conventional", **options: Any) -> Prepared:
     """Return a shipped profile, prepared for the hand device."""
     loaded = load(PROFILES / f"{profile}.toml")
@@ -240,42 +242,33 @@ class HandDevice:
         return [message for message in self.received if isinstance(message, kind)]
 
 
-class HeldWriter:
+class HeldWriter(SynchronousWriter):
     """Hold back the news that something is durable, for as long as a test likes."""
 
     def __init__(self, bench: Bench, journal: Journal) -> None:
-        self.bench = bench
-        self.real = SynchronousWriter(journal, self._durable, bench.on_record_failure)
+        super().__init__(journal, self._told_durable, bench.on_record_failure)
+        self._bench = bench
 
-    def _durable(self, token: int) -> None:
-        if self.bench.holds_durable:
-            self.bench.held.append(token)
+    def _told_durable(self, token: int) -> None:
+        if self._bench.holds_durable:
+            self._bench.held.append(token)
         else:
-            self.bench.loop.durable(token)
+            self._bench.loop.durable(token)
 
-    def submit(
-        self,
-        kind: str,
-        content: Mapping[str, Any],
-        *,
-        mono_us: int,
-        wall: datetime,
-        token: int | None = None,
-    ) -> None:
-        self.bench.submitted.append((kind, dict(content)))
-        self.real.submit(kind, content, mono_us=mono_us, wall=wall, token=token)
-
-    def seal(self, key: bytes, *, mono_us: int, wall: datetime, token: int | None = None) -> None:
-        self.real.seal(key, mono_us=mono_us, wall=wall, token=token)
-
-    def close(self, timeout_s: float) -> bool:
-        return self.real.close(timeout_s)
+    def submit(self, kind: str, content: Mapping[str, Any], **moment: Any) -> None:
+        self._bench.submitted.append((kind, dict(content)))
+        super().submit(kind, content, **moment)
 
 
 class Bench:
     """The world around one visit; also its port."""
 
-    def __init__(self, folder: Path, device: HandDevice | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        device: HandDevice | None = None,
+        inhibitor: Inhibitor | None = None,
+    ) -> None:
         self.folder = folder
         self.device = device or HandDevice()
         self.clock = VirtualClock(1_000_000)
@@ -294,7 +287,7 @@ class Bench:
         self.driver: Stimulator | None = None
         self._next_id = 1
         self._beat_us = 0
-        self.loop = EngineLoop(self, self.clock)
+        self.loop = EngineLoop(self, self.clock, inhibitor=inhibitor)
 
     # World and port.
 
@@ -345,7 +338,9 @@ class Bench:
         return self.loop.core.state  # asked anew each time, whatever a type checker has concluded
 
     def ask(self, kind: type, *args: Any, **fields: Any) -> int:
-        """Make a request and return its id."""
+        """Make a request and return its id; what clears a latch was seen, unless a test says so."""
+        if kind in (msg.Acknowledge, msg.Rearm):
+            fields.setdefault("latch_count", self.core.latch_count)
         request_id, self._next_id = self._next_id, self._next_id + 1
         self.asked.append(request_id)
         self.loop.post(ev.RequestMade(kind(request_id, *args, **fields)))

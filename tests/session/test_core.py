@@ -105,6 +105,7 @@ def test_every_request_in_every_state(bench: Bench, kind: type, state: HostState
     bench.run(3 * S)
     outcome = bench.outcome(asked)
     assert outcome is not None
+    assert (outcome.blame is None) is outcome.is_done  # every failure names a suspect
     if state in _DONE[kind]:
         assert outcome.is_done, outcome
         assert bench.state is _DONE[kind][state]
@@ -440,6 +441,23 @@ def test_an_electrode_off_stops_its_channel_alone_until_rearmed(bench: Bench) ->
     assert bench.device.targets == [500, 3000]
 
 
+def test_nobody_re_arms_past_an_electrode_that_was_not_on_the_screen(bench: Bench) -> None:
+    bench.to(RUNNING).raise_to(5000, 3000)
+    bench.device.lead_off(0)
+    bench.run(100 * MS)
+    on_screen = bench.snapshots[-1].latch_count
+    assert on_screen == 1
+    bench.device.lead_off(1)
+    bench.run(50 * MS)
+    asked = bench.ask(msg.Rearm, (0,), latch_count=on_screen)
+    assert bench.why(asked) == "something new has happened: look again"
+    bench.run(2 * S)
+    assert bench.device.of(AcknowledgeFault) == []
+    assert all(ChannelFlag.LEAD_OFF_LATCHED in flags for flags in bench.device.flags)
+    assert bench.settle(bench.ask(msg.Rearm, (0, 1), latch_count=2))
+    assert bench.device.of(AcknowledgeFault) == [AcknowledgeFault(2, 0b11)]
+
+
 def test_rearm_of_a_channel_with_a_target_is_refused(bench: Bench) -> None:
     bench.to(RUNNING).raise_to(5000, 0)
     assert bench.why(bench.ask(msg.Rearm, (0,)))
@@ -607,10 +625,10 @@ def test_a_slow_link_is_shown_and_stops_nothing(bench: Bench) -> None:
     from estim.drivers.base import RoundTrip
 
     bench.to(RUNNING)
-    bench.loop.post(ev.DriverSaid(RoundTrip(150_000)))
+    bench.loop.post(RoundTrip(150_000))
     bench.run(60 * MS)
     assert [shown.is_link_slow for shown in bench.snapshots[-1:]] == [False]
-    bench.loop.post(ev.DriverSaid(RoundTrip(150_001)))
+    bench.loop.post(RoundTrip(150_001))
     bench.run(60 * MS)
     assert bench.snapshots[-1].is_link_slow
     assert bench.state in ENERGISED
@@ -624,8 +642,8 @@ def test_an_event_for_nobody_changes_nothing(bench: Bench) -> None:
     before = (bench.state, bench.core.program, len(bench.submitted))
     bench.loop.post(ev.LoadReviewed(None))
     bench.loop.post(ev.RecordDurable(10**6))
-    bench.loop.post(ev.DriverSaid(base.Loaded(1, 2)))
-    bench.loop.post(ev.DriverSaid(base.LoadFailed(DeviceFault("late"))))
+    bench.loop.post(base.Loaded(1, 2))
+    bench.loop.post(base.LoadFailed(DeviceFault("late")))
     assert (bench.state, bench.core.program, len(bench.submitted)) == before
 
 

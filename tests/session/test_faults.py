@@ -33,6 +33,24 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     made.loop.end()
 
 
+def _delivered(bench: Bench) -> list[list[int]]:
+    """Return the pulses of each `delivered` entry so far."""
+    return [content["pulses"] for kind, content in bench.submitted if kind == "delivered"]
+
+
+def _fault_while_the_device_runs_on(bench: Bench) -> int:
+    """Let the display freeze and the device be deaf for half a second; return pulses by then."""
+    bench.to(RUNNING).raise_to(5000, 0)
+    bench.device.is_deaf, bench.is_beating = True, False
+    bench.until(lambda: bench.state is FAULT)
+    at_fault = bench.device.pulse_counts[0]
+    bench.run(500 * MS)
+    bench.device.is_deaf, bench.is_beating = False, True
+    bench.until(bench.is_off)
+    bench.run(100 * MS)
+    return at_fault
+
+
 # Faults.
 
 _BLAMES = {
@@ -87,6 +105,42 @@ def test_an_acknowledgement_is_believed_only_once_the_device_left_fault(bench: B
     bench.run(500 * MS)
     assert bench.outcome(asked) is None
     assert bench.state is FAULT
+
+
+def test_nobody_acknowledges_a_fault_that_was_not_on_the_screen(bench: Bench) -> None:
+    """What was latched after the snapshot on screen refuses the request, and nothing is cleared."""
+    bench.to(FAULT)
+    bench.run(250 * MS)
+    on_screen = bench.snapshots[-1]
+    assert (on_screen.latch_count, on_screen.fault and on_screen.fault.code) == (
+        1,
+        "device_overcurrent",
+    )
+    bench.device.latch(FaultCode.OUTPUT_STAGE)
+    bench.run(50 * MS)
+    asked = bench.ask(msg.Acknowledge, latch_count=on_screen.latch_count)
+    assert bench.why(asked) == "something new has happened: look again"
+    bench.run(2 * S)
+    assert bench.device.of(AcknowledgeFault) == []
+    assert (bench.state, bench.core.fault.code) == (FAULT, "device_output_stage")
+    assert bench.snapshots[-1].latch_count == 2
+    assert bench.settle(bench.ask(msg.Acknowledge, latch_count=2))
+    assert bench.device.of(AcknowledgeFault) == [AcknowledgeFault(2, 0)]
+    assert bench.state is READY
+
+
+def test_a_link_lost_since_the_screen_was_drawn_is_looked_at_first(bench: Bench) -> None:
+    """Without a Status there is no count: -1 is what such a screen shows and sends back."""
+    bench.to(FAULT)
+    bench.run(250 * MS)
+    on_screen = bench.snapshots[-1].latch_count
+    bench.device.is_silent = True
+    bench.run(3 * S)
+    assert "look again" in bench.why(bench.ask(msg.Acknowledge, latch_count=on_screen))
+    assert bench.state is FAULT
+    assert bench.snapshots[-1].latch_count == -1
+    assert bench.settle(bench.ask(msg.Acknowledge, latch_count=-1))
+    assert bench.state is DISCONNECTED
 
 
 def test_a_pressed_patient_stop_keeps_the_session_from_arming(bench: Bench) -> None:
@@ -312,3 +366,53 @@ def test_the_port_going_after_the_interface_ends_the_engine(bench: Bench) -> Non
     bench.loop.post(ev.InterfaceGone())
     bench.loop.post(ev.PortGone("unplugged"))
     assert bench.loop.has_ended
+
+
+# What was really delivered.
+
+
+def test_pulses_after_a_fault_are_in_the_records_last_figure(bench: Bench) -> None:
+    at_fault = _fault_while_the_device_runs_on(bench)
+    assert _delivered(bench) == [[at_fault, 0]]
+    in_all = bench.device.pulse_counts[0]
+    assert in_all > at_fault
+    assert bench.settle(bench.ask(msg.CloseVisit))
+    assert _delivered(bench) == [[at_fault, 0], [in_all, 0]]
+    assert bench.kinds()[-3:] == ["delivered", "closed", "state"]
+
+
+def test_pulses_after_a_fault_are_recorded_before_the_next_programme(bench: Bench) -> None:
+    at_fault = _fault_while_the_device_runs_on(bench)
+    in_all = bench.device.pulse_counts[0]
+    assert bench.settle(bench.ask(msg.Acknowledge))
+    bench.prepare()
+    assert _delivered(bench) == [[at_fault, 0], [in_all, 0]]
+    assert bench.kinds()[-1] == "prepared"
+    assert bench.settle(bench.ask(msg.CloseVisit))
+    assert _delivered(bench) == [[at_fault, 0], [in_all, 0]]  # nothing came of the second
+
+
+def test_what_was_delivered_is_said_once_where_nothing_comes_after(bench: Bench) -> None:
+    bench.to(RUNNING).raise_to(5000, 0)
+    assert bench.settle(bench.ask(msg.Stop))
+    in_all = bench.device.pulse_counts[0]
+    bench.prepare()
+    assert bench.settle(bench.ask(msg.CloseVisit))
+    assert _delivered(bench) == [[in_all, 0]]
+
+
+def test_two_programmes_that_delivered_the_same_are_both_said(bench: Bench) -> None:
+    bench.to(READY)
+    for _ in range(2):
+        bench.run(1 * S)
+        bench.prepare()
+        assert bench.settle(bench.ask(msg.Arm))
+        assert bench.settle(bench.ask(msg.Start))
+        bench.raise_to(5000, 0)
+        bench.device.pulse_counts = [9, 0]
+        bench.run(100 * MS)
+        bench.device.pulse_counts = [0, 0]  # a device begins anew with each RUNNING
+        assert bench.settle(bench.ask(msg.Stop))
+    figures = [content for kind, content in bench.submitted if kind == "delivered"]
+    assert len(figures) == 2
+    assert figures[0] == figures[1]

@@ -13,7 +13,7 @@ from estim.session import events as ev
 from estim.session import messages as msg
 from estim.session.states import HostState
 from estim.simulator.faults import parse_line
-from firmware_protocol.messages import AcknowledgeFault, DeviceState, Status
+from firmware_protocol.messages import AcknowledgeFault, CapabilityFlag, DeviceState, Status
 from tests.session.bench import MS, Bench, S
 from tests.session.patient import read_pulses
 from tests.session.test_virtual import Visit
@@ -145,6 +145,32 @@ def test_output_after_a_stop_that_is_not_obeyed_is_in_the_record(bench: Bench) -
     bench.run(3 * S)
     kept = [kind for kind, _ in bench.submitted[before:]]
     assert any(kind.startswith("telemetry") for kind in kept)
+
+
+def test_a_device_that_measures_nothing_has_nothing_measured_shown_or_kept(bench: Bench) -> None:
+    """Whatever stands in its reports for a peak: set, not measured."""
+    capabilities = bench.device.capabilities
+    bench.device.capabilities = dataclasses.replace(
+        capabilities, flags=capabilities.flags & ~CapabilityFlag.REPORTS_CURRENT
+    )
+    bench.to(HostState.RUNNING).raise_to(3000, 0)
+    bench.run(2 * S)
+    shown = bench.snapshots[-1]
+    assert shown.device is not None
+    assert not shown.device.reports_current
+    assert [row.measured_ua for row in shown.channels] == [-1, -1]
+    assert [row.shown_ua for row in shown.channels] == [3000, 0]
+    bench.settle(bench.ask(msg.Stop))
+    kept = [
+        row
+        for kind, content in bench.submitted
+        if kind.startswith("telemetry")
+        for row in content.get("changes") or content["channels"]
+    ]
+    assert any(row.get("setpoint_ua") == 3000 for row in kept)
+    peaks = [row[name] for row in kept for name in row if name.startswith("peak")]
+    assert peaks
+    assert set(peaks) == {None}
 
 
 def test_a_re_arm_is_done_once_the_device_says_so(bench: Bench) -> None:

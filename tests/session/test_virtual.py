@@ -59,6 +59,8 @@ class Visit:
         return self.engine._loop.core.state
 
     def ask(self, kind: type, *args: Any) -> int:
+        if kind in (msg.Acknowledge, msg.Rearm):
+            args = (*args, self.snapshot.latch_count)
         request_id = self.engine.new_id()
         self.asked.append(request_id)
         self.engine.send(kind(request_id, *args))

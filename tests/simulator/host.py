@@ -42,8 +42,9 @@ BIPHASIC = (Phase(200, 1000), Phase(200, -1000))
 def one_channel(
     period_us: int = 10_000, phases: tuple[Phase, ...] = BIPHASIC, **more: object
 ) -> PulseProgram:
-    """Return a programme of one channel; by default 100 Hz and 2 x 200 us."""
-    return PulseProgram((ChannelProgram(phases, 1, period_us, **more),))  # type: ignore[arg-type]
+    """Return a programme of one channel; by default 100 Hz and 2 x 200 us, in units of 1 us."""
+    fields = {"unit_us": 1} | more
+    return PulseProgram((ChannelProgram(phases, pulse_period_us=period_us, **fields),))  # type: ignore[arg-type]
 
 
 def session_limits(channel_count: int = 2, **changed: int | PolicyFlag) -> SetLimits:

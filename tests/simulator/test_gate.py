@@ -65,6 +65,27 @@ def test_the_compiled_charge_rule_stands_above_the_session() -> None:
     assert (refused.limit, refused.asked, refused.allowed) == (CHARGE, 34_050_000, 34_000_000)
 
 
+def test_a_phase_cut_in_steps_carries_no_more_than_a_whole_one() -> None:
+    """2 x 300 us flow 600 us one way: 20 + 16.8 = 36.8 uC, 61.3 mA and not 61.4."""
+    phases = (Phase(3, 1000), Phase(50, 0), Phase(3, 1000), Phase(6, -1000))
+    program = one_channel(1_000_000, phases, unit_us=100)
+    assert ask(program, 61_300) is None
+    refused = ask(program, 61_400)
+    assert refused is not None
+    assert (refused.limit, refused.asked, refused.allowed) == (CHARGE, 36_840_000, 36_800_000)
+
+
+def test_the_ends_of_a_pulse_flow_together() -> None:
+    """The last 300 us join the first 300 us of the next pulse, whatever the sign of the middle."""
+    for sign in (1, -1):
+        phases = (Phase(3, sign * 1000), Phase(6, sign * -1000), Phase(3, sign * 1000))
+        program = one_channel(1_000_000, phases, unit_us=100)
+        assert ask(program, 61_300) is None
+        refused = ask(program, 61_400)
+        assert refused is not None
+        assert (refused.asked, refused.allowed) == (36_840_000, 36_800_000)
+
+
 def test_rms() -> None:
     # 100 pulses x 400 us x (20 mA)^2 = 1.6e13 uA2 us in a second: 4 mA.
     assert_edge(one_channel(), 20_000, "rms_ua", RMS, 4_000)

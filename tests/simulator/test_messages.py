@@ -359,6 +359,20 @@ def test_phase_duration_is_limited_whatever_the_device_can(
         assert refused.asked == duration_us
 
 
+@pytest.mark.parametrize(("second_us", "is_allowed"), [(500, True), (501, False)])
+def test_phases_of_one_polarity_are_no_longer_than_one(second_us: int, is_allowed: bool) -> None:
+    host = Host()
+    host.hello()
+    way, back = (Phase(500, 1000), Phase(second_us, 1000)), (
+        Phase(500, -1000), Phase(9, 0), Phase(second_us, -1000))  # fmt: skip
+    answer = host.load(one_channel(100_000, way + back))
+    if is_allowed:
+        assert isinstance(answer[0], ProgramAccepted)
+    else:
+        refused = refusal(answer)
+        assert (refused.limit, refused.asked, refused.allowed) == (3, 1001, 1000)
+
+
 @pytest.mark.parametrize(("gap_us", "is_allowed"), [(9_600, True), (9_601, False)])
 def test_a_whole_pulse_lasts_at_most_10_ms(gap_us: int, is_allowed: bool) -> None:
     host = Host()

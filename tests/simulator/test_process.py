@@ -298,7 +298,6 @@ def test_a_url_that_makes_no_sense_is_refused_at_once(query: dict[str, str], exp
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--model", "p24"], "--model p24 is not available yet"),
         (["--load", "wet"], "load: expected"),
         (["--trace", "/nonexistent/trace.csv"], "cannot be written: No such file"),
         (["--channels", "0"], "channels: expected"),

@@ -37,13 +37,14 @@ from tests.tui.terminal import Terminal
 
 PROFILE = "dpn-conventional"
 TARGETS_UA = (12_000, 12_000)
-STIMULATION_S = 1500.0
+STIMULATION_S = 1200.0
 FRAME_S = 0.05
 BEAT_S = 0.1
 WARM_UP_S = 30.0
 MEMORY_EVERY_S = 10.0
 BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass\n"
 CHECKOUT = Path(__file__).resolve().parents[2]
+_PICTURE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\u2800-\u28ff]")
 _LATE = re.compile(r"woke ([0-9]+) ms late")
 
 # The demo session of the interface, on the line that is watched.
@@ -96,16 +97,37 @@ def deliver_in_terminal(url: str, scene: Scene, duration_s: float, memory: Memor
                 presses -= 1
                 terminal.press("+")
             memory.look(engine_pid)
+        terminal.drawn = b""
         terminal.press("x")
-        terminal.wait_for(lambda: '"zero_confirmed"' in terminal.record(), 10.0)
+        _until(terminal, "STOPPED")
         terminal.press("e")
-        terminal.wait_for(lambda: '"seal"' in terminal.record(), 10.0)
+        _until_recorded(terminal, "seal")
     return drawn
 
 
 def _until(terminal: Terminal, words: str) -> None:
     if not terminal.wait_for(lambda: terminal.shows(words), 60.0):
-        raise RuntimeError(f"the interface never showed {words!r}")
+        raise _Unseen(f"the interface never showed {words!r}", terminal)
+
+
+def _until_recorded(terminal: Terminal, kind: str) -> None:
+    """Wait for a kind of entry in the newest record."""
+
+    def is_met() -> bool:
+        newest = max(terminal.records.glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+        return f'"kind":"{kind}"' in newest.read_text()
+
+    if not terminal.wait_for(is_met, 60.0):
+        raise _Unseen(f"no {kind!r} in the record", terminal)
+
+
+class _Unseen(RuntimeError):
+    """What should have come did not; shows the end of what was drawn and of the record."""
+
+    def __init__(self, problem: str, terminal: Terminal) -> None:
+        drawn = _PICTURE.sub(" ", terminal.drawn.decode("utf-8", "replace"))[-4000:]
+        recorded = "\n".join(terminal.record().splitlines()[-20:])
+        super().__init__(f"{problem}\n--- drawn\n{drawn}\n--- recorded\n{recorded}")
 
 
 def deliver_in_loop(url: str, scene: Scene, duration_s: float, memory: Memory) -> int:

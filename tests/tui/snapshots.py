@@ -45,6 +45,7 @@ def snapshot(**changes: Any) -> Snapshot:
         "channels": (channel(),),
         "status_age_ms": 20,
         "is_known": True,
+        "latch_count": 0,
         "fault": None,
         "patient_stop": "none",
         "battery_percent": 255,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,42 @@ def test_a_device_that_is_not_there_is_said_in_words(records: Path) -> None:
         assert app.state is HostState.DISCONNECTED
 
     drive(script, records)
+
+
+def test_keys_clear_what_was_drawn_and_nothing_that_came_in_since(records: Path) -> None:
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        session = await open_demo(app, pilot)
+        await start(app, pilot)
+        assert app.controller is not None
+        _kill_simulator(app.controller.engine_pid)
+        await until(lambda: app.state is HostState.FAULT)
+        await until(lambda: session._shown is not None and session._shown.fault is not None)
+        # As if the newest snapshot had come in just now and nothing had been drawn since.
+        assert session._shown is not None
+        assert session._shown.latch_count == -1  # the link is gone, and its Status with it
+        session._shown = replace(session._shown, latch_count=0)
+        session.action_acknowledge()
+        await until(
+            lambda: any(
+                "something new has happened: look again" in one.text
+                for one in session.query_one(EventList).events
+            )
+        )
+        assert app.state is HostState.FAULT
+        await until(lambda: session._shown is not None and session._shown.latch_count == -1)
+        await pilot.press("k")
+        await until(lambda: app.state is HostState.DISCONNECTED)
+
+    drive(script, records)
+
+
+def _kill_simulator(engine_pid: int) -> None:
+    children = Path(f"/proc/{engine_pid}/task/{engine_pid}/children")
+    pids = [int(pid) for tid in children.parent.parent.iterdir()
+            for pid in (tid / "children").read_text().split()]  # fmt: skip
+    named = [pid for pid in pids if b"estim.simulator" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert len(named) == 1
+    os.kill(named[0], signal.SIGKILL)
 
 
 def test_when_the_engine_dies_the_session_is_over_and_its_record_can_be_recovered(

@@ -130,6 +130,9 @@ def test_what_is_not_balanced_is_refused_with_the_charge_and_the_remedy(
         (((200, 999), (200, -999)), "stimulus.pulse.phases: at most 999 permille; expected 1000"),
         (((200, 1000), (100, 1000)), "net charge +12.0 uC per pulse at 40.0 mA: no length"),
         (((200, 1000), (50, 0), (100, -1000)), "lengthen the last phase to 200 us"),
+        (((600, 1000), (9, 0), (600, 1000), (600, -1000), (600, -1000)),
+         "stimulus.pulse: 2 phases of one polarity in a row, 1200 us together; expected at most "
+         "1000 us before the current turns"),
         (((5, 1000), (5, -1000)), "stimulus.pulse: a phase of 5 us; expected 10 to 1000 us"),
         (((1000, 1000), (1000, -1000)) * 6, "stimulus.pulse: a pulse of 12000 us; expected"),
     ],

@@ -3,7 +3,8 @@
 Rules:
 1. Every key is one request; the engine decides. What it refuses is shown once, then counted.
 2. What is shown is the engine's newest snapshot; older than 500 ms it reads UNKNOWN.
-3. Output that stopped never comes back by itself: g, r or l are pressed by a person.
+3. What is acknowledged or re-armed is what was drawn, never what came in since.
+4. Output that stopped never comes back by itself: g, r or l are pressed by a person.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class SessionScreen(EstimScreen[None]):
         self._shown_trace: object = None
         self._newest_state: object = None
         self._keys_for: object = None
-        self._told: Snapshot | None = None
+        self._shown: Snapshot | None = None
 
     def compose_body(self) -> ComposeResult:
         yield Static(id="session-title", markup=False)
@@ -204,7 +205,7 @@ class SessionScreen(EstimScreen[None]):
 
     def _tell_changes(self, snapshot: Snapshot) -> None:
         """List what changed between two snapshots: the state, and what is commanded."""
-        before, self._told = self._told, snapshot
+        before, self._shown = self._shown, snapshot
         if before is None:
             return
         if (before.state, before.has_program) != (snapshot.state, snapshot.has_program):
@@ -297,14 +298,15 @@ class SessionScreen(EstimScreen[None]):
         self._controller.ask(requests.Finish)
 
     def action_acknowledge(self) -> None:
-        """Acknowledge the fault."""
-        self._controller.ask(requests.Acknowledge)
+        """Acknowledge the fault that is on screen (rule 3)."""
+        if self._shown is not None:
+            self._controller.acknowledge(self._shown.latch_count)
 
     def action_rearm(self) -> None:
-        """Clear the lead-off latches."""
-        snapshot = self._controller.snapshot
-        if snapshot is not None and _lead_off(snapshot):
-            self._controller.rearm(_lead_off(snapshot))
+        """Clear the lead-off latches that are on screen (rule 3)."""
+        shown = self._shown
+        if shown is not None and _lead_off(shown):
+            self._controller.rearm(_lead_off(shown), shown.latch_count)
 
     def action_select(self, number: int) -> None:
         """Mark a channel by its number; 0 marks all."""
