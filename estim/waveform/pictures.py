@@ -2,8 +2,9 @@
 
 Rules:
 1. What is drawn is the quantised programme; figures on the page come from its integers.
-2. A channel is told by line style and label as well as by colour; the colours are those of Okabe
-   and Ito, which colour-blind people can tell apart. Every axis has a title with its unit.
+2. A channel is told by a lane or a line style of its own and by its label, not by colour alone;
+   the colours are those of Okabe and Ito, which colour-blind people can tell apart. Every axis has
+   a title with its unit.
 3. The same page gives the same bytes: no date, fixed identifiers, and the fonts of matplotlib.
 4. matplotlib (the extra `plot`) is imported when `render` is called, not before.
 """
@@ -43,6 +44,7 @@ _COLUMNS = 1600
 _CYCLES_SHOWN = 100
 _TITLE_CHARACTERS = 58
 _PULSES_SHOWN = 6
+_BEAT_PULSES = 100
 _SETTINGS: dict[str, Any] = {
     "svg.hashsalt": "estim",
     "svg.fonttype": "path",
@@ -268,16 +270,18 @@ class _Drawing:
 
     def _modulation(self, rows: list[Axes]) -> None:
         """Draw what changes over a modulation cycle."""
-        cycle_ms = 0
+        cycle_ms = max(
+            self._page.program.channels[group[0]].keyframe_cycle_ms for group in self._modulated
+        )
+        unit, ms_per_unit = ("s", MS_PER_S) if cycle_ms >= MS_PER_S else ("ms", 1)
         for axes, name in zip(rows, self._quantities, strict=True):
             for group in self._modulated:
                 channel = self._page.program.channels[group[0]]
-                cycle_ms = max(cycle_ms, channel.keyframe_cycle_ms)
                 held = self._quantity(name, group[0])
-                times_s = [frame.at_ms / MS_PER_S for frame in channel.keyframes]
-                times_s.append(channel.keyframe_cycle_ms / MS_PER_S)
+                times = [frame.at_ms / ms_per_unit for frame in channel.keyframes]
+                times.append(channel.keyframe_cycle_ms / ms_per_unit)
                 axes.step(
-                    times_s, [*held, held[-1]], where="post",
+                    times, [*held, held[-1]], where="post",
                     label=self._label(group), **self._line(group[0]),
                 )  # fmt: skip
             axes.set_ylabel(f"{name}\n({_QUANTITIES[name]})")
@@ -286,9 +290,9 @@ class _Drawing:
         if len(self._modulated) > 1:
             rows[0].legend(loc="upper right", frameon=False, ncols=len(self._modulated))
         for axes in rows:
-            axes.set_xlim(0, cycle_ms / MS_PER_S)
-        rows[0].set_title(f"Modulation cycle, repeated every {cycle_ms / MS_PER_S:g} s")
-        rows[-1].set_xlabel("time (s)")
+            axes.set_xlim(0, cycle_ms / ms_per_unit)
+        rows[0].set_title(f"Modulation cycle, repeated every {cycle_ms / ms_per_unit:g} {unit}")
+        rows[-1].set_xlabel(f"time ({unit})")
 
     def _cycle(self, row: list[Axes]) -> None:
         """Draw the amplitude over one on/off cycle."""
@@ -347,9 +351,7 @@ class _Drawing:
             high, low, spans = high[kept], low[kept], edges[[*kept, count]]
             axes.stairs(high, spans, fill=True, color=look["color"], alpha=0.18, linewidth=0)
             axes.stairs(low, spans, fill=True, color=look["color"], alpha=0.15, linewidth=0)
-            axes.stairs(
-                high, spans, color=look["color"], linestyle=look["linestyle"], linewidth=0.9
-            )
+            axes.stairs(high, spans, color=look["color"], linewidth=0.9)
             for at in (rise, fall):
                 axes.axvline(at, color=GREY, linewidth=0.7, linestyle=":")
             _name_lane(axes, self._label(group))
@@ -409,12 +411,20 @@ def _corners(channel: ChannelProgram, train: PulseTrain, step_ua: int) -> tuple[
 
 
 def _train_us(channel: ChannelProgram) -> int:
-    """Return how much of a train is drawn: one burst and some silence, or some pulses."""
+    """Return how much of a train is drawn: one burst and some silence, a beat, or some pulses."""
     first = channel.settings[0]
     if channel.pulses_per_burst:
         burst_us = channel.pulses_per_burst * first.pulse_period_us
         return min(channel.burst_period_us, burst_us + burst_us // 4)
+    if _is_beat(channel):
+        return channel.keyframe_cycle_ms * US_PER_MS
     return _PULSES_SHOWN * first.pulse_period_us
+
+
+def _is_beat(channel: ChannelProgram) -> bool:
+    """Tell whether a modulation is so fast that the train has to show all of it."""
+    longest_us = _BEAT_PULSES * channel.settings[0].pulse_period_us
+    return 0 < channel.keyframe_cycle_ms * US_PER_MS <= longest_us
 
 
 def _cycle_us(channel: ChannelProgram) -> int:
@@ -434,6 +444,8 @@ def _train_title(channel: ChannelProgram) -> str:
             f"One burst: {channel.pulses_per_burst} pulses at {rate}; "
             f"the next burst after {_ms(channel.burst_period_us)}"
         )
+    if _is_beat(channel):
+        return f"Train: {rate}, over one modulation cycle"
     begin = " at the start of the modulation" if channel.keyframes else ""
     return f"Train: {rate}{begin}"
 
