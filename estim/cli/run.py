@@ -19,6 +19,7 @@ from estim.cli.arguments import whole
 from estim.errors import DeviceFault, EstimError, LimitRefused, RecordError, UsageError
 from estim.prepare import places
 from estim.prepare.session import Prepared
+from estim.priority import INTERFACE_NICE, ask_for_priority
 from estim.profile.library import find
 from estim.profile.loader import LoadedProfile
 from estim.record import station_key
@@ -165,6 +166,7 @@ def run(arguments: Namespace) -> int:
     if arguments.junit and not Path(arguments.junit).parent.is_dir():
         raise UsageError(f"--junit {arguments.junit}: there is no such folder")
     teller = _Teller(arguments.json)
+    ask_for_priority(INTERFACE_NICE)
     with _Interruption() as interruption:
         try:
             with api.open(
