@@ -36,7 +36,7 @@ from estim.profile.loader import LoadedProfile
 from estim.record import station_key
 from estim.record.recover import recover
 from estim.session import messages as msg
-from estim.session.messages import Outcome, Reply, Request, Snapshot
+from estim.session.messages import DeviceSnapshot, Outcome, Reply, Request, Snapshot
 from estim.session.states import ENERGISED, HostState
 
 BEAT_US = 100_000
@@ -130,6 +130,19 @@ class Stimulator:
 
     # A session, step by step.
 
+    def identify(self) -> DeviceSnapshot:
+        """Connect and ask the device who it is and what it can do; nothing flows.
+
+        Raises:
+            EstimError: there is no such device, or it does not answer.
+        """
+        if self.snapshot is None or self.snapshot.device is None:
+            self.ask(msg.Connect(self.engine.new_id(), self.url))
+        device = self._wait_for(lambda shown: shown.device is not None).device
+        if device is None:
+            raise PortLost(f"{self.url}: the device has gone")
+        return device
+
     def prepare(
         self,
         loaded: LoadedProfile,
@@ -149,12 +162,10 @@ class Stimulator:
         """
         if not self._is_record_open:
             self._open_record(loaded)
-        if self.snapshot is None or self.snapshot.device is None:
-            self.ask(msg.Connect(self.engine.new_id(), self.url))
+        is_known = self.snapshot is not None and self.snapshot.device is not None
+        device = self.identify()
+        if not is_known:
             self._acknowledge_old_lease()
-        device = self._wait_for(lambda shown: shown.device is not None).device
-        if device is None:
-            raise PortLost(f"{self.url}: the device has gone")
         prepared = prepare(
             loaded.profile,
             capabilities_from_snapshot(device),
@@ -424,6 +435,17 @@ def open(  # reads as `estim.api.open`
     stimulator = Stimulator(engine, url, bench_ohm, on_reply)
     stimulator.record_to(records or places.records_folder(), seed)
     return stimulator
+
+
+def identify(url: str) -> DeviceSnapshot:
+    """Ask a device who it is and what it can do; nothing flows, and nothing is recorded.
+
+    Raises:
+        EstimError: there is no such device, or it does not answer.
+    """
+    # No record is opened, so nothing tells of the load that a session would declare.
+    with Stimulator(_RealEngine(), url, 0, None) as stimulator:
+        return stimulator.identify()
 
 
 def simulator_url(url: str, options: Mapping[str, str]) -> str:

@@ -156,7 +156,13 @@ def _add_profiles(commands: Commands) -> None:
     actions = group.add_subparsers(metavar="list|show|check|plot", required=True)
     module = "estim.cli.profiles"
 
-    listing = _add(actions, "list", "list the shipped profiles", module, "run_list")
+    listing = _add(actions, "list", "search the library", "estim.cli.profile_list")
+    listing.add_argument("text", metavar="TEXT", nargs="*", help="words that must all occur")
+    listing.add_argument("--condition", metavar="C", help="what it is for, for example neuropathy")
+    listing.add_argument("--mode", metavar="M", help="for example burst")
+    listing.add_argument(
+        "--device", metavar="URL", help="ask this device, and tell which profiles it can make"
+    )
     listing.add_argument("--json", action="store_true", help=_JSON_HELP)
 
     show = _add(

@@ -14,7 +14,7 @@ from estim.cli.profile_figures import binding_words, limit_words
 from estim.errors import EstimError, LimitRefused, ProfileError, UsageError
 from estim.prepare.report import LimitLine, preview
 from estim.prepare.session import Prepared, prepare
-from estim.profile.library import find, shipped_ids
+from estim.profile.library import entry_ids, find, shipped_ids
 from estim.profile.loader import load
 from estim.profile.models import Profile
 from estim.safety.verdict import in_unit
@@ -46,7 +46,7 @@ def run(arguments: Namespace) -> int:
 def _check(name: str, area: str | None) -> tuple[int, str, list[str]]:
     """Return the exit code of one profile, what is wrong with it, and what is worth a warning."""
     try:
-        loaded = find(name) if name in shipped_ids() else load(name)
+        loaded = find(name) if name in (*shipped_ids(), *entry_ids()) else load(name)
         profile = loaded.profile
         prepared = prepare(
             profile,

@@ -8,7 +8,9 @@ from typing import Any
 
 from estim.prepare.report import LimitLine, limit_lines
 from estim.prepare.session import ChannelCeiling, Prepared
-from estim.profile.loader import LoadedProfile
+from estim.profile.body_chart import draw
+from estim.profile.loader import LoadedEntry, LoadedProfile
+from estim.profile.models import Neuropathy
 from estim.safety.bounds import Owner
 from estim.safety.verdict import Reason, in_unit
 from estim.units import US_PER_S
@@ -16,6 +18,12 @@ from firmware_protocol.limits import BY_NAME
 from firmware_protocol.program import ChannelProgram, Keyframe
 
 _UNIT_WORDS = frozenset({"ua", "us", "ms", "s", "pc", "uj", "uw", "per", "cm2"})
+
+CERTAINTY_LINES = (
+    "Certainty: S read in a public source, K common knowledge, K? to be checked against the",
+    "original, E a proposal of this project.",
+)
+"""What the letters mean that stand beside every group of parameters and every study."""
 
 
 def summary(loaded: LoadedProfile) -> dict[str, Any]:
@@ -27,6 +35,7 @@ def summary(loaded: LoadedProfile) -> dict[str, Any]:
         "title": profile.title,
         "mode": profile.mode,
         "indications": list(profile.indications),
+        "neuropathy": _neuropathy(profile.neuropathy),
         "review_status": profile.review_status,
         "is_bench_only": profile.is_bench_only,
         "channels": [channel.name for channel in profile.channels],
@@ -36,6 +45,30 @@ def summary(loaded: LoadedProfile) -> dict[str, Any]:
     }
 
 
+def entry_summary(loaded: LoadedEntry) -> dict[str, Any]:
+    """Return what a list tells of an entry that cannot be run."""
+    entry = loaded.entry
+    return {
+        "id": entry.id,
+        "version": entry.version,
+        "kind": entry.kind,
+        "title": entry.title,
+        "mode": entry.mode,
+        "indications": list(entry.indications),
+        "neuropathy": _neuropathy(entry.neuropathy),
+        "review_status": entry.review_status,
+        "cannot_run": entry.cannot_run,
+        "sha256": loaded.sha256,
+        "path": str(loaded.path),
+    }
+
+
+def neuropathy_words(neuropathy: Neuropathy) -> str:
+    """Say which neuropathies something is about."""
+    causes = ", ".join(neuropathy.causes) or "any"
+    return f"neuropathy: {', '.join(neuropathy.kinds)}; cause: {causes}"
+
+
 def document(
     loaded: LoadedProfile, prepared: Prepared, targets_ua: tuple[int, ...] | None
 ) -> dict[str, Any]:
@@ -43,6 +76,7 @@ def document(
     ceilings_ua = tuple(line.ceiling_ua for line in prepared.ceilings)
     fields = summary(loaded) | {
         "parameters": loaded.profile.model_dump(mode="json", by_alias=True),
+        "chart": list(draw([channel.pads for channel in loaded.profile.channels])),
         "electrode_area_mm2": prepared.bounds.channels[0].electrode_area_mm2,
         "program_digest": f"{prepared.program.digest:08x}",
         "program": [
@@ -157,6 +191,12 @@ def _setting(channel: ChannelProgram, setting: Keyframe) -> dict[str, Any]:
         "pulse_period_us": setting.pulse_period_us,
         "pulse_rate_hz": rate_hz(setting.pulse_period_us),
     }
+
+
+def _neuropathy(neuropathy: Neuropathy | None) -> dict[str, list[str]] | None:
+    if neuropathy is None:
+        return None
+    return {"kinds": list(neuropathy.kinds), "causes": list(neuropathy.causes)}
 
 
 def _reason(reason: Reason) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`estim profiles list` and `estim profiles show`."""
+"""`estim profiles show`: everything that a profile says, and every figure derived from it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from estim.cli import arguments as given
+from estim.cli import profile_entry
 from estim.cli.console import say, say_json, say_table, say_wrapped
 from estim.cli.profile_figures import (
     binding_words,
@@ -14,23 +15,23 @@ from estim.cli.profile_figures import (
     exceeded,
     in_words,
     limit_words,
+    neuropathy_words,
     rate_hz,
-    summary,
 )
 from estim.errors import LimitRefused
 from estim.prepare.places import configuration_folder
 from estim.prepare.report import limit_lines
 from estim.prepare.session import Prepared, prepare
 from estim.prepare.site import load_site
-from estim.profile.library import find, library
-from estim.profile.loader import LoadedProfile
+from estim.profile.body_chart import draw
+from estim.profile.library import find_any
+from estim.profile.loader import LoadedEntry, LoadedProfile
 from estim.profile.models import NOT_REVIEWED, Basis, Profile
 from estim.profile.table import Table
 from estim.safety.verdict import in_unit
-from estim.units import MS_PER_S, UA_PER_MA, format_clock, format_ma
+from estim.units import MS_PER_S, UA_PER_MA, format_ma
 from firmware_protocol.program import ChannelProgram, Keyframe
 
-LIST_SCHEMA = "estim.profile-summary/1"
 SHOW_SCHEMA = "estim.profile/1"
 
 # The longest ending comes first.
@@ -47,36 +48,21 @@ _UNITS = {
 }
 
 
-def run_list(arguments: Namespace) -> int:
-    """Print every shipped profile."""
-    profiles = library()
-    if arguments.json:
-        for loaded in profiles:
-            say_json(LIST_SCHEMA, **summary(loaded))
-        return 0
-    rows = [
-        (
-            loaded.profile.id,
-            loaded.profile.title,
-            loaded.profile.mode,
-            str(len(loaded.profile.channels)),
-            format_clock(loaded.profile.session.duration_s),
-            loaded.profile.review_status,
-        )
-        for loaded in profiles
-    ]
-    say_table(("id", "title", "mode", "channels", "session", "review"), rows)
-    return 0
-
-
 def run_show(arguments: Namespace) -> int:
     """Print one profile with every derived figure; refuse amplitudes above a limit, but show them.
+
+    An entry of the library, which cannot be run, is printed as what it says.
 
     Raises:
         ProfileError: there is no such profile, or it cannot be used.
         LimitRefused: a limit refuses the profile, or the amplitudes asked for.
     """
-    loaded = find(arguments.profile)
+    loaded = find_any(arguments.profile)
+    if isinstance(loaded, LoadedEntry):
+        if arguments.area is not None or arguments.amplitude:
+            raise loaded.refusal()
+        profile_entry.show(loaded, arguments.json)
+        return 0
     area_cm2 = given.area_cm2(arguments.area, loaded.profile)
     targets_ua = None
     if arguments.amplitude:
@@ -111,11 +97,15 @@ def _say_profile(
     if profile.bench_only_reason is not None:
         say_wrapped(f"FOR THE BENCH ONLY: {profile.bench_only_reason}", 0)
     say(f"for {', '.join(profile.indications)}; mode {profile.mode}")
+    if profile.neuropathy is not None:
+        say(neuropathy_words(profile.neuropathy))
     say(f"file {loaded.path}")
     say(f"sha256 {loaded.sha256}")
     _heading("Placement", profile.basis.placement)
     for number, channel in enumerate(profile.channels, start=1):
         say_wrapped(f"Channel {number}, {channel.name}: {channel.placement}")
+    for line in draw([channel.pads for channel in profile.channels]):
+        say(f"    {line}".rstrip())
     _heading("What flows", profile.basis.stimulus)
     _say_programs(prepared)
     _heading("Electrodes", profile.basis.electrode)
@@ -132,7 +122,7 @@ def _say_profile(
     _heading("Dose", profile.basis.session)
     _say_parameters(profile.session)
     _say_guidance(profile)
-    _say_evidence(profile)
+    profile_entry.say_evidence(profile.evidence)
 
 
 def _heading(title: str, basis: Basis | None) -> None:
@@ -259,14 +249,7 @@ def _say_guidance(profile: Profile) -> None:
     say("  Contraindications:")
     for text in profile.guidance.contraindications:
         say_wrapped(f"- {text}", 4)
-
-
-def _say_evidence(profile: Profile) -> None:
-    _heading("Evidence", None)
-    for item in profile.evidence:
-        say_wrapped(f"{item.study} ({item.grade}) [{item.certainty}]")
-        say_wrapped(f"Effect: {item.effect}", 4)
-        say_wrapped(f"Caveat: {item.caveat}", 4)
-        say_wrapped(f"Source: {item.source}", 4)
-    say("  Certainty: S read in a public source, K common knowledge, K? to be checked against the")
-    say("  original, E a proposal of this project.")
+    if profile.guidance.precautions:
+        say("  Precautions:")
+    for text in profile.guidance.precautions:
+        say_wrapped(f"- {text}", 4)

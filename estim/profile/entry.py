@@ -3,6 +3,7 @@
 Rules:
 1. An entry holds words, never parameters: nothing here can be compiled.
 2. `cannot_run` says why; each statement has its certainty and source, as in a profile.
+3. Whoever asks to run or to prepare one is refused with that reason.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ class Entry(Table):
     title: Annotated[str, Words(80)]
     mode: Annotated[str, _LINE]
     indications: Annotated[
-        tuple[Annotated[str, Identifier()], ...], Field(strict=False, min_length=1, max_length=20)
-    ]
+        tuple[Annotated[str, Identifier()], ...], Field(strict=False, max_length=20)
+    ] = ()
     neuropathy: Neuropathy | None = None
     review_status: Annotated[str, _LINE]
     stimulus: Annotated[str, _TEXT]
@@ -50,4 +51,4 @@ class Entry(Table):
     placement: Annotated[str, _TEXT]
     cannot_run: Annotated[str, _TEXT]
     basis: EntryBasis
-    evidence: Annotated[tuple[Evidence, ...], Field(strict=False, min_length=1, max_length=40)]
+    evidence: Annotated[tuple[Evidence, ...], Field(strict=False, max_length=40)] = ()

@@ -9,7 +9,7 @@ from pathlib import Path
 import estim
 from estim.errors import ProfileError
 from estim.profile.fields import Identifier
-from estim.profile.loader import LoadedEntry, LoadedProfile, load, load_entry
+from estim.profile.loader import LoadedEntry, LoadedProfile, load, load_any, load_entry
 from estim.text import sanitize
 
 _PACKAGE = Path(estim.__file__).resolve().parent
@@ -44,40 +44,41 @@ def entry_ids() -> list[str]:
     return sorted(path.stem for path in (_folder() / "entries").glob("*.toml"))
 
 
-def find_entry(entry_id: str) -> LoadedEntry | None:
-    """Return a shipped entry by its id, or None where there is none.
-
-    Raises:
-        ProfileError: there is no library, or the entry is damaged.
-    """
-    return _load_shipped_entry(entry_id) if entry_id in entry_ids() else None
-
-
 def find(id_or_path: str) -> LoadedProfile:
     """Return a shipped profile by its id, or the profile in a file.
 
     What ends in `.toml` or holds a path separator is a path; anything else is an id.
 
     Raises:
-        ProfileError: there is no such profile, naming the nearest one, or it is damaged; or it is
-            an entry, which cannot be run.
+        ProfileError: there is no such profile, naming the nearest one, or it is damaged.
+        LimitRefused: it is an entry, which informs and cannot be run.
+    """
+    loaded = find_any(id_or_path)
+    if isinstance(loaded, LoadedEntry):
+        raise loaded.refusal()
+    return loaded
+
+
+def find_any(id_or_path: str) -> LoadedProfile | LoadedEntry:
+    """Return a shipped profile or entry by its id, or what is in a file.
+
+    Raises:
+        ProfileError: there is neither, naming the nearest one, or it is damaged.
     """
     separators = (os.sep, os.altsep or os.sep)
     if id_or_path.endswith(".toml") or any(mark in id_or_path for mark in separators):
-        return load(id_or_path)
+        return load_any(id_or_path)
     shown = sanitize(id_or_path)[:64]
     if not Identifier().accepts(id_or_path):
         raise ProfileError(f"{shown!r} is not a profile id; expected {Identifier().expected}")
     known = shipped_ids()
     if id_or_path in known:
         return _load_shipped(id_or_path)
-    entry = find_entry(id_or_path)
-    if entry is not None:
-        raise ProfileError(
-            f"{shown!r} informs and cannot be run ({entry.entry.kind}): {entry.entry.cannot_run}"
-        )
-    nearest = difflib.get_close_matches(id_or_path, known, n=1, cutoff=0.4)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(known)}"
+    informing = entry_ids()
+    if id_or_path in informing:
+        return _load_shipped_entry(id_or_path)
+    nearest = difflib.get_close_matches(id_or_path, [*known, *informing], n=1, cutoff=0.4)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else "`estim profiles list` names them all"
     raise ProfileError(f"there is no profile {shown!r}; {hint}")
 
 

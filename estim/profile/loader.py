@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from estim.errors import LimitRefused
 from estim.profile import lines
 from estim.profile.entry import Entry
 from estim.profile.explain import Origin, explain
@@ -58,12 +59,20 @@ class LoadedEntry:
     sha256: str
     path: str
 
+    def refusal(self) -> LimitRefused:
+        """Return what whoever wants to run or prepare it is told."""
+        entry = self.entry
+        return LimitRefused(
+            f"{entry.id} informs and cannot be run ({entry.kind}): {entry.cannot_run}"
+        )
+
 
 def load(path: str | os.PathLike[str]) -> LoadedProfile:
     """Read the profile in a file.
 
     Raises:
         ProfileError: the file cannot be read, or what it holds is not a profile.
+        LimitRefused: it is an entry, which cannot be run.
     """
     name = os.fspath(path)
     return loads(_read(name), name)
@@ -74,8 +83,34 @@ def loads(source: bytes | str, name: str) -> LoadedProfile:
 
     Raises:
         ProfileError: what it holds is not a profile.
+        LimitRefused: it is an entry, which cannot be run.
     """
-    return LoadedProfile(*_model(Profile, source, name), name)
+    loaded = loads_any(source, name)
+    if isinstance(loaded, LoadedEntry):
+        raise loaded.refusal()
+    return loaded
+
+
+def load_any(path: str | os.PathLike[str]) -> LoadedProfile | LoadedEntry:
+    """Read the profile or the entry in a file.
+
+    Raises:
+        ProfileError: the file cannot be read, or what it holds is neither.
+    """
+    name = os.fspath(path)
+    return loads_any(_read(name), name)
+
+
+def loads_any(source: bytes | str, name: str) -> LoadedProfile | LoadedEntry:
+    """Read a profile or an entry from bytes or text; an entry says `cannot_run`.
+
+    Raises:
+        ProfileError: what it holds is neither.
+    """
+    origin, raw, sha256 = _raw(source, name)
+    if "cannot_run" in raw:
+        return LoadedEntry(_model(Entry, origin, raw), sha256, name)
+    return LoadedProfile(_model(Profile, origin, raw), sha256, name)
 
 
 def load_entry(path: str | os.PathLike[str]) -> LoadedEntry:
@@ -94,11 +129,12 @@ def loads_entry(source: bytes | str, name: str) -> LoadedEntry:
     Raises:
         ProfileError: what it holds is not an entry.
     """
-    return LoadedEntry(*_model(Entry, source, name), name)
+    origin, raw, sha256 = _raw(source, name)
+    return LoadedEntry(_model(Entry, origin, raw), sha256, name)
 
 
-def _model(model: type[_Model], source: bytes | str, name: str) -> tuple[_Model, str]:
-    """Return what the text holds, and the SHA-256 of its bytes."""
+def _raw(source: bytes | str, name: str) -> tuple[Origin, dict[str, Any], str]:
+    """Return where the text stands, its keys as parsed, and the SHA-256 of its bytes."""
     origin = Origin(name, "")
     if isinstance(source, str):
         source = source.encode("utf-8", "surrogatepass")
@@ -115,8 +151,12 @@ def _model(model: type[_Model], source: bytes | str, name: str) -> tuple[_Model,
             raise origin.error((), f"more than {LINE_MAX} characters in a line", number)
     raw = _parse(origin)
     _check_raw(origin, raw)
+    return origin, raw, hashlib.sha256(source).hexdigest()
+
+
+def _model(model: type[_Model], origin: Origin, raw: dict[str, Any]) -> _Model:
     try:
-        return model.model_validate(raw), hashlib.sha256(source).hexdigest()
+        return model.model_validate(raw)
     except ValidationError as error:
         raise explain(origin, model, error) from None
 

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from estim.profile.body_chart import SITES
+from estim.profile.body_chart import SITES, parts
 from estim.profile.fields import Exact, Identifier, Member, Version, Whole, Words
 from estim.profile.modes import MOTOR_MODES, Mode, is_for_bench_only, mismatch
 from estim.profile.stimulus import Stimulus
@@ -58,7 +58,15 @@ def _up_to(limit: Limit, unit: str, per_unit: int, minimum: Decimal = _TENTH) ->
 
 
 NEUROPATHY_KINDS = ("peripheral", "proximal", "focal", "autonomic")
-NEUROPATHY_CAUSES = ("diabetic", "chemotherapy", "idiopathic")
+NEUROPATHY_CAUSES = (
+    "diabetic",
+    "chemotherapy",
+    "idiopathic",
+    "trauma",
+    "infection",
+    "toxic",
+    "autoimmune",
+)
 
 NOT_REVIEWED = "not reviewed by a clinician"
 """What a profile's `review_status` says until somebody has."""
@@ -92,6 +100,15 @@ class Channel(Table):
         for index, pad in enumerate(self.pads):
             if pad in self.pads[:index]:
                 raise KeyProblem(("pads", index), f"{pad!r}; expected each site once")
+        found = parts(self.pads)
+        if len(found) > 1:
+            raise KeyProblem(
+                ("pads",),
+                f"on {' and '.join(found)}; expected one part of the body, so that no current "
+                "crosses the trunk",
+            )
+        if len(self.pads) == 1:
+            raise KeyProblem(("pads",), "one site; expected two at least, or none")
         return self
 
 
@@ -230,7 +247,7 @@ class Guidance(Table):
 
 
 class Neuropathy(Table):
-    """Which neuropathies a profile or an entry is about, for searching."""
+    """Which neuropathies a profile or an entry is about, for searching; no cause means any."""
 
     kinds: Annotated[
         tuple[Annotated[str, Member("a kind of neuropathy", NEUROPATHY_KINDS)], ...],
@@ -238,8 +255,8 @@ class Neuropathy(Table):
     ]
     causes: Annotated[
         tuple[Annotated[str, Member("a cause of neuropathy", NEUROPATHY_CAUSES)], ...],
-        Field(strict=False, min_length=1, max_length=8),
-    ]
+        Field(strict=False, max_length=8),
+    ] = ()
 
 
 class Basis(Table):

@@ -34,13 +34,98 @@ AT_40_MA = {
 }
 
 
-def test_the_list_names_every_shipped_profile(estim: Shell) -> None:
+def test_the_list_names_every_shipped_profile_and_entry(estim: Shell) -> None:
     answer = estim("profiles", "list", "--json")
     shipped = sorted(path.stem for path in PROFILE.parent.glob("*.toml"))
+    informing = sorted(path.stem for path in (PROFILE.parent / "entries").glob("*.toml"))
     assert (answer.code, answer.err) == (0, "")
-    assert [item["id"] for item in answer.objects] == shipped
-    words = estim("profiles", "list")
-    assert [line.split()[0] for line in words.out.splitlines()[1:]] == shipped
+    by_schema = {
+        schema: [item["id"] for item in answer.objects if item["schema"] == schema]
+        for schema in ("estim.profile-summary/1", "estim.library-entry-summary/1")
+    }
+    assert list(by_schema.values()) == [shipped, informing]
+    words = estim("profiles", "list").out.splitlines()
+    gap = words.index("")
+    listed = [line.split()[0] for line in words[1:gap]]
+    assert listed[0] == "dpn-conventional"
+    assert sorted(listed) == shipped
+    assert words[gap + 1] == "None of these profiles has been reviewed by a clinician."
+    assert [line.split()[0] for line in words[gap + 5 :]] == informing
+
+
+def test_the_list_is_searched_by_words_condition_and_mode(estim: Shell) -> None:
+    def ids(*arguments: str) -> list[str]:
+        return [item["id"] for item in estim("profiles", "list", "--json", *arguments).objects]
+
+    assert ids("tibial") == ["tibial-nerve-bladder"]
+    assert ids("hours", "DIABETIC") == ["dpn-tens-three-hours"]
+    assert ids("--condition", "knee") == ["knee-osteoarthritis", "nmes-quadriceps"]
+    assert ids("--mode", "burst", "--condition", "chronic pain") == ["tens-burst"]
+    nothing = estim("profiles", "list", "no", "such", "thing")
+    assert (nothing.code, nothing.out) == (0, "")
+    assert nothing.err == "estim: nothing in the library matches\n"
+
+
+def test_a_device_is_asked_and_what_it_lacks_is_told(estim: Shell) -> None:
+    asked = ("profiles", "list", "--condition", "osteoarthritis", "--device")
+    (one,) = estim(*asked, "sim:?channels=1&serial=A1", "--json").objects
+    assert one["device"] == {
+        "url": "sim:?channels=1&serial=A1",
+        "model": "estim-virtual",
+        "serial_number": "A1",
+        "can_make": False,
+        "missing": ["the programme needs 2 channels, the device has 1"],
+        "ceilings_ua": [],
+    }
+    words = estim("profiles", "list", "knee", "--condition", "osteoarthritis", "--device", "sim:")
+    assert words.code == 0
+    header, row = words.out.splitlines()[:2]
+    assert header.split() == ["id", "mode", "session", "device", "title"]
+    assert row.split()[:4] == ["knee-osteoarthritis", "conventional", "30:00", "yes"]
+    estim(*asked, "native:/dev/absent").assert_one_message(3)
+    estim(*asked, "nonsense").assert_one_message(2)
+
+
+def test_an_entry_is_shown_with_its_reason_and_never_run(estim: Shell, tmp_path: Path) -> None:
+    shown = estim("profiles", "show", "h-wave")
+    assert shown.code == 0
+    lines = shown.out.splitlines()
+    assert lines[0] == "H-Wave, diabetic peripheral neuropathy  (h-wave 1.0.0)"
+    assert lines[1].startswith("*** EVIDENCE-ONLY: TO READ, NOT TO RUN. NOT REVIEWED BY A CLINICIA")
+    assert lines[2].startswith("Cannot be run: Pulses of 4 ms")
+    assert "83 % against 38 % improved; n = 31." in shown.out
+    assert all(line.isprintable() for line in lines)
+    (told,) = estim("profiles", "show", "h-wave", "--json").objects
+    assert (told["schema"], told["kind"]) == ("estim.library-entry/1", "evidence-only")
+    assert told["entry"]["dose"].startswith("30 minutes daily for 4 weeks")
+    file = PROFILE.parent / "entries" / "h-wave.toml"
+    for refused in (
+        ("run", "h-wave", "--bench", "500", "--amplitude", "1=1"),
+        ("run", file, "--bench", "500", "--amplitude", "1=1", "--clock", "virtual"),
+        ("profiles", "check", "h-wave"),
+        ("profiles", "check", file),
+        ("profiles", "plot", "h-wave"),
+        ("profiles", "show", "h-wave", "--area", "25"),
+    ):
+        answer = estim(*refused, *(("--records", tmp_path) if refused[0] == "run" else ()))
+        answer.assert_one_message(4)
+        assert "h-wave informs and cannot be run (evidence-only): Pulses of 4 ms" in answer.err
+    assert not list(tmp_path.glob("*.jsonl"))
+    assert estim("profiles", "show", file).out == shown.out
+
+
+def test_show_draws_the_pads_and_names_precautions_and_neuropathy(estim: Shell) -> None:
+    text = estim("profiles", "show", ID).out
+    lines = [line.strip() for line in text.splitlines()]
+    assert "neuropathy: peripheral; cause: diabetic" in lines
+    picture = lines[lines.index("lower legs, back:") :]
+    assert picture[6] == "|    1a     |  |     2a    |"
+    assert "2b  right calf middle" in picture
+    assert lines.index("Precautions:") < lines.index("Evidence")
+    assert "Autonomic neuropathy" in lines[lines.index("Precautions:") + 1]
+    (shown,) = estim("profiles", "show", ID, "--json").objects
+    assert shown["neuropathy"] == {"kinds": ["peripheral"], "causes": ["diabetic"]}
+    assert shown["chart"][6] == "|    1a     |  |     2a    |"
 
 
 def test_show_gives_every_limit_with_figure_bound_owner_and_margin(estim: Shell) -> None:

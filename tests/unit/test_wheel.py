@@ -28,8 +28,11 @@ def test_the_wheel_holds_code_profiles_and_style_sheets_and_nothing_else(tmp_pat
         for suffix in ("py", "tcss")
         for file in (CHECKOUT / package).rglob(f"*.{suffix}")
     }
-    profiles = {f"estim/profiles/{file.name}" for file in (CHECKOUT / "profiles").glob("*.toml")}
-    assert profiles
+    profiles = {
+        f"estim/{file.relative_to(CHECKOUT).as_posix()}"
+        for file in (CHECKOUT / "profiles").rglob("*.toml")
+    }
+    assert {"estim/profiles/dpn-conventional.toml", "estim/profiles/entries/h-wave.toml"} < profiles
 
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}

@@ -21,14 +21,14 @@ from estim.tui.screens.base import EstimScreen, HelpLines
 from estim.tui.widgets.choices import ChoiceList
 
 if TYPE_CHECKING:
-    from estim.profile.loader import LoadedProfile
+    from estim.profile.loader import LoadedEntry, LoadedProfile
     from estim.tui.widgets.preview import ProfilePreview
 
-LEADING_INDICATION = "neuropathy"
+    Shelved = LoadedProfile | LoadedEntry
 
 
 class LibraryScreen(EstimScreen[None]):
-    """Search the profiles and look at one."""
+    """Search the profiles and entries, and look at one; an entry informs and cannot be used."""
 
     TITLE_WORDS = "Profiles"
     HELP_LINES: ClassVar[HelpLines] = (
@@ -51,7 +51,7 @@ class LibraryScreen(EstimScreen[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._profiles: list[LoadedProfile] = []
+        self._shelved: list[Shelved] = []
         self._preview: ProfilePreview | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -71,7 +71,7 @@ class LibraryScreen(EstimScreen[None]):
         found, problem = await asyncio.to_thread(_read_library, self.estim.options.profile)
         from estim.tui.widgets.preview import ProfilePreview
 
-        self._profiles = found
+        self._shelved = found
         self._preview = ProfilePreview()
         await self.query_one("#loading").remove()
         await self.query_one("#preview-place").mount(self._preview)
@@ -98,35 +98,44 @@ class LibraryScreen(EstimScreen[None]):
         self.action_use()
 
     @property
-    def chosen(self) -> LoadedProfile | None:
-        """Return the profile under the cursor."""
+    def chosen(self) -> Shelved | None:
+        """Return the profile or entry under the cursor."""
         shelf = self.query_one("#profiles", OptionList)
         if shelf.highlighted is None:
             return None
-        profile_id = shelf.get_option_at_index(shelf.highlighted).id
-        return next((one for one in self._profiles if one.profile.id == profile_id), None)
+        path = shelf.get_option_at_index(shelf.highlighted).id
+        return next((one for one in self._shelved if one.path == path), None)
 
     def _fill(self, sought: str) -> None:
         shelf = self.query_one("#profiles", OptionList)
         shelf.clear_options()
-        matching = [loaded for loaded in self._profiles if _matches(loaded, sought)]
-        shelf.add_options([Option(_shelf_label(loaded), loaded.profile.id) for loaded in matching])
+        matching = [loaded for loaded in self._shelved if _matches(loaded, sought)]
+        shelf.add_options([Option(_shelf_label(loaded), loaded.path) for loaded in matching])
         if matching:
             shelf.highlighted = 0
         elif self._preview is not None:
-            self._preview.show_nothing(f"No profile matches “{words.safe(sought)}”.")
+            self._preview.show_nothing(f"Nothing matches “{words.safe(sought)}”.")
 
     # Keys.
 
     def action_use(self) -> None:
-        """Go on with the chosen profile."""
-        if self.chosen is not None:
-            self.estim.plan_session(self.chosen)
+        """Go on with the chosen profile; say why an entry cannot be used."""
+        from estim.profile.loader import LoadedEntry
+
+        chosen = self.chosen
+        if isinstance(chosen, LoadedEntry):
+            self.notify(words.safe(str(chosen.refusal())), severity="warning", markup=False)
+        elif chosen is not None:
+            self.estim.plan_session(chosen)
 
     def action_demo(self) -> None:
         """Begin the demo session with the first neuropathy profile."""
-        if self._profiles:
-            self.estim.start_demo(min(self._profiles, key=_shelf_order))
+        from estim.profile.loader import LoadedProfile
+        from estim.profile.search import shelf_order
+
+        profiles = [one for one in self._shelved if isinstance(one, LoadedProfile)]
+        if profiles:
+            self.estim.start_demo(min(profiles, key=shelf_order))
 
     def action_search(self) -> None:
         """Put the focus into the search field."""
@@ -147,13 +156,14 @@ class LibraryScreen(EstimScreen[None]):
             self._preview.scroll_page(direction)
 
 
-def _read_library(first: str) -> tuple[list[LoadedProfile], str]:
-    """Return the profiles, the one named `first` before all others, and what went wrong."""
+def _read_library(first: str) -> tuple[list[Shelved], str]:
+    """Return profiles and entries, the profile named `first` before all, and what went wrong."""
     import estim.tui.widgets.preview  # noqa: F401  loads numpy here rather than in the loop
-    from estim.profile.library import find, library
+    from estim.profile.library import entries, find, library
+    from estim.profile.search import shelf_order
 
     try:
-        found = sorted(library(), key=_shelf_order)
+        found: list[Shelved] = sorted([*library(), *entries()], key=shelf_order)
         if first:
             chosen = find(first)
             found = [chosen, *(one for one in found if one.path != chosen.path)]
@@ -162,20 +172,19 @@ def _read_library(first: str) -> tuple[list[LoadedProfile], str]:
     return found, ""
 
 
-def _shelf_order(loaded: LoadedProfile) -> tuple[bool, bool, str]:
-    """Put the profiles for neuropathy first, and what is for the bench alone last."""
-    profile = loaded.profile
-    leads = any(LEADING_INDICATION in indication for indication in profile.indications)
-    return (profile.is_bench_only, not leads, profile.id)
+def _matches(loaded: Shelved, sought: str) -> bool:
+    from estim.profile.search import matches
+
+    return matches(loaded, sought)
 
 
-def _matches(loaded: LoadedProfile, sought: str) -> bool:
-    profile = loaded.profile
-    text = " ".join((profile.id, profile.title, profile.mode, *profile.indications)).lower()
-    return all(word in text for word in sought.lower().split())
+def _shelf_label(loaded: Shelved) -> Content:
+    from estim.profile.loader import LoadedEntry
 
-
-def _shelf_label(loaded: LoadedProfile) -> Content:
+    if isinstance(loaded, LoadedEntry):
+        entry = loaded.entry
+        kind = words.safe(entry.kind.replace("-", " "))
+        return Content.assemble(words.safe(entry.title), "\n", (f"  {kind}", "$warning"))
     profile = loaded.profile
     return Content.assemble(
         words.safe(profile.title), "\n", (f"  {words.safe(profile.mode)}", "dim")

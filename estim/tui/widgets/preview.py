@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
@@ -12,19 +10,20 @@ from textual.widgets import Static
 from estim.errors import EstimError
 from estim.prepare.report import LimitLine, preview
 from estim.prepare.session import Prepared, prepare
+from estim.profile.body_chart import draw
+from estim.profile.loader import LoadedEntry, LoadedProfile
+from estim.profile.models import Evidence
+from estim.profile.search import told
 from estim.safety.verdict import in_unit
 from estim.tui import session_words, words
 from estim.tui.widgets.plot import VIEWS, Plot
 from estim.units import format_clock
 
-if TYPE_CHECKING:
-    from estim.profile.loader import LoadedProfile
-
 LIMITS_SHOWN = 4
 
 
 class ProfilePreview(VerticalScroll):
-    """Show one profile; where there is room all three waveforms, else one at a time."""
+    """Show one profile or entry; where there is room all three waveforms, else one at a time."""
 
     def __init__(self) -> None:
         super().__init__(id="preview", can_focus=False)
@@ -39,9 +38,13 @@ class ProfilePreview(VerticalScroll):
     def on_mount(self) -> None:
         self._mark_view()
 
-    def show(self, loaded: LoadedProfile) -> None:
-        """Show another profile from its top."""
+    def show(self, loaded: LoadedProfile | LoadedEntry) -> None:
+        """Show another profile or entry from its top."""
         self.scroll_home(animate=False)
+        self.set_class(isinstance(loaded, LoadedEntry), "-entry")
+        if isinstance(loaded, LoadedEntry):
+            self._show_text(_head(loaded), _entry(loaded), _evidence(loaded.entry.evidence))
+            return
         try:
             prepared = prepare(loaded.profile, is_bench=True)
         except EstimError as error:
@@ -53,15 +56,17 @@ class ProfilePreview(VerticalScroll):
             trace = view(prepared.program, 0, amplitude_ua, step_ua)
             note = f", channel 1 at its ceiling of {words.current(amplitude_ua)}"
             self.query_one(f"#view-{index}", Plot).show(trace, note)
-        self.query_one("#preview-head", Static).update(_head(loaded))
-        self.query_one("#preview-text", Static).update(
-            Content("\n\n").join([_limits(prepared), _use(loaded), _evidence(loaded)])
+        self._show_text(
+            _head(loaded),
+            _limits(prepared),
+            _chart(loaded),
+            _use(loaded),
+            _evidence(loaded.profile.evidence),
         )
 
     def show_nothing(self, why: str) -> None:
         """Show why there is no preview."""
-        self.query_one("#preview-head", Static).update(Content(why))
-        self.query_one("#preview-text", Static).update(Content(""))
+        self._show_text(Content(why))
         for index in range(len(VIEWS)):
             self.query_one(f"#view-{index}", Plot).show(None)
 
@@ -74,18 +79,53 @@ class ProfilePreview(VerticalScroll):
         """Scroll by most of a page."""
         self.scroll_relative(y=direction * max(1, self.size.height - 2), animate=False)
 
+    def _show_text(self, head: Content, *parts: Content) -> None:
+        self.query_one("#preview-head", Static).update(head)
+        self.query_one("#preview-text", Static).update(
+            Content("\n\n").join([part for part in parts if part])
+        )
+
     def _mark_view(self) -> None:
         for index in range(len(VIEWS)):
             self.query_one(f"#view-{index}").set_class(index == self._view, "-chosen")
 
 
-def _head(loaded: LoadedProfile) -> Content:
-    profile = loaded.profile
+def _head(loaded: LoadedProfile | LoadedEntry) -> Content:
+    item = told(loaded)
     return Content.assemble(
-        (words.safe(profile.title), "bold"),
-        (f"\n{profile.id} {profile.version}, sha256 {loaded.sha256[:12]}\n", "dim"),
-        (f"▲ {words.safe(profile.review_status)}", "$warning"),
+        (words.safe(item.title), "bold"),
+        (f"\n{item.id} {item.version}, sha256 {loaded.sha256[:12]}\n", "dim"),
+        (f"▲ {words.safe(item.review_status)}", "$warning"),
     )
+
+
+def _entry(loaded: LoadedEntry) -> Content:
+    """Return what an entry says, why it cannot be run first."""
+    entry = loaded.entry
+    rows = [
+        ("Mode", entry.mode, ""),
+        ("What flows", entry.stimulus, entry.basis.stimulus.certainty),
+        ("Placement", entry.placement, entry.basis.placement.certainty),
+        ("Dose", entry.dose, entry.basis.dose.certainty),
+    ]
+    kind = words.safe(entry.kind.replace("-", " "))
+    parts = [
+        Content.assemble(
+            (f"{kind}, cannot be run: ", "bold $warning"), words.safe(entry.cannot_run)
+        )
+    ]
+    for name, text, certainty in rows:
+        sure = f" [{certainty}]" if certainty else ""
+        parts.append(Content.assemble((f"{name}: ", "dim"), words.safe(text), (sure, "dim")))
+    return Content("\n").join(parts)
+
+
+def _chart(loaded: LoadedProfile) -> Content:
+    """Return where the pads go, as a drawing; nothing for a profile that names no site."""
+    lines = draw([channel.pads for channel in loaded.profile.channels])
+    if not lines:
+        return Content("")
+    return Content("\n").join([Content.styled("Where the pads go", "bold"), *map(Content, lines)])
 
 
 def _limits(prepared: Prepared) -> Content:
@@ -135,6 +175,7 @@ def _use(loaded: LoadedProfile) -> Content:
             f"{profile.electrode.size}, at least {profile.electrode.minimum_area_cm2} cm2",
         ),
         *(("Not with", text) for text in profile.guidance.contraindications),
+        *(("Care", text) for text in profile.guidance.precautions),
     ]
     if profile.bench_only_reason:
         rows.insert(0, ("Bench only", profile.bench_only_reason))
@@ -143,9 +184,11 @@ def _use(loaded: LoadedProfile) -> Content:
     return Content("\n").join(parts)
 
 
-def _evidence(loaded: LoadedProfile) -> Content:
+def _evidence(evidence: tuple[Evidence, ...]) -> Content:
     parts = [Content.styled("Evidence and its caveats", "bold")]
-    for entry in loaded.profile.evidence:
+    if not evidence:
+        parts.append(Content("None among the sources of this project."))
+    for entry in evidence:
         certainty = words.CERTAINTY_WORDS.get(entry.certainty, entry.certainty)
         parts.append(
             Content.assemble(
