@@ -71,8 +71,8 @@ LOCK = $(VENV)/bin/uv pip compile --quiet --no-config $(if $(UPGRADE),--upgrade)
 lock: $(RUN_STAMP)
 	@echo 'estim: pinning dependencies'
 	@$(PIP_INSTALL) --requirement requirements/lock.txt
-	@$(LOCK) pyproject.toml --output-file requirements/run.txt
-	@$(LOCK) pyproject.toml --group dev --constraints requirements/run.txt \
+	@$(LOCK) pyproject.toml --all-extras --output-file requirements/run.txt
+	@$(LOCK) pyproject.toml --all-extras --group dev --constraints requirements/run.txt \
 		--output-file requirements/dev.txt
 	@$(LOCK) --group lock --output-file requirements/lock.txt
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # so that `estim simulate` does not load the models of a prof
     from estim.profile.models import Profile
 
 _AREA_MAX_CM2 = 400
+_LENGTH_MAX = 20
 
 
 def whole(flag: str, text: str, lowest: int, highest: int) -> int:
@@ -44,6 +45,20 @@ def targets_ua(texts: Sequence[str], channel_count: int) -> tuple[int, ...]:
         except ValueError as error:
             raise UsageError(f"--amplitude: {error}") from None
     return tuple(targets.get(channel, 0) for channel in range(1, channel_count + 1))
+
+
+def exact(
+    flag: str, text: str, lowest: Decimal, highest: Decimal, places: int, unit: str
+) -> Decimal:
+    """Read a plain decimal; raise UsageError where it is none, or lies outside."""
+    is_plain = text.isascii() and text.replace(".", "", 1).isdigit() and len(text) <= _LENGTH_MAX
+    number = Decimal(text) if is_plain else Decimal("NaN")
+    if not is_plain or not lowest <= number <= highest or number != round(number, places):
+        raise UsageError(
+            f"{flag} {text}: expected {lowest:f} to {highest:f} {unit} with at most {places} "
+            "decimals"
+        )
+    return number
 
 
 def area_cm2(text: str | None, profile: Profile) -> Decimal | None:

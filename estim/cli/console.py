@@ -12,7 +12,7 @@ import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,17 +61,27 @@ def complain(text: str) -> None:
 
 
 @contextmanager
-def progress(text: str) -> Iterator[None]:
-    """Show what takes its time, as long as it does and if somebody watches."""
+def progress(text: str) -> Iterator[Callable[[str], None]]:
+    """Show what takes its time, as long as it does and if somebody watches.
+
+    What it yields shows how far it has come instead.
+    """
     is_watched = sys.stderr is not None and sys.stderr.isatty()
-    shown = f"estim: {sanitize(text)} ..."[: shutil.get_terminal_size().columns - 1]
-    if is_watched:
-        print(f"\r{shown}", end="", file=sys.stderr, flush=True)
+    width = 0
+
+    def tell(text: str) -> None:
+        nonlocal width
+        if is_watched:
+            shown = f"estim: {sanitize(text)} ..."[: shutil.get_terminal_size().columns - 1]
+            print(f"\r{shown:{width}}", end="", file=sys.stderr, flush=True)
+            width = max(width, len(shown))
+
+    tell(text)
     try:
-        yield
+        yield tell
     finally:
         if is_watched:
-            print(f"\r{' ' * len(shown)}\r", end="", file=sys.stderr, flush=True)
+            print(f"\r{' ' * width}\r", end="", file=sys.stderr, flush=True)
 
 
 def text_width() -> int:

@@ -20,6 +20,7 @@ from estim.cli.plot import BRAILLE_FULL
 from estim.cli.version import VERSION_TEXT
 from estim.clock import SystemClock
 from estim.errors import EstimError
+from estim.priority import ENGINE_NICE, ask_for_priority
 from estim.record import station_key
 from estim.record.journal import MIN_FREE_BYTES
 from estim.units import US_PER_S
@@ -84,6 +85,7 @@ def _examine_rest(records_given: str | None) -> list[Check]:
         *_terminal(),
         _clock(),
         _inhibition(),
+        _priority(),
         _viewers(),
         *_serial_rights(),
     ]
@@ -257,6 +259,14 @@ def _inhibition() -> Check:
     except (OSError, subprocess.SubprocessError):
         return Check(what, State.NOTE, "the system refuses it", remedy)
     return Check(what, State.OK, "idle, sleep and lid switch can be held off")
+
+
+def _priority() -> Check:
+    """Tell whether an engine comes before other programs, as it asks to."""
+    if ask_for_priority(ENGINE_NICE):
+        return Check("priority", State.OK, "an engine may come before other programs")
+    remedy = "close other programs during a session, or allow a niceness of -10 to this user"
+    return Check("priority", State.NOTE, "an engine waits its turn as others do", remedy)
 
 
 def _viewers() -> Check:

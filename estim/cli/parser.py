@@ -17,6 +17,7 @@ from estim.errors import UsageError
 
 _JSON_HELP = "one JSON object per line instead of words"
 _RECORDS_HELP = "folder of the records (default: this user's)"
+_AMPLITUDE_HELP = "repeatable, others are at zero; default: every channel at its ceiling"
 _AREA_HELP = "area of the smallest electrode (default: what the profile recommends)"
 _CODES = (
     "Exit codes: 0 done, 1 a check failed, 2 bad usage or bad input, 3 no device, 4 refused by a "
@@ -228,7 +229,7 @@ def _add_station(commands: Commands) -> None:
 def _add_profiles(commands: Commands) -> None:
     summary = "look at treatment profiles"
     group: Parser = commands.add_parser("profiles", help=summary, description=_sentence(summary))
-    actions = group.add_subparsers(metavar="list|show|check|plot", required=True)
+    actions = group.add_subparsers(metavar="list|show|check|plot|diff|export", required=True)
     module = "estim.cli.profiles"
 
     listing = _add(actions, "list", "search the library", "estim.cli.profile_list")
@@ -259,10 +260,58 @@ def _add_profiles(commands: Commands) -> None:
     check.add_argument("--area", metavar="CM2", help=_AREA_HELP)
     check.add_argument("--json", action="store_true", help=_JSON_HELP)
 
-    plot = _add(actions, "plot", "draw pulse, train and envelope", "estim.cli.profile_plot")
+    plot = _add(
+        actions,
+        "plot",
+        "draw pulse, train or burst, modulation, cycle and the whole session",
+        "estim.cli.profile_plot",
+    )
     plot.add_argument("profile", metavar="ID|FILE")
     plot.add_argument("--channel", metavar="CH", default="1", help="default: %(default)s")
     plot.add_argument("--width", metavar="COLUMNS", help="default: that of the terminal")
+    plot.add_argument("--svg", metavar="FILE", help="a page with every channel, into a file")
+    plot.add_argument("--png", metavar="FILE", help="the same as pixels")
+    plot.add_argument("--force", action="store_true", help="replace files that exist")
+    plot.add_argument("--amplitude", metavar="CH=MA", action="append", help=_AMPLITUDE_HELP)
+    _add_export(actions)
+
+    diff = _add(
+        actions, "diff", "say in physics what changed from A to B", "estim.cli.profile_diff"
+    )
+    diff.epilog = "Exit code 0: no difference; 1: they differ, as with the command diff."
+    diff.add_argument("first", metavar="A", help="id of a shipped profile, or a file")
+    diff.add_argument("second", metavar="B", help="id of a shipped profile, or a file")
+    diff.add_argument("--json", action="store_true", help=_JSON_HELP)
+
+
+def _add_export(actions: Commands) -> None:
+    export = _add(
+        actions, "export", "write the sampled waveform to a file", "estim.cli.profile_export"
+    )
+    export.epilog = (
+        "sigrok-cli reads what --sigrok writes; the file and the command's output tell the command "
+        "for it, such as: sigrok-cli -I csv:samplerate=1000000:column_formats=2a3 -i FILE. "
+        "The waveform is that of the programme once the amplitudes have been reached, counted from "
+        "the programme's start. At 1 MHz every edge, and so every charge, is exact."
+    )
+    export.add_argument("profile", metavar="ID|FILE")
+    form = export.add_mutually_exclusive_group(required=True)
+    form.add_argument("--csv", metavar="FILE", help="time, and mA of each channel; - for output")
+    form.add_argument("--vcd", metavar="FILE", help="value change dump with real variables")
+    form.add_argument("--sigrok", metavar="FILE", help="the CSV that sigrok-cli reads")
+    export.add_argument("--force", action="store_true", help="replace a file that exists")
+    export.add_argument(
+        "--channel", metavar="CH", action="append", help="repeatable; default: every channel"
+    )
+    export.add_argument("--amplitude", metavar="CH=MA", action="append", help=_AMPLITUDE_HELP)
+    export.add_argument(
+        "--rate", metavar="HZ", default="1000000", help="samples a second; default: %(default)s"
+    )
+    export.add_argument(
+        "--start", metavar="S", default="0", help="first sample; default: %(default)s"
+    )
+    export.add_argument("--duration", metavar="S", default="1", help="default: %(default)s")
+    export.add_argument("--load", metavar="OHM", help="also the volts over this load")
 
 
 def _add_records(commands: Commands) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from estim.errors import LimitRefused
 from estim.prepare.report import LimitLine, limit_lines
 from estim.prepare.session import ChannelCeiling, Prepared
 from estim.profile.body_chart import draw
@@ -214,3 +215,10 @@ def _reason(reason: Reason) -> dict[str, Any]:
 def exceeded(prepared: Prepared, targets_ua: Sequence[int]) -> list[LimitLine]:
     """Return the limits that refuse some targets."""
     return [line for line in limit_lines(prepared, tuple(targets_ua)) if is_exceeded(line)]
+
+
+def check_targets(prepared: Prepared, targets_ua: Sequence[int]) -> None:
+    """Raise LimitRefused, with every reason, where a limit refuses some targets."""
+    refusals = exceeded(prepared, targets_ua)
+    if refusals:
+        raise LimitRefused("; ".join(in_words(line) for line in refusals))

@@ -11,14 +11,12 @@ from estim.cli import profile_entry
 from estim.cli.console import say, say_json, say_table, say_wrapped
 from estim.cli.profile_figures import (
     binding_words,
+    check_targets,
     document,
-    exceeded,
-    in_words,
     limit_words,
     neuropathy_words,
     rate_hz,
 )
-from estim.errors import LimitRefused
 from estim.prepare.places import configuration_folder
 from estim.prepare.report import limit_lines
 from estim.prepare.session import Prepared, prepare
@@ -78,9 +76,8 @@ def run_show(arguments: Namespace) -> int:
         say_json(SHOW_SCHEMA, **document(loaded, prepared, targets_ua))
     else:
         _say_profile(loaded, prepared, targets_ua)
-    refusals = exceeded(prepared, targets_ua) if targets_ua else []
-    if refusals:
-        raise LimitRefused("; ".join(in_words(line) for line in refusals))
+    if targets_ua is not None:
+        check_targets(prepared, targets_ua)
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import sys
 from argparse import Namespace
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from estim.cli.console import complain, progress, say, say_json, say_table
+from estim.cli.new_file import new_file
 from estim.cli.timeline import say_timeline
 from estim.errors import EstimError, RecordError, UsageError
 from estim.prepare.places import configuration_folder, records_folder
@@ -145,15 +147,12 @@ def run_export(arguments: Namespace) -> int:
     if arguments.csv == _STANDARD_OUTPUT:
         export(path, sys.stdout)
         return _complain_of_findings(path)
-    target = Path(arguments.csv)
-    try:
-        # 'x': an export never replaces anything, a record least of all.
-        with progress(f"exporting {path}"), target.open("x", encoding="utf-8", newline="") as file:
-            rows = _export_or_remove(export, path, target, file)
-    except FileExistsError:
-        raise UsageError(f"--csv {target}: is there already; expected a new file") from None
-    except OSError as error:
-        raise UsageError(f"--csv {target}: cannot be written: {error.strerror}") from None
+    target = arguments.csv
+    # An export never replaces anything, a record least of all.
+    with progress(f"exporting {path}"), new_file("--csv", target) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+        rows = export(path, text)
+        text.detach()
     complain(f"{rows} rows written to {target}")
     return _complain_of_findings(path)
 
@@ -164,15 +163,6 @@ def _complain_of_findings(path: Path) -> int:
     if count:
         complain(f"{path}: the record does not verify ({count} found): see estim records verify")
     return FOUND_SOMETHING if count else 0
-
-
-def _export_or_remove(export: Export, path: Path, target: Path, file: TextIO) -> int:
-    """Write the rows; leave no half of an export behind."""
-    try:
-        return export(path, file)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
 
 
 def _say_verification(path: Path, verification: Verification, is_json: bool) -> None:

@@ -17,6 +17,7 @@ from estim.cli.interruption import Interruption
 from estim.errors import DeviceFault, EstimError, LimitRefused, RecordError, UsageError
 from estim.prepare import places
 from estim.prepare.session import Prepared
+from estim.priority import INTERFACE_NICE, ask_for_priority
 from estim.profile.library import find
 from estim.profile.loader import LoadedProfile
 from estim.record import station_key
@@ -139,6 +140,7 @@ def run(arguments: Namespace) -> int:
     records = Path(arguments.records) if arguments.records else places.records_folder()
     junit.check_folder(arguments.junit)
     teller = _Teller(arguments.json)
+    ask_for_priority(INTERFACE_NICE)
     with Interruption() as interruption:
         try:
             with api.open(

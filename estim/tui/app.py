@@ -24,6 +24,7 @@ from textual.driver import Driver
 from textual.theme import Theme
 
 from estim.errors import EstimError
+from estim.priority import INTERFACE_NICE, ask_for_priority
 from estim.tui import messages, words
 from estim.tui.screens.base import EstimScreen, HelpScreen
 from estim.tui.screens.library import LibraryScreen
@@ -267,6 +268,7 @@ def run(options: Options | None = None) -> int:
         return EXIT_NO_TERMINAL
     from estim.tui.terminal import BeatDriver, Guard
 
+    ask_for_priority(INTERFACE_NICE)
     app = EstimApp(options or Options(), BeatDriver)
 
     def leave(code: int) -> None:

@@ -7,7 +7,8 @@ Rules:
    programme, never the wish, is what is shown and checked.
 3. Channels that tick together are spread evenly over the shortest period; channels whose on-phases
    never meet start at once. Anything else is refused, unless the profile allows overlap.
-4. Each refusal is one `ProfileError` that names the key and the physics.
+4. On a person a modulated amplitude rises no faster than a cycle may ramp up.
+5. Each refusal is one `ProfileError` that names the key and the physics.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ class _Compiler:
 
     def __init__(self, profile: Profile, index: int, origin: str) -> None:
         self._channel = profile.channels[index]
+        self._is_bench_only = profile.is_bench_only
         self._stimulus = profile.channel_stimulus(self._channel)
         own = self._channel.stimulus is not None
         self._where = f"{origin}: channels[{index + 1}].stimulus" if own else f"{origin}: stimulus"
@@ -109,7 +111,27 @@ class _Compiler:
         for setting in program.settings:
             self._check_pulse(program, setting.unit_us)
             self._check_period(program, setting)
+        if program.keyframes and not self._is_bench_only:
+            self._check_rises(program)
         return program
+
+    def _check_rises(self, program: ChannelProgram) -> None:
+        """Refuse, on a person, a modulation whose amplitude rises faster than a cycle's ramp may.
+
+        From nothing to the whole amplitude it takes at least as long as the shortest ramp up.
+        """
+        frames, ramp_ms = program.keyframes, limits.cycle_ramp_up_ms.minimum
+        ends_ms = [*(frame.at_ms for frame in frames[1:]), program.keyframe_cycle_ms]
+        for index, (frame, end_ms) in enumerate(zip(frames, ends_ms, strict=True)):
+            following = frames[(index + 1) % len(frames)]
+            rise = following.amplitude_permille - frame.amplitude_permille
+            held_ms = end_ms - frame.at_ms
+            if rise * ramp_ms > FULL_PERMILLE * held_ms:
+                raise self._refuse(
+                    _modulation_key(self._stimulus.modulation),
+                    f"the amplitude rises by {rise} permille after a hold of {held_ms} ms; "
+                    f"expected at most {FULL_PERMILLE * held_ms // ramp_ms} on a person",
+                )
 
     def _refuse(self, key: str, problem: str) -> ProfileError:
         return ProfileError(f"{self._where}.{key}: {problem}")

@@ -119,7 +119,7 @@ class Meter:
         current = np.flatnonzero(waiting)
         parts = self._parts(waiting, current)
         keep = len(waiting)
-        if self._may_go_on(current, len(waiting)):
+        if self._may_go_on(current, parts, len(waiting)):
             last = int(parts.pulse_starts[-1])
             keep = int(current[last])
             current, parts = current[:last], parts.before(last)
@@ -154,12 +154,13 @@ class Meter:
             ),
         )
 
-    def _may_go_on(self, current: Samples, sample_count: int) -> bool:
+    def _may_go_on(self, current: Samples, parts: _Parts, sample_count: int) -> bool:
         """Tell whether the last pulse may continue in the next chunk."""
         if not len(current) or current[-1] + self._gap_samples < sample_count:
             return False
         # A pulse that lasts longer than two seconds is none: count it as it stands, stay bounded.
-        return sample_count <= 2 * self._sample_rate_hz
+        lasted = sample_count - int(current[parts.pulse_starts[-1]])
+        return lasted <= 2 * self._sample_rate_hz
 
     def _parts(self, samples: Samples, current: Samples) -> _Parts:
         """Return where phases and pulses begin, as indices of `current`."""

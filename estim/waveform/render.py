@@ -18,6 +18,7 @@ from firmware_protocol.program import FULL_PERMILLE, ChannelProgram, PulseProgra
 CHUNK_SAMPLES = 1 << 18
 
 Int32Array = NDArray[np.int32]
+Runs = tuple[Int64Array, Int32Array]
 
 
 def iter_chunks(
@@ -37,6 +38,38 @@ def iter_chunks(
     Raises:
         ValueError: the number of amplitudes is not the number of channels.
     """
+    for first, stop, runs in iter_runs(
+        program,
+        amplitudes_ua,
+        amplitude_step_ua,
+        sample_rate_hz,
+        duration_us,
+        start_us,
+        chunk_samples,
+    ):
+        chunk = np.empty((len(runs), stop - first), np.int32)
+        for row, (starts, currents_ua) in zip(chunk, runs, strict=True):
+            row[:] = np.repeat(currents_ua, np.diff(starts, append=stop))
+        yield chunk
+
+
+def iter_runs(
+    program: PulseProgram,
+    amplitudes_ua: Sequence[int],
+    amplitude_step_ua: int,
+    sample_rate_hz: int,
+    duration_us: int,
+    start_us: int = 0,
+    chunk_samples: int = CHUNK_SAMPLES,
+) -> Iterator[tuple[int, int, list[Runs]]]:
+    """Yield the same samples as `iter_chunks`, as runs: first sample, stop, runs of each channel.
+
+    Runs are (sample at which each starts, current in uA); the first starts at the first sample,
+    each lasts until the next, the last until stop. A run may be empty, and a current may repeat.
+
+    Raises:
+        ValueError: the number of amplitudes is not the number of channels.
+    """
     if len(amplitudes_ua) != len(program.channels):
         raise ValueError(f"{len(program.channels)} channels, {len(amplitudes_ua)} amplitudes")
     end_us = start_us + duration_us
@@ -47,10 +80,7 @@ def iter_chunks(
     sample_count = duration_us * sample_rate_hz // US_PER_S
     for first in range(0, sample_count, chunk_samples):
         stop = min(first + chunk_samples, sample_count)
-        chunk = np.empty((len(feeds), stop - first), np.int32)
-        for row, feed in zip(chunk, feeds, strict=True):
-            feed.fill(row, first, stop)
-        yield chunk
+        yield first, stop, [feed.take(first, stop) for feed in feeds]
 
 
 def phase_edges_us(channel: ChannelProgram, train: PulseTrain) -> Int64Array:
@@ -98,17 +128,16 @@ class _Feed:
         self._held_ua = 0
         self._is_exhausted = False
 
-    def fill(self, row: Int32Array, first: int, stop: int) -> None:
-        """Write the samples from `first` to before `stop`; chunks are asked for in order."""
+    def take(self, first: int, stop: int) -> Runs:
+        """Return the runs from `first` to before `stop`; chunks are asked for in order."""
         while not self._is_exhausted and (not len(self._edges) or self._edges[-1] < stop):
             self._take_block()
         count = int(np.searchsorted(self._edges, stop))
-        edges = np.maximum(self._edges[:count], first)
-        runs = np.diff(edges, prepend=first, append=stop)
-        currents_ua = np.concatenate(([self._held_ua], self._currents_ua[:count]))
-        row[:] = np.repeat(currents_ua.astype(np.int32), runs)
+        starts = np.concatenate(([first], np.maximum(self._edges[:count], first)))
+        currents_ua = np.concatenate(([self._held_ua], self._currents_ua[:count])).astype(np.int32)
         self._held_ua = int(currents_ua[-1])
         self._edges, self._currents_ua = self._edges[count:], self._currents_ua[count:]
+        return starts, currents_ua
 
     def _take_block(self) -> None:
         """Append the next block: each phase's start with its current, each pulse's end with 0."""

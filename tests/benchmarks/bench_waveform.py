@@ -1,7 +1,8 @@
-"""How fast waveforms are compiled, rendered and measured."""
+"""How fast waveforms are compiled, rendered, measured and exported."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from time import perf_counter
 from typing import Any
@@ -12,11 +13,14 @@ from estim.prepare.report import preview
 from estim.prepare.session import prepare
 from estim.profile.library import entries, find, library
 from estim.waveform.compile import compile_profile
+from estim.waveform.exports import Waveform, csv_blocks, sigrok_blocks, vcd_blocks
 from estim.waveform.measure import Meter
 from estim.waveform.render import CHUNK_SAMPLES, iter_chunks
 
 RATE_HZ = 1_000_000
 DURATION_S = 60
+EXPORT_S = 5
+SAVETXT_US = 200_000
 
 
 def run() -> Iterable[dict[str, Any]]:
@@ -48,6 +52,7 @@ def run() -> Iterable[dict[str, Any]]:
         "unit": "Msamples/s",
         "reference": fill,
     }
+    yield from _exports()
     began = perf_counter()
     loaded = library()
     yield {
@@ -65,6 +70,33 @@ def _library_ms() -> float:
     for loaded in library():
         preview(prepare(loaded.profile, is_bench=True, origin=loaded.path))
     return (perf_counter() - began) * 1e3
+
+
+def _exports() -> Iterable[dict[str, Any]]:
+    """Yield MB/s of each text format, beside numpy.savetxt on the same samples."""
+    program = compile_profile(find("dpn-conventional").profile)
+    wave = Waveform(program, (0, 1), (20_000, 20_000), 100, RATE_HZ, 0, EXPORT_S * 1_000_000)
+    samples = next(iter_chunks(program, [20_000] * 2, 100, RATE_HZ, SAVETXT_US)).T / 1000
+    target = io.BytesIO()
+    began = perf_counter()
+    np.savetxt(target, samples, fmt="%.3f", delimiter=",")
+    reference = target.tell() / (perf_counter() - began) / 1e6
+    for name, blocks in (("csv", csv_blocks), ("sigrok", sigrok_blocks)):
+        began = perf_counter()
+        size = sum(len(block.text) for block in blocks(wave))
+        yield {
+            "name": f"export {name}",
+            "value": size / (perf_counter() - began) / 1e6,
+            "unit": "MB/s",
+            "reference": reference,
+        }
+    began = perf_counter()
+    count = [block.sample_count for block in vcd_blocks(wave)][-1]
+    yield {
+        "name": "export vcd",
+        "value": count * 2 / (perf_counter() - began) / 1e6,
+        "unit": "Msamples/s",
+    }
 
 
 def _fill_rate() -> float:

@@ -75,6 +75,7 @@ def longest_span(played: Played, target_ua: int) -> tuple[int, int, int]:
     [
         ("tens-strength-duration", 5, 7),
         ("tens-width-modulated", 6, 3),
+        ("calf-randomised", 2, 15),
         ("fes-drop-foot", 6, 10),
         ("microcurrent-balanced", 0.8, 3),
         ("interferential-premodulated", 1.5, 1),

@@ -5,6 +5,7 @@ The contracts in pyproject.toml read the source; this sees what happens, whateve
 1. A package is light unless it is named here: importing any of its modules loads neither the
    interface's libraries nor numpy. So a new package is held to this from its first day.
 2. Only what opens ports loads pyserial.
+3. What an extra brings is loaded by nothing until it is used, since it may be missing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ CHECKOUT = Path(__file__).parents[2]
 # A command of `cli` is imported when it runs; tests/cli/test_startup.py watches what it loads.
 HEAVY_PACKAGES = {"api", "cli", "prepare", "profile", "rig", "tui", "visit", "waveform"}
 PORT_PACKAGES = {"drivers", "engine", "simulator", "transport"}
-HEAVY_LIBRARIES = {"numpy", "pydantic", "rich", "textual"}
+HEAVY_LIBRARIES = {"matplotlib", "numpy", "pydantic", "reportlab", "rich", "textual"}
 
 # The site-packages folder is named outright, since -S leaves out its .pth files, which may load
 # anything before the first line of the program runs.
@@ -76,6 +77,15 @@ def test_importing_a_light_package_loads_no_heavy_library(package: Path) -> None
     forbidden = HEAVY_LIBRARIES | (set() if package.stem in PORT_PACKAGES else {"serial"})
     modules = modules_of(package)
     assert loaded_by(modules, forbidden) == {module: [] for module in modules}
+
+
+def test_pictures_and_reports_load_their_libraries_when_they_are_made() -> None:
+    """Rule 3, for the packages that rule 1 leaves out."""
+    packages = [entry for entry in (CHECKOUT / "estim").iterdir() if entry.stem in HEAVY_PACKAGES]
+    modules = [name for package in packages for name in modules_of(package)]
+    assert {"estim.api", "estim.waveform.pictures"} <= set(modules)
+    extras = {"matplotlib", "reportlab"}
+    assert loaded_by(modules, extras) == {module: [] for module in modules}
 
 
 def test_the_probe_sees_a_library_that_is_loaded() -> None:

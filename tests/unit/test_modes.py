@@ -379,6 +379,33 @@ def test_no_name_takes_a_sine_or_a_beat_to_a_person(
     )
 
 
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [
+        # 500 ms from nothing to all: 2 permille for each millisecond of the hold before.
+        ("{ at_s = 0 }, { at_s = 1, amplitude_permille = 0 }, { at_s = 1.5 }", None),
+        ("{ at_s = 0 }, { at_s = 1, amplitude_permille = 0 }, { at_s = 1.499 }",
+         "stimulus.modulation.points: the amplitude rises by 1000 permille after a hold of 499 ms; "
+         "expected at most 998 on a person"),
+        # The last hold is followed by the first.
+        ("{ at_s = 0 }, { at_s = 1.9, amplitude_permille = 799 }",
+         "stimulus.modulation.points: the amplitude rises by 201 permille after a hold of 100 ms; "
+         "expected at most 200 on a person"),
+        ("{ at_s = 0 }, { at_s = 1.9, amplitude_permille = 800 }", None),
+    ],
+)  # fmt: skip
+def test_an_amplitude_leaps_on_no_person(points: str, said: str | None) -> None:
+    """A modulation is no way round the shortest ramp of a cycle; down is free."""
+    held = f'[stimulus.modulation]\nchange = "hold"\ncycle_s = 2\npoints = [{points}]\n'
+    bench = with_stimulus(SIMPLE_STIMULUS + held)
+    compile_profile(loads(bench, "own.toml").profile)
+    person = bench.replace(PERSON, "")
+    if said is None:
+        compile_profile(loads(person, "own.toml").profile)
+    else:
+        assert refusal(person) == said
+
+
 def test_a_device_without_what_a_mode_needs_is_refused_before_anything_is_sent() -> None:
     russian = find("russian-quadriceps").profile
     few = replace(REFERENCE, phases_max=8)

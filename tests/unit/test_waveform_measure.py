@@ -129,6 +129,18 @@ def test_phases_are_counted_anew_after_a_silence() -> None:
     assert figures.pulse_net_charge_pc == 2_000_000
 
 
+def test_a_pulse_cut_by_the_end_of_a_long_chunk_is_one_pulse() -> None:
+    """At 10 kHz a chunk may hold many seconds; 10 Hz, 2 x 1 ms, cut 1 ms into the last pulse."""
+    program = PulseProgram((ChannelProgram(SYMMETRIC, 1000, 100_000),))
+    samples = next(iter_chunks(program, [10_000], 100, 10_000, 5_000_000))[0]
+    meter = Meter(10_000, 0)
+    meter.add(samples[:40_010])
+    meter.add(samples[40_010:])
+    figures = meter.measurement()
+    assert figures.pulse_count == 50
+    assert figures.pulse_net_charge_pc == 0
+
+
 def test_an_unbalanced_pulse_is_seen_even_if_the_next_one_undoes_it() -> None:
     """+20 mA x 200 us, then 5 ms later -20 mA x 190 us: 4 uC each pulse, 0.2 uC in all."""
     samples = np.zeros(10_000, np.int32)

@@ -1,0 +1,26 @@
+"""Ask the system to let this process run before others.
+
+An engine that waits for a processor is an engine that stops: its lease runs out, which is safe and
+a nuisance. Where the system does not grant it, nothing changes.
+"""
+
+from __future__ import annotations
+
+import os
+
+ENGINE_NICE = -10
+INTERFACE_NICE = -5
+"""The display must prove itself every 400 ms, and still never come before the engine."""
+
+
+def ask_for_priority(nice: int) -> bool:
+    """Ask for a niceness; tell whether this process now has it or a better one.
+
+    On Linux it counts for the calling thread and for those it starts: call it first.
+    """
+    try:
+        if os.getpriority(os.PRIO_PROCESS, 0) > nice:
+            os.setpriority(os.PRIO_PROCESS, 0, nice)
+    except (AttributeError, OSError):
+        return False
+    return True
