@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from estim.rig.expectation import Expected, Places
 from estim.rig.pulses import Booleans, Floats, Integers, Pulses
+from estim.rig.smoothing import smoothed
 from estim.units import UA_PER_MA, US_PER_S
 
 _CANDIDATES = 720
@@ -326,17 +327,6 @@ def _held_of(
         notes=tuple(notes),
         unknowns=tuple(unknowns),
     )
-
-
-def smoothed(figures: Floats, width: int) -> Floats:
-    """Return the running median, as long as what it is of."""
-    if len(figures) < width:
-        return np.full(len(figures), np.median(figures))
-    half = width // 2
-    padded = np.concatenate([figures[:half][::-1], figures, figures[-half:][::-1]])
-    windows = np.lib.stride_tricks.sliding_window_view(padded, width)
-    medians: Floats = np.median(windows, axis=1)
-    return medians
 
 
 def _only_rises(smooth: Floats, near: float) -> bool:

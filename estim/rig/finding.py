@@ -83,22 +83,22 @@ class _Finder:
         self._silence = Silence()
         self._pending = np.empty(0)
         self._base = 0
+        self._searched = 0
         self._sample_us = 1.0
         self._pulses: list[Pulses] = []
         self._odd: list[Others] = []
         self._glitches: list[Others] = []
         self._pulse_count = 0
         self._inverted_count = 0
-        self._net_sum = 0.0
         self._sample_count = 0
         self._is_cut_short = False
 
     def add(self, samples: Floats, sample_us: float) -> None:
         """Take the next samples in uA."""
         self._sample_us = sample_us
-        self._silence.take(samples, self._layout.shortest_lobe_us / sample_us)
+        window = int(self._layout.window_us / sample_us)
+        self._silence.take(samples, self._layout.shortest_lobe_us / sample_us, window)
         self._sample_count += len(samples)
-        self._net_sum += float(samples.sum()) - self._silence.offset_ua * len(samples)
         waiting = np.concatenate([self._pending, samples]) if len(self._pending) else samples
         keep = self._search(waiting, is_last=False)
         self._pending = waiting[keep:].copy()
@@ -123,23 +123,26 @@ class _Finder:
             noise_ua=silence.noise_ua,
             threshold_ua=silence.threshold_ua,
             resolution_ua=silence.resolution_ua,
-            net_pc=self._net_sum * scale,
             is_cut_short=self._is_cut_short,
         )
 
     def _search(self, raw: Floats, is_last: bool) -> int:
         """Find the whole pulses of some samples; return from where samples are still needed."""
-        current = raw - self._silence.offset_ua
+        current = self._silence.taken_off(raw)
         lobes = self._lobes(current)
+        lobes = lobes.only(lobes.starts + self._base >= self._searched)
         size = len(current)
+        margin = max(_MARGIN, self._silence.reach)
         if not len(lobes.starts):
-            return max(0, size - _MARGIN)
+            return max(0, size - margin)
         numbers = group(lobes.starts, lobes.stops, lobes.signs, self._layout, self._sample_us)
         keep = size
+        self._searched = self._base + int(lobes.stops[-1])
         silence = self._layout.silence_us / self._sample_us
         if not is_last and size - lobes.stops[-1] <= silence + _MARGIN and size < _PENDING_MAX:
             whole = numbers < numbers[-1]
             keep = int(lobes.starts[np.count_nonzero(whole)])
+            self._searched = self._base + keep
             lobes, numbers = lobes.only(whole), numbers[whole]
         # What the instrument did not see whole is no pulse: it began before, or goes on after.
         if len(numbers) and self._base == 0 and lobes.starts[0] == 0:
@@ -150,7 +153,7 @@ class _Finder:
             lobes, numbers = lobes.only(whole), numbers[whole]
         if len(numbers) and not self._is_cut_short:
             self._take(current, lobes, numbers)
-        return max(0, keep - _MARGIN)
+        return max(0, keep - margin)
 
     def _lobes(self, current: Floats) -> _Lobes:
         """Return the runs of samples of one sign that stand out of the noise."""

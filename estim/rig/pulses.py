@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
 
+_SPARSE_PULSES = 4
 PULSES_MAX = 2_000_000
 """More pulses of one capture are not kept: memory stays bounded, and the result says so."""
 
@@ -27,6 +28,7 @@ class Layout:
         silence_us: a silence longer than this ends a pulse.
         is_continuous: pulses may follow each other without silence: lobes are counted instead.
         shortest_lobe_us: of any setting.
+        window_us: as long as a pulse; silence is followed in it, 0 where there is too little.
         shortest_gap_us: within a pulse, between lobes of one sign; 0 for none.
     """
 
@@ -36,6 +38,7 @@ class Layout:
     is_continuous: bool
     shortest_lobe_us: float
     shortest_gap_us: float
+    window_us: float
 
     @classmethod
     def of(cls, expected: Expected) -> Layout:
@@ -46,7 +49,10 @@ class Layout:
         spare_us = silence_us - gap_us
         # As short as can be, so that a pulse too many is seen as one.
         ends_us = gap_us + max(0.1 * spare_us, min(0.5 * spare_us, expected.shortest_lobe_us))
+        longest_us = max(expected.channel.pulse_us(s.unit_us) for s in expected.settings)
+        is_sparse = _SPARSE_PULSES * longest_us <= silence_us
         return cls(
+            window_us=longest_us if is_sparse else 0.0,
             signs=tuple(lobe.sign for lobe in lobes),
             ends=tuple(lobe.ends for lobe in lobes),
             # Pulses that abut are one group as long as no silence outlasts their own.
@@ -177,9 +183,7 @@ class Found:
         noise_ua: standard deviation in the silent stretches.
         threshold_ua: below it nothing was looked for.
         resolution_ua: smallest step between readings; None where it cannot be told.
-        net_pc: charge of the whole capture above its offset.
         is_cut_short: more pulses than are kept.
-        clip_ua: the readings that were beyond the instrument's range, as the file marks them.
     """
 
     pulses: Pulses
@@ -193,9 +197,7 @@ class Found:
     noise_ua: float = 0.0
     threshold_ua: float = 0.0
     resolution_ua: float | None = None
-    net_pc: float = 0.0
     is_cut_short: bool = False
-    notes: tuple[str, ...] = field(default=())
 
 
 def group(

@@ -44,15 +44,13 @@ def find_in_steps(capture: Capture, layout: Layout) -> Found:
         pulses.append(found)
         odd.append(others)
         inverted, count = inverted + turned, count + found.count
-    all_pulses = Pulses.joined(pulses, layout)
     return Found(
-        pulses=all_pulses,
+        pulses=Pulses.joined(pulses, layout),
         odd=Others.joined(odd),
         glitches=Others.joined([]),
         is_inverted=inverted > count / 2,
         duration_us=capture.info.duration_s * US_PER_S,
         sample_us=0.0,
-        net_pc=float(all_pulses.net_pc.sum()),
         is_cut_short=count > PULSES_MAX,
     )
 

@@ -23,6 +23,8 @@ AVERAGING_MAX = 100
 SAMPLES_MIN = 25
 K = 2.0
 _EDGE = 1 / sqrt(12)
+_FOLLOWED = 0.05
+"""What remains, beside a single pulse, of an offset that moves while it is followed."""
 _SINGLE = 4.5
 """Standard deviations for single pulses: the largest of 100 000 stays below (Gaussian)."""
 
@@ -35,6 +37,7 @@ class Uncertainty:
     ) -> None:
         self._sample_us = found.sample_us
         self._noise_ua = found.noise_ua
+        self._sway_ua = _FOLLOWED * found.drift_ua
         self._resolution_ua = found.resolution_ua or 0.0
         self.has_coarse_steps = found.noise_ua < 0.3 * self._resolution_ua
         self._step_ua = self._resolution_ua * _EDGE if self.has_coarse_steps else 0.0
@@ -90,7 +93,7 @@ class Uncertainty:
     def single_net_pc(self, current_ua: float, pulse_us: float) -> float:
         """Return that of the net charge of a single pulse."""
         noise_pc = self._noise_ua * sqrt(max(0.0, pulse_us * self._sample_us))
-        steps_pc = self._resolution_ua * pulse_us
+        steps_pc = (self._resolution_ua + self._sway_ua) * pulse_us
         return 2 * self._sample_us * current_ua + _SINGLE * noise_pc + steps_pc
 
     def charge_pc(self, figure_pc: float, current_ua: float, lobe_us: float, count: int) -> float:

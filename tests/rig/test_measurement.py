@@ -17,6 +17,7 @@ from estim.rig.capture import ReadOptions
 from estim.rig.expectation import Expected
 from estim.rig.instrument import Instrument
 from estim.rig.measurement import Result, Settings, measure
+from estim.rig.tolerances import PROJECT, STANDARD
 from tests.rig.generator import (
     Floats,
     Pulse,
@@ -141,6 +142,16 @@ def test_an_offset_is_taken_off_and_told(tmp_path: Path) -> None:
     sure = Instrument("oscilloscope", "X", "1", date(2027, 1, 1), 1.5, 50.0, 20.0)
     result = measured(tmp_path, noisy(steady(20, LENGTH_S)) + 3, instrument=sure)
     assert failed(result) == {"offset"}
+
+
+def test_hum_is_followed_beside_the_pulses(tmp_path: Path) -> None:
+    hum = np.sin(2 * np.pi * 50 * np.arange(200_000) * 1e-6)
+    result = measured(tmp_path, noisy(steady(20, LENGTH_S)) + hum)
+    assert result.verdict == "pass"
+    # 1 mA either way: 2 mA in all.
+    assert any("it drifts by 2" in note for note in result.notes)
+    assert result.check("amplitude.phase1").measured == pytest.approx(20_000, rel=3e-3)
+    assert "amplitude.phase1" in failed(measured(tmp_path, noisy(steady(21, LENGTH_S)) + hum))
 
 
 def test_clipping_leaves_amplitudes_unknown_and_times_known(tmp_path: Path) -> None:
@@ -324,3 +335,16 @@ def test_coarse_readings_leave_the_balance_open(tmp_path: Path) -> None:
     result = measured(tmp_path, np.round(samples / 0.8) * 0.8)
     assert "net_charge" in open_checks(result)
     assert any("800 uA apart" in text for text in result.unknowns)
+
+
+def test_the_page_has_every_tolerance() -> None:
+    page = (Path(__file__).parents[2] / "MEASURING.md").read_text()
+    lines = {line.split("|")[1].strip(): line for line in page.splitlines() if "|" in line}
+    for name, row in PROJECT.items():
+        line = lines[name]
+        assert f"[{row.certainty.value}]" in line
+        assert row.why in line
+        for share in (row.relative, STANDARD[name].relative):
+            assert not share or f"{share * 100:g} %" in line, name
+        shown = row.absolute / 1000 if row.unit == "pC" else row.absolute
+        assert not row.absolute or f"{shown:g} " in line, name
