@@ -30,6 +30,7 @@ from estim.units import parse_ma
 from firmware_protocol import limits
 
 AREA_MAX_CM2 = 400
+LOAD_HINT = "without a person: one load at a time, with --load OHM"
 _MISSING = (
     "characterisation is for the bench: add --bench OHM, the dummy load that is set now, and "
     "--nobody-connected"
@@ -54,8 +55,10 @@ def run(arguments: Namespace) -> int:
     wanted = _wanted(arguments)
     clock = SystemClock()
     with Interruption() as interruption:
-        desk = TerminalDesk(interruption, is_json=arguments.json, where="characterise")
-        loads_ohm = (bench_ohm, *(load for load in LOADS_OHM if load != bench_ohm))
+        desk = TerminalDesk(
+            interruption, is_json=arguments.json, where="characterise", hint=LOAD_HINT
+        )
+        loads_ohm = _loads_ohm(arguments, bench_ohm)
 
         def set_load(load_ohm: int) -> None:
             if load_ohm == bench_ohm or arguments.device.startswith("sim:"):
@@ -91,6 +94,17 @@ def run(arguments: Namespace) -> int:
     else:
         print(f"{out}: " + ", ".join(sorted(path.name for path in out.iterdir())))
     return 0
+
+
+def _loads_ohm(arguments: Namespace, bench_ohm: int) -> tuple[int, ...]:
+    """Return the loads to walk: the one that is set now first."""
+    chosen = [whole("--load", text, 1, 1_000_000) for text in arguments.load or []]
+    for load_ohm in chosen:
+        if load_ohm not in LOADS_OHM:
+            known = ", ".join(map(str, LOADS_OHM))
+            raise UsageError(f"--load {load_ohm}: expected one of the loads of the sheet: {known}")
+    walked = [load_ohm for load_ohm in LOADS_OHM if not chosen or load_ohm in chosen]
+    return tuple(sorted(walked, key=lambda load_ohm: load_ohm != bench_ohm))
 
 
 def _wanted(arguments: Namespace) -> Wanted:

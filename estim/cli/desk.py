@@ -18,10 +18,11 @@ SCHEMA = "estim.verify/1"
 class TerminalDesk:
     """A `Desk` on standard input and output."""
 
-    def __init__(self, interruption: Interruption, *, is_json: bool, where: str) -> None:
+    def __init__(self, interruption: Interruption, *, is_json: bool, where: str, hint: str) -> None:
         self._interruption = interruption
         self._is_json = is_json
         self._where = where
+        self._hint = hint
         self.is_attended = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
     def say(self, text: str) -> None:
@@ -40,8 +41,7 @@ class TerminalDesk:
         shown = f"{question} [{'/'.join(choices)}] " if choices else f"{question} "
         if not self.is_attended:
             raise UsageError(
-                f"{self._where}: nobody is there to answer {name}: {question} "
-                f"(say it under [answers], or with --answer {name}=...)"
+                f"{self._where}: nobody is there to answer {name}: {question} ({self._hint})"
             )
         while True:
             try:

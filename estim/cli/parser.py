@@ -187,6 +187,9 @@ def _add_characterise(commands: Commands) -> None:
     parser.add_argument(
         "--nobody-connected", action="store_true", help="declares that nobody is connected"
     )
+    parser.add_argument(
+        "--load", metavar="OHM", action="append", help="500, 2000 or 10000; default: all three"
+    )
     parser.add_argument("--profile", metavar="PROFILE", default="dpn-conventional")
     parser.add_argument("--channel", metavar="CH", default="1", help="default: %(default)s")
     parser.add_argument(

@@ -31,6 +31,7 @@ from estim.rig.markdown import to_markdown
 from estim.rig.report import NOT_CERTIFIED, document, report_blocks
 from estim.rig.walk import Walk
 
+ANSWER_HINT = "say it under [answers], or with --answer NAME=WORD"
 _YES_NO = {"yes": True, "no": False}
 
 
@@ -45,7 +46,7 @@ def run(arguments: Namespace) -> int:
         Interruption() as interruption,
         open_ledger(journal_path(loaded.folder, job.phase)) as ledger,
     ):
-        desk = TerminalDesk(interruption, is_json=arguments.json, where=str(path))
+        desk = TerminalDesk(interruption, is_json=arguments.json, where=str(path), hint=ANSWER_HINT)
         walk = Walk(
             loaded,
             ledger,

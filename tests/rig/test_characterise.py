@@ -68,6 +68,7 @@ def test_the_sheet_holds_the_quantities_at_every_load(estim: Shell, tmp_path: Pa
         (("--bench", "500"), 4, "--nobody-connected"),
         (("--nobody-connected",), 4, "--bench OHM"),
         (("--bench", "700", "--nobody-connected"), 2, "500, 2000, 10000"),
+        ((*BENCH, "--load", "501"), 2, "--load 501: expected one of the loads"),
         ((*BENCH, "--device", "manual:"), 2, "estim verify"),
         ((*BENCH, "--channel", "3"), 2, "--channel 3: expected a whole number from 1 to 2"),
         ((*BENCH, "--area", "0.5"), 2, "--area 0.5: expected 1 to 400 cm2"),
@@ -75,7 +76,7 @@ def test_the_sheet_holds_the_quantities_at_every_load(estim: Shell, tmp_path: Pa
         ((*BENCH, "--amplitude", "50"), 4, "40 mA allowed by the profile"),
         ((*BENCH, "--captures", "x"), 2, "--instrument"),
         ((*BENCH, "--pdf"), 2, "--out"),
-        ((*BENCH, "--device", "sim:?load=700"), 4, "said 500 ohm, see 700 ohm"),
+        ((*BENCH, "--load", "500", "--device", "sim:?load=700"), 4, "said 500 ohm, see 700 ohm"),
     ],
 )
 def test_what_is_refused(estim: Shell, arguments: tuple[str, ...], code: int, said: str) -> None:
