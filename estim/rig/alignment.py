@@ -289,10 +289,10 @@ def _held_of(
     notes, unknowns = list(alignment.notes), list(alignment.unknowns)
     if first and not _only_rises(smooth[: first + 1], near_ua):
         first = 0
-    after = smooth[last:]
-    time_s = (onset_us[steady[-1]] - onset_us[steady[last]]) / US_PER_S
+    after = smooth[last + 1 :]
+    time_s = (onset_us[steady[-1]] - onset_us[steady[min(last + 1, len(steady) - 1)]]) / US_PER_S
     is_ramp_down = (
-        last < len(smooth) - 1
+        len(after) > 0
         and time_s <= _RAMP_DOWN_S
         and _only_rises(after[::-1], near_ua)
         and after[-1] < 0.5 * level_ua

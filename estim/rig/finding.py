@@ -64,6 +64,8 @@ class _Lobes:
     signs: Integers
     peaks: Floats
     flat: Floats
+    before: Integers
+    after: Integers
 
     def only(self, chosen: Integers | np.ndarray[tuple[int], np.dtype[np.bool_]]) -> _Lobes:
         return _Lobes(
@@ -72,6 +74,8 @@ class _Lobes:
             self.signs[chosen],
             self.peaks[chosen],
             self.flat[chosen],
+            self.before[chosen],
+            self.after[chosen],
         )
 
 
@@ -80,7 +84,7 @@ class _Finder:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._silence = Silence()
+        self._silence = Silence(layout.has_silence)
         self._pending = np.empty(0)
         self._base = 0
         self._searched = 0
@@ -161,7 +165,7 @@ class _Finder:
         indexes = np.flatnonzero(magnitude > self._silence.threshold_ua)
         none = np.empty(0, np.int64)
         if not len(indexes):
-            return _Lobes(none, none, none, np.empty(0), np.empty(0))
+            return _Lobes(none, none, none, np.empty(0), np.empty(0), none, none)
         positive = current[indexes] > 0
         # One or two samples that noise pushed below the threshold do not end a lobe.
         gap = self._layout.shortest_gap_us / self._sample_us
@@ -173,12 +177,17 @@ class _Finder:
         peaks = np.maximum.reduceat(heights, firsts)
         counts = lasts - firsts + 1
         at_peak = np.add.reduceat((heights == np.repeat(peaks, counts)).astype(np.int64), firsts)
+        starts, stops = indexes[firsts], indexes[lasts] + 1
+        # Silence on either side, whoever the neighbour is.
+        apart = np.concatenate((starts[:1], starts[1:] - stops[:-1], len(current) - stops[-1:]))
         return _Lobes(
-            indexes[firsts],
-            indexes[lasts] + 1,
+            starts,
+            stops,
             np.where(positive[firsts], 1, -1),
             peaks,
             (at_peak - 1) / np.maximum(counts - 1, 1),
+            apart[:-1],
+            apart[1:],
         )
 
     def _take(self, current: Floats, lobes: _Lobes, numbers: Integers) -> None:
@@ -254,7 +263,9 @@ def _measured(
     lengths = stops - starts
     # Half of every gap belongs to either lobe; what trails a pulse belongs to its last lobe.
     trail = np.maximum(2, lengths // 10)
-    lower, upper = starts - trail, stops + trail
+    after = lobes.after[rows]
+    lower = starts - np.minimum(trail, lobes.before[rows] // 2)
+    upper = stops + np.minimum(trail, after - after // 2)
     between = (stops[:, :-1] + starts[:, 1:]) // 2
     lower[:, 1:], upper[:, :-1] = between, between
     np.clip(lower, 0, len(current), out=lower)

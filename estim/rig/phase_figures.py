@@ -200,6 +200,7 @@ class PhaseFigures:
         net = self._pulses.net_pc
         phase_pc = float(np.abs(self._pulses.charge_pc).sum(axis=1).mean() / 2)
         current_ua = float(np.abs(self._pulses.step_ua[:, -1]).mean())
+        largest_ua = float(self._pulses.amplitude_ua.mean())
         pulse_us = float((self._pulses.end_us[:, -1] - self._pulses.start_us[:, 0]).mean())
         row = self._judge.row("net_charge")
         allowed_pc = row.allowed(phase_pc)
@@ -208,11 +209,11 @@ class PhaseFigures:
             self._steady,
             np.zeros(self._count) if unknown else net,
             allowed_pc,
-            self._sure.single_net_pc(current_ua, pulse_us),
+            self._sure.single_net_pc(largest_ua, pulse_us),
             "net charge",
         )
         mean_pc = float(net.mean())
-        uncertainty_pc = self._sure.net_pc(mean_pc, current_ua, pulse_us, self._count)
+        uncertainty_pc = self._sure.net_pc(mean_pc, largest_ua, pulse_us, self._count)
         note = ""
         if abs(mean_pc) > allowed_pc:
             longer_us = mean_pc / max(current_ua, 1e-9)

@@ -29,6 +29,7 @@ class Layout:
         is_continuous: pulses may follow each other without silence: lobes are counted instead.
         shortest_lobe_us: of any setting.
         window_us: as long as a pulse; silence is followed in it, 0 where there is too little.
+        has_silence: whether the programme ever pauses.
         shortest_gap_us: within a pulse, between lobes of one sign; 0 for none.
     """
 
@@ -39,6 +40,7 @@ class Layout:
     shortest_lobe_us: float
     shortest_gap_us: float
     window_us: float
+    has_silence: bool
 
     @classmethod
     def of(cls, expected: Expected) -> Layout:
@@ -53,6 +55,11 @@ class Layout:
         is_sparse = _SPARSE_PULSES * longest_us <= silence_us
         return cls(
             window_us=longest_us if is_sparse else 0.0,
+            has_silence=bool(
+                silence_us > 0
+                or expected.channel.pulses_per_burst
+                or (expected.channel.cycle and expected.channel.cycle.off_ms)
+            ),
             signs=tuple(lobe.sign for lobe in lobes),
             ends=tuple(lobe.ends for lobe in lobes),
             # Pulses that abut are one group as long as no silence outlasts their own.

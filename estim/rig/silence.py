@@ -33,12 +33,12 @@ _WINDOW_SAMPLES_MIN = 24
 class Silence:
     """Follow the silent stretches through a capture."""
 
-    def __init__(self) -> None:
+    def __init__(self, has_silence: bool = True) -> None:
         self.offset_ua = 0.0
         self.noise_ua = 0.0
         self.threshold_ua = 0.0
         self.resolution_ua: float | None = None
-        self.has_silence = True
+        self.has_silence = has_silence
         self.drift_ua = 0.0
         self.is_swaying = False
         self._offsets: list[float] = []
@@ -60,11 +60,14 @@ class Silence:
         if self.is_swaying:
             self._follow(samples)
             return
+        if not self.has_silence:
+            self._offsets.append(float(samples.mean()))
+            self.offset_ua = self._offsets[0]
         deviation = np.abs(samples - self.offset_ua)
         self._peak_ua = max(self._peak_ua, float(deviation.max()))
         is_silent = deviation <= self._threshold()
         share = np.count_nonzero(is_silent) / len(samples)
-        if share >= 0.05:
+        if share >= 0.05 and self.has_silence:
             offset_ua = float(samples[is_silent].mean())
             # A leap is no drift: the silence of this chunk is another one, and pulses lie in it.
             if abs(offset_ua - self.offset_ua) <= self._threshold():
@@ -120,6 +123,11 @@ class Silence:
         count = len(samples) // block
         self.offset_ua = float(np.median(samples))
         if count < _BLOCKS_MIN:
+            return
+        if not self.has_silence:
+            # Pulses all along: what changes from one sample to the next is mostly noise.
+            steps = np.abs(np.diff(samples))
+            self.noise_ua = _MAD_TO_SIGMA * float(np.median(steps)) / float(np.sqrt(2))
             return
         blocks = samples[: count * block].reshape(count, block)
         away = np.abs(blocks.mean(axis=1) - self.offset_ua)

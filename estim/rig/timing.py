@@ -25,6 +25,8 @@ _EARLY, _LATE = 0.75, 1.5
 _FAINT_SHARE = 0.1
 _FAINT = 3.0
 _BURST_GAP_SHARE = 1.3
+_CUT_PERIODS = 2.2
+"""Silence that tells a burst's first or last pulse: one more may be cut by the capture's end."""
 _RAMP_LOW, _RAMP_HIGH, _RAMP_PULSES = 0.1, 0.9, 3
 _PLATEAU = 0.97
 
@@ -220,9 +222,9 @@ class Timing:
         starts_us = self._onset_us[firsts]
         # A burst is whole where the capture shows silence before its first and after its last.
         whole = np.ones(len(firsts), np.bool_)
-        whole[0] = starts_us[0] > 1.2 * self._period_us[0]
+        whole[0] = starts_us[0] > _CUT_PERIODS * self._period_us[0]
         tail_us = self._found.duration_us - self._onset_us[-1]
-        whole[-1] &= tail_us > 1.2 * self._period_us[-1]
+        whole[-1] &= tail_us > _CUT_PERIODS * self._period_us[-1]
         if self._expected.channel.cycle is not None:
             # Bursts that a ramp or the end of an on-phase cuts are not judged.
             whole[0] = whole[-1] = False
@@ -312,6 +314,8 @@ class Timing:
         alignment, pulses = self._alignment, self._found.pulses
         share = self._expected.shares(alignment.places.setting)
         full_ua = pulses.amplitude_ua / np.maximum(share, 1e-9)
+        level = alignment.reference_ua
+        held_us = float(pulses.onset_us[alignment.steady][0]) if alignment.steady.any() else 0.0
         edges_us = self._onset_us[1:][is_off]
         numbers = np.searchsorted(edges_us, pulses.onset_us, side="right")
         segments = []
@@ -323,7 +327,11 @@ class Timing:
             is_over = bool(
                 number < len(edges_us) or left_us > 1.5 * self._expected.longest_spacing_us
             )
-            segments.append(self._segment(times_us, heights, is_begun, is_over))
+            is_held = times_us[-1] >= held_us and heights.max() >= _PLATEAU * level
+            is_captured = is_begun and is_over
+            # While the amplitude rises or ends, an on-phase is not what the programme alone makes.
+            if is_held and (times_us[0] >= held_us or not is_captured):
+                segments.append(self._segment(times_us, heights, is_begun, is_over))
         return segments
 
     def _segment(

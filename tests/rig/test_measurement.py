@@ -348,3 +348,46 @@ def test_the_page_has_every_tolerance() -> None:
             assert not share or f"{share * 100:g} %" in line, name
         shown = row.absolute / 1000 if row.unit == "pC" else row.absolute
         assert not row.absolute or f"{shown:g} " in line, name
+
+
+def stepped_profile(folder: Path, burst: str) -> Path:
+    """Write a profile of sixteen steps of 25 us: a stepped sine of 2500 Hz, pulse upon pulse."""
+    shipped = (Path(__file__).parents[2] / "profiles" / "tens-burst.toml").read_text()
+    shares = [195, 556, 831, 1000, 1000, 831, 556, 195]
+    phases = ", ".join(
+        f"{{ duration_us = 25, amplitude_permille = {share} }}"
+        for share in [*shares, *(-share for share in shares)]
+    )
+    begin, end = shipped.index("[stimulus]"), shipped.index("[[channels]]")
+    stimulus = (
+        f'[stimulus]\npulse_rate_hz = 2500\n{burst}\n[stimulus.pulse]\nwaveform = "custom"\n'
+        f"phases = [ {phases} ]\n\n"
+    )
+    text = shipped[:begin] + stimulus + shipped[end:]
+    path = folder / "tens-stepped.toml"
+    path.write_text(text.replace("amplitude_ceiling_ma = 60", "amplitude_ceiling_ma = 15"))
+    return path
+
+
+@pytest.mark.parametrize("is_burst", [True, False])
+def test_stepped_pulses_without_silence_between_them(is_burst: bool, tmp_path: Path) -> None:
+    burst = "burst = { pulses_per_burst = 25, burst_rate_hz = 50 }" if is_burst else ""
+    profile = str(stepped_profile(tmp_path, burst))
+    # On a grid of 0.1 mA, 8 mA become 1.5, 4.4, 6.6 and 8 mA.
+    steps = [1.5, 4.4, 6.6, 8.0, 8.0, 6.6, 4.4, 1.5]
+    phases = [(ma, 25.0) for ma in [*steps, *(-ma for ma in steps)]]
+    pulses = [
+        Pulse(0.0107 + n * 400e-6, phases)
+        for n in range(450)
+        if not is_burst or (n * 400) % 20_000 < 10_000
+    ]
+    result = measured(tmp_path, noisy(pulses, 0.02), profile_id=profile, amplitude_ua=8_000)
+    assert (failed(result), result.looks_like) == (set(), "")
+    assert result.check("amplitude.phase1").measured == pytest.approx(1500, abs=30)
+    assert result.check("amplitude.phase12").measured == pytest.approx(8000, abs=30)
+    assert result.check("phase_duration.phase1").measured == pytest.approx(200, abs=1)
+    if is_burst:
+        assert result.check("pulses_per_burst").measured == 25
+    wrong = [Pulse(pulse.at_s, [(ma * 1.06, us) for ma, us in phases]) for pulse in pulses]
+    result = measured(tmp_path, noisy(wrong, 0.02), profile_id=profile, amplitude_ua=8_000)
+    assert "amplitude.phase4" in failed(result)
