@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from estim.cli.console import say, say_json, say_table
-from estim.rig import baseline
+from estim.rig.measuring import baseline
 
 
 def run_approve(arguments: Namespace) -> int:

@@ -18,14 +18,14 @@ from estim.clock import SystemClock
 from estim.errors import LimitRefused, UsageError
 from estim.prepare import places
 from estim.profile.library import find
-from estim.rig import instrument as instruments
-from estim.rig import pdf
 from estim.rig.characterise import AREAS_CM2, LOADS_OHM, Characterisation, Wanted
-from estim.rig.delivery import Bench, Interrupted
-from estim.rig.job import MANUAL
-from estim.rig.markdown import to_markdown
+from estim.rig.jobs.delivery import Bench, Interrupted
+from estim.rig.jobs.job import MANUAL
+from estim.rig.measuring import instrument as instruments
+from estim.rig.reports import pdf
+from estim.rig.reports.markdown import to_markdown
+from estim.rig.reports.words import format_ohm
 from estim.rig.sheet import check_pictures_available, draw_pictures, sheet_blocks
-from estim.rig.words import format_ohm
 from estim.units import parse_ma
 from firmware_protocol import limits
 

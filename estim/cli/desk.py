@@ -9,7 +9,7 @@ from typing import Any
 from estim.cli.console import say_json
 from estim.cli.interruption import Interruption
 from estim.errors import UsageError
-from estim.rig.delivery import Interrupted
+from estim.rig.jobs.delivery import Interrupted
 from estim.text import sanitize
 
 SCHEMA = "estim.verify/1"

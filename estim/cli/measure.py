@@ -13,12 +13,13 @@ from estim.clock import SystemClock
 from estim.errors import UsageError
 from estim.prepare.session import prepare
 from estim.profile.library import find
-from estim.rig import baseline, junit, pictures
-from estim.rig import instrument as instruments
-from estim.rig.capture import UNITS_UA, ReadOptions
-from estim.rig.expectation import Expected
-from estim.rig.measurement import Settings, measure
-from estim.rig.result import SCHEMA, Check, Result, Verdict, WorstPulse
+from estim.rig.captures.capture import UNITS_UA, ReadOptions
+from estim.rig.measuring import baseline, pictures
+from estim.rig.measuring import instrument as instruments
+from estim.rig.measuring.expectation import Expected
+from estim.rig.measuring.measurement import Settings, measure
+from estim.rig.measuring.result import SCHEMA, Check, Result, Verdict, WorstPulse
+from estim.rig.reports import junit
 from estim.units import UA_PER_MA, parse_ma
 
 LOAD_MAX_OHM = 1_000_000

@@ -22,7 +22,7 @@ from estim.profile.library import find
 from estim.profile.loader import LoadedProfile
 from estim.record import station_key
 from estim.record.verify import Verification, verify
-from estim.rig import junit
+from estim.rig.reports import junit
 from estim.safety.kernel import amplitude_reasons
 from estim.session.messages import Notice, Reply, Severity, Snapshot
 from estim.session.states import HostState

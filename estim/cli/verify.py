@@ -21,15 +21,15 @@ from estim.errors import UsageError
 from estim.prepare import places
 from estim.profile.table import KeyProblem
 from estim.record.ledger import open_ledger
-from estim.rig import course as kinds
-from estim.rig import pdf
-from estim.rig.blocks import Block
-from estim.rig.course import Course, journal_path, other_phase
-from estim.rig.delivery import Interrupted
-from estim.rig.job import Answers, LoadedJob, load_job
-from estim.rig.markdown import to_markdown
-from estim.rig.report import NOT_CERTIFIED, document, report_blocks
-from estim.rig.walk import Walk
+from estim.rig.jobs import course as kinds
+from estim.rig.jobs.course import Course, journal_path, other_phase
+from estim.rig.jobs.delivery import Interrupted
+from estim.rig.jobs.job import Answers, LoadedJob, load_job
+from estim.rig.jobs.report import NOT_CERTIFIED, document, report_blocks
+from estim.rig.jobs.walk import Walk
+from estim.rig.reports import pdf
+from estim.rig.reports.blocks import Block
+from estim.rig.reports.markdown import to_markdown
 
 ANSWER_HINT = "say it under [answers], or with --answer NAME=WORD"
 _YES_NO = {"yes": True, "no": False}

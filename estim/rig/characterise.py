@@ -28,16 +28,16 @@ from estim.clock import Clock
 from estim.errors import UsageError
 from estim.prepare.session import Prepared
 from estim.profile.loader import LoadedProfile
-from estim.rig.capture import ReadOptions
-from estim.rig.delivery import Bench, Delivered, Interrupted, deliver, identify
-from estim.rig.expectation import Expected
-from estim.rig.instrument import Instrument
-from estim.rig.measurement import Settings, measure
-from estim.rig.one_pulse import Curve, one_pulse
-from estim.rig.result import Result
-from estim.rig.scope import UV_PER_MV
-from estim.rig.steps import Step
-from estim.rig.taking import CaptureFolder, cut_trace
+from estim.rig.captures.capture import ReadOptions
+from estim.rig.jobs.delivery import Bench, Delivered, Interrupted, deliver, identify
+from estim.rig.jobs.scope import UV_PER_MV
+from estim.rig.jobs.steps import Step
+from estim.rig.jobs.taking import CaptureFolder, cut_trace
+from estim.rig.measuring.expectation import Expected
+from estim.rig.measuring.instrument import Instrument
+from estim.rig.measuring.measurement import Settings, measure
+from estim.rig.measuring.one_pulse import Curve, one_pulse
+from estim.rig.measuring.result import Result
 from estim.session.messages import DeviceSnapshot
 from estim.units import UA_PER_MA
 

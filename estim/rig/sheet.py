@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from estim.errors import UsageError
-from estim.rig.blocks import Block, Grid, Heading, Listing, Paragraph, Picture
-from estim.rig.words import figure_words, format_ohm
+from estim.rig.reports.blocks import Block, Grid, Heading, Listing, Paragraph, Picture
+from estim.rig.reports.words import figure_words, format_ohm
 from estim.units import UA_PER_MA
 
 DPI = 120

@@ -13,12 +13,12 @@ import numpy as np
 
 from estim.prepare.session import prepare
 from estim.profile.library import find
-from estim.rig.capture import Capture, CaptureInfo, Floats, ReadOptions, open_capture
-from estim.rig.checking import Checker
-from estim.rig.expectation import Expected
-from estim.rig.finding import find as find_pulses
-from estim.rig.pulses import Layout
-from estim.rig.tolerances import PROJECT
+from estim.rig.captures.capture import Capture, CaptureInfo, Floats, ReadOptions, open_capture
+from estim.rig.measuring.checking import Checker
+from estim.rig.measuring.expectation import Expected
+from estim.rig.measuring.finding import find as find_pulses
+from estim.rig.measuring.pulses import Layout
+from estim.rig.measuring.tolerances import PROJECT
 from estim.waveform.render import iter_chunks
 
 RATE_HZ = 1_000_000

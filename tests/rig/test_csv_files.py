@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from estim.errors import UsageError
-from estim.rig.capture import Capture, ReadOptions, open_capture
+from estim.rig.captures.capture import Capture, ReadOptions, open_capture
 
 VOLTS = (0.0, 10.0, 10.0, -10.0, -10.0, 0.0)
 CURRENT_UA = [0.0, 20_000.0, 20_000.0, -20_000.0, -20_000.0, 0.0]

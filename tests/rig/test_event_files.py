@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from estim.errors import UsageError
-from estim.rig.capture import ReadOptions, open_capture
-from estim.rig.measurement import Result, Settings, measure
+from estim.rig.captures.capture import ReadOptions, open_capture
+from estim.rig.measuring.measurement import Result, Settings, measure
 from tests.rig.generator import Pulse, biphasic, noise, sampled, steady, write_trace, write_vcd
 from tests.rig.test_measurement import expected_of, failed, open_checks
 

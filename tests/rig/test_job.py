@@ -9,9 +9,9 @@ import pytest
 from estim.errors import EstimError
 from estim.prepare.session import prepare
 from estim.profile.library import find
-from estim.rig.job import load_job
-from estim.rig.scope import scope_settings
-from estim.rig.steps import steps_of, tagged_number
+from estim.rig.jobs.job import load_job
+from estim.rig.jobs.scope import scope_settings
+from estim.rig.jobs.steps import steps_of, tagged_number
 from tests.rig.job_text import write_job
 
 DOCS = Path(__file__).parents[2] / "docs" / "jobs"

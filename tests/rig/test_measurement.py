@@ -13,11 +13,11 @@ import pytest
 
 from estim.prepare.session import prepare
 from estim.profile.library import find
-from estim.rig.capture import ReadOptions
-from estim.rig.expectation import Expected
-from estim.rig.instrument import Instrument
-from estim.rig.measurement import Result, Settings, measure
-from estim.rig.tolerances import PROJECT, STANDARD
+from estim.rig.captures.capture import ReadOptions
+from estim.rig.measuring.expectation import Expected
+from estim.rig.measuring.instrument import Instrument
+from estim.rig.measuring.measurement import Result, Settings, measure
+from estim.rig.measuring.tolerances import PROJECT, STANDARD
 from tests.rig.generator import (
     Floats,
     Pulse,

@@ -12,8 +12,8 @@ import pytest
 from estim.clock import SystemClock
 from estim.prepare.session import prepare
 from estim.profile.library import find
-from estim.rig.steps import Step
-from estim.rig.taking import CaptureFolder, cut_trace
+from estim.rig.jobs.steps import Step
+from estim.rig.jobs.taking import CaptureFolder, cut_trace
 
 NOBODY: frozenset[str] = frozenset()
 

@@ -6,9 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from estim.rig.course import verdict_of
-from estim.rig.job import LeakageCheck
-from estim.rig.typed import leakage_verdict
+from estim.rig.jobs.course import verdict_of
+from estim.rig.jobs.job import LeakageCheck
+from estim.rig.jobs.typed import leakage_verdict
 
 ENTRY = LeakageCheck(
     name="patient", question="?", at_most_ua=Decimal(100), uncertainty_ua=Decimal(2),

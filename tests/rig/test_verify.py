@@ -23,9 +23,9 @@ from estim.prepare import places, station
 from estim.prepare.session import prepare
 from estim.profile.library import find
 from estim.record.ledger import open_ledger, read_ledger
-from estim.rig.course import journal_path
-from estim.rig.job import load_job
-from estim.rig.walk import Walk
+from estim.rig.jobs.course import journal_path
+from estim.rig.jobs.job import load_job
+from estim.rig.jobs.walk import Walk
 from tests.cli.commands import CHECKOUT, Shell
 from tests.rig.job_text import write_job
 

@@ -1,0 +1,167 @@
+"""Hold what was found against what was commanded, figure by figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from estim.rig.captures.capture import CaptureInfo
+from estim.rig.measuring.alignment import Alignment, align
+from estim.rig.measuring.expectation import Expected
+from estim.rig.measuring.instrument import Instrument
+from estim.rig.measuring.judge import Judge, Singles
+from estim.rig.measuring.looks import looks_like, mismatch
+from estim.rig.measuring.phase_figures import PhaseFigures
+from estim.rig.measuring.pulses import Found
+from estim.rig.measuring.sums import judge_sums
+from estim.rig.measuring.timing import Timing
+from estim.rig.measuring.tolerances import Tolerance
+from estim.rig.measuring.uncertainty import Uncertainty
+
+_FLAT_SHARE = 0.3
+_FAINT, _GLITCH_SHARE = 3.0, 0.1
+
+
+class Checker:
+    """Make the checks of one capture.
+
+    Attributes:
+        judge: what came of it.
+        singles: which pulses are outside.
+        alignment: where the pulses lie in the programme.
+        looks_like: what the capture seems to be instead; '' where it is what was commanded.
+    """
+
+    def __init__(
+        self,
+        expected: Expected,
+        found: Found,
+        info: CaptureInfo,
+        table: Mapping[str, Tolerance],
+        instrument: Instrument | None,
+        load_ohm: int | None,
+    ) -> None:
+        self._expected = expected
+        self._found = found
+        self._info = info
+        self._instrument = instrument
+        self._load_ohm = load_ohm
+        self._sure = Uncertainty(
+            found, instrument, info.quantity == "V", expected.shortest_phase_us
+        )
+        self.judge = Judge(expected, info, table)
+        self.singles = Singles(found)
+        self.alignment: Alignment = align(found.pulses, expected, found.duration_us)
+        self.looks_like = looks_like(expected, found, self.alignment.reference_ua, info, load_ohm)
+
+    def run(self) -> None:
+        """Make every check."""
+        judge, found, alignment = self.judge, self._found, self.alignment
+        self._tell_capture()
+        judge.count(
+            "pulses",
+            1,
+            min(1, found.pulses.count),
+            None,
+            "" if found.pulses.count else self.looks_like,
+        )
+        if not found.pulses.count:
+            return
+        judge.unknowns += alignment.unknowns
+        judge.notes += alignment.notes
+        is_other = mismatch(self._expected, found)
+        if is_other:
+            judge.count("profile", 0, 1, None, self.looks_like)
+        swapped = "positive and negative are swapped: leads?" if found.is_inverted else ""
+        judge.count("polarity", 0, int(found.is_inverted), None, swapped)
+        lower_bound = self._clipping()
+        if alignment.steady.any():
+            PhaseFigures(
+                self._expected, found, alignment, self._sure, judge, self.singles, lower_bound
+            ).run()
+        else:
+            amplitude_ua = self._expected.amplitude_ua
+            judge.add("amplitude", amplitude_ua and float(amplitude_ua), None, 0.0)
+            judge.unknowns.append(
+                "no pulse lies surely on a plateau: amplitudes, durations and charges are unknown"
+            )
+        timing = Timing(self._expected, found, alignment, self._sure, judge)
+        timing.run(is_other=bool(is_other))
+        if not is_other:
+            judge_sums(
+                self._expected, found, alignment, self._sure, judge, timing.missing_us, lower_bound,
+                self._instrument,
+            )  # fmt: skip
+        outside = self.singles.outside_count
+        worst = self.singles.worst()
+        judge.count(
+            "pulses_outside",
+            0,
+            outside,
+            float(found.pulses.onset_us[worst[0]]) if worst and outside else None,
+            f"worst in {worst[1]}" if worst and outside else "",
+        )
+
+    def _tell_capture(self) -> None:
+        """Say offset, noise, resolution, and what they leave unknown."""
+        found, judge = self._found, self.judge
+        if found.is_cut_short:
+            judge.unknowns.append(
+                f"more than {found.pulses.count} pulses: the rest of the capture was not judged"
+            )
+        if found.sample_us == 0.0:
+            judge.unknowns.append(
+                "a list of changes: rise time, overshoot, noise and offset are not in it"
+            )
+            return
+        if found.offset_ua is None:
+            judge.unknowns.append(
+                "no silent stretches: the offset is unknown, the middle of all samples was taken"
+            )
+        else:
+            drift = f" (it drifts by {found.drift_ua:.3g} uA)" if found.drift_ua >= 0.1 else ""
+            judge.notes.append(
+                f"offset {found.offset_ua:.4g} uA{drift}, noise {found.noise_ua:.3g} uA (standard "
+                f"deviation); what stays below {found.threshold_ua:.3g} uA counts as silence"
+            )
+        if found.noise_ua == 0.0:
+            judge.unknowns.append(
+                "no noise in the silent stretches: the resolution of the readings cannot be told, "
+                "and is not in the uncertainty"
+            )
+        elif self._sure.has_coarse_steps:
+            judge.unknowns.append(
+                f"readings are {found.resolution_ua:.3g} uA apart, coarser than the noise: "
+                "averages are no finer than that"
+            )
+        if self._sure.is_undersampled:
+            samples = self._expected.shortest_phase_us / found.sample_us
+            judge.unknowns.append(
+                f"undersampled: the shortest phase has {samples:.3g} samples; durations are "
+                "uncertain by one sample"
+            )
+        # What barely stands out of the noise is a pulse too faint to be measured, or noise.
+        tall = found.glitches.peak_ua > max(
+            _FAINT * found.threshold_ua, _GLITCH_SHARE * self.alignment.reference_ua
+        )
+        if tall.any():
+            first_us = float(found.glitches.onset_us[tall][0])
+            judge.notes.append(
+                f"{np.count_nonzero(tall)} glitches shorter than any phase, the first at "
+                f"{judge.at_s(first_us):.6f} s; not counted as pulses"
+            )
+
+    def _clipping(self) -> str:
+        """Return why amplitudes are lower bounds only, or ''."""
+        found = self._found
+        flat = float(np.median(found.pulses.flat))
+        is_noisy = found.noise_ua > 0.7 * (found.resolution_ua or 0.0) and found.noise_ua > 0.0
+        if not self._info.is_clipped and not (is_noisy and flat > _FLAT_SHARE):
+            return ""
+        peak_ma = float(np.median(found.pulses.peak_ua)) / 1000
+        self.judge.unknowns.append(
+            f"clipped at {peak_ma:.4g} mA: amplitude, charge, net charge, overshoot, RMS and "
+            "average are unknown; they are at least what is shown"
+        )
+        return "clipped: at least this"

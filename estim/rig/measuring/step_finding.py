@@ -1,0 +1,165 @@
+"""Find pulses in a list of stretches of constant current: our own trace, or a VCD. Exact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from estim.rig.captures.capture import Capture, Steps
+from estim.rig.measuring.pulses import (
+    PULSES_MAX,
+    Booleans,
+    Floats,
+    Found,
+    Integers,
+    Layout,
+    Others,
+    Pulses,
+    group,
+)
+from estim.units import US_PER_S
+
+_TOUCH_US = 1e-3
+
+
+def find_in_steps(capture: Capture, layout: Layout) -> Found:
+    """Return the pulses of a list of changes, reading it to its end."""
+    pulses: list[Pulses] = []
+    odd: list[Others] = []
+    inverted = count = 0
+    pending: Steps | None = None
+    for block in capture.steps():
+        if count > PULSES_MAX:
+            continue  # to its end all the same, so that a damaged line is told
+        steps = _joined(pending, block)
+        whole, pending = _split(steps, layout)
+        if whole is not None:
+            found, others, turned = _sorted(whole, layout)
+            pulses.append(found)
+            odd.append(others)
+            inverted, count = inverted + turned, count + found.count
+    if pending is not None and len(pending.start_us):
+        found, others, turned = _sorted(pending, layout)
+        pulses.append(found)
+        odd.append(others)
+        inverted, count = inverted + turned, count + found.count
+    return Found(
+        pulses=Pulses.joined(pulses, layout),
+        odd=Others.joined(odd),
+        glitches=Others.joined([]),
+        is_inverted=inverted > count / 2,
+        duration_us=capture.info.duration_s * US_PER_S,
+        sample_us=0.0,
+        is_cut_short=count > PULSES_MAX,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Lobes:
+    """Steps of one sign that touch, one row each."""
+
+    first: Integers
+    start_us: Floats
+    end_us: Floats
+    sign: Integers
+    charge_pc: Floats
+    square: Floats
+    peak_ua: Floats
+    number: Integers
+
+    def only(self, chosen: Booleans) -> _Lobes:
+        return _Lobes(*(getattr(self, item.name)[chosen] for item in fields(self)))
+
+
+def _lobes(steps: Steps, layout: Layout) -> _Lobes:
+    sign = np.sign(steps.current_ua).astype(np.int64)
+    touches = steps.start_us[1:] - steps.end_us[:-1] <= _TOUCH_US
+    breaks = ~touches | (sign[1:] != sign[:-1])
+    first = np.concatenate(([0], np.flatnonzero(breaks) + 1))
+    last = np.append(first[1:], len(sign)) - 1
+    length_us = steps.end_us - steps.start_us
+    start_us, end_us, signs = steps.start_us[first], steps.end_us[last], sign[first]
+    return _Lobes(
+        first=first,
+        start_us=start_us,
+        end_us=end_us,
+        sign=signs,
+        charge_pc=np.add.reduceat(steps.current_ua * length_us, first),
+        square=np.add.reduceat(steps.current_ua**2 * length_us, first),
+        peak_ua=np.maximum.reduceat(np.abs(steps.current_ua), first),
+        number=group(start_us, end_us, signs, layout, 1.0),
+    )
+
+
+def _split(steps: Steps, layout: Layout) -> tuple[Steps | None, Steps]:
+    """Return the steps of the pulses that are over, and those of the last one."""
+    lobes = _lobes(steps, layout)
+    whole = int(np.count_nonzero(lobes.number < lobes.number[-1]))
+    if not whole:
+        return None, steps
+    cut = int(lobes.first[whole])
+    arrays = (steps.start_us, steps.end_us, steps.current_ua)
+    return Steps(*(a[:cut] for a in arrays)), Steps(*(a[cut:] for a in arrays))
+
+
+def _sorted(steps: Steps, layout: Layout) -> tuple[Pulses, Others, int]:
+    """Return the pulses, the others, and how many pulses have the opposite sign."""
+    lobes = _lobes(steps, layout)
+    firsts = np.concatenate(([0], np.flatnonzero(np.diff(lobes.number)) + 1))
+    counts = np.diff(np.append(firsts, len(lobes.number)))
+    is_pulse = counts == len(layout.signs)
+    rows = firsts[is_pulse][:, None] + np.arange(len(layout.signs))
+    turns = lobes.sign[rows] * np.array(layout.signs)
+    is_regular = (turns == turns[:, :1]).all(axis=1)
+    is_odd = ~is_pulse
+    is_odd[np.flatnonzero(is_pulse)[~is_regular]] = True
+    first, last = firsts[is_odd], firsts[is_odd] + counts[is_odd] - 1
+    others = Others(
+        lobes.start_us[first],
+        lobes.end_us[last] - lobes.start_us[first],
+        lobes.end_us[first] - lobes.start_us[first],
+        lobes.peak_ua[first],
+        counts[is_odd],
+    )
+    rows, turns = rows[is_regular], turns[is_regular]
+    if not len(rows):
+        return Pulses.joined([], layout), others, 0
+    begin, end = lobes.start_us[rows], lobes.end_us[rows]
+    pulses = Pulses(
+        start_us=begin,
+        end_us=end,
+        step_ua=_currents(steps, begin, end, layout),
+        charge_pc=lobes.charge_pc[rows],
+        net_pc=lobes.charge_pc[rows].sum(axis=1),
+        square=lobes.square[rows].sum(axis=1),
+        peak_ua=lobes.peak_ua[rows[:, 0]],
+        rise_us=np.zeros(len(rows)),
+        flat=np.zeros(len(rows)),
+    )
+    return pulses, others, int(np.count_nonzero(turns[:, 0] < 0))
+
+
+def _currents(steps: Steps, begin: Floats, end: Floats, layout: Layout) -> Floats:
+    """Return the current in the middle of every expected step, shape (pulses, steps)."""
+    columns = []
+    for lobe, ends in enumerate(layout.ends):
+        length = end[:, lobe] - begin[:, lobe]
+        before = 0.0
+        for share in ends:
+            middle = begin[:, lobe] + (before + share) / 2 * length
+            columns.append(
+                steps.current_ua[np.searchsorted(steps.start_us, middle, side="right") - 1]
+            )
+            before = share
+    return np.stack(columns, axis=1)
+
+
+def _joined(pending: Steps | None, block: Steps) -> Steps:
+    if pending is None or not len(pending.start_us):
+        return block
+    return Steps(
+        np.concatenate([pending.start_us, block.start_us]),
+        np.concatenate([pending.end_us, block.end_us]),
+        np.concatenate([pending.current_ua, block.current_ua]),
+    )

@@ -1,0 +1,415 @@
+"""Figures between pulses: rate, bursts, on/off cycle, modulation, jitter, missing and extra pulses.
+
+Rules:
+1. What is missing or extra is counted against the rate that the capture itself has, so that a
+   wrong rate is told as a wrong rate.
+2. A pulse of another shape fills its place: it is odd, not missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import sqrt
+
+import numpy as np
+
+from estim.rig.measuring.alignment import Alignment
+from estim.rig.measuring.expectation import Expected
+from estim.rig.measuring.judge import Judge
+from estim.rig.measuring.pulses import Booleans, Floats, Found, Integers
+from estim.rig.measuring.uncertainty import Uncertainty
+from estim.units import US_PER_MS, US_PER_S
+
+_EARLY, _LATE = 0.75, 1.5
+_FAINT_SHARE = 0.1
+_FAINT = 3.0
+_BURST_GAP_SHARE = 1.3
+_CUT_PERIODS = 2.2
+"""Silence that tells a burst's first or last pulse: one more may be cut by the capture's end."""
+_RAMP_LOW, _RAMP_HIGH, _RAMP_PULSES = 0.1, 0.9, 3
+_PLATEAU = 0.97
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """One on-phase as found; times in us, nan where the capture does not show them."""
+
+    up_us: float
+    plateau_us: float
+    fall_us: float
+    down_us: float
+
+
+class Timing:
+    """Judge what lies between pulses; `missing_us` holds when pulses were missing."""
+
+    def __init__(
+        self,
+        expected: Expected,
+        found: Found,
+        alignment: Alignment,
+        sure: Uncertainty,
+        judge: Judge,
+    ) -> None:
+        self._expected = expected
+        self._found = found
+        self._alignment = alignment
+        self._sure = sure
+        self._judge = judge
+        self.missing_us: Floats = np.empty(0)
+        onset_us = found.pulses.onset_us
+        odd_us = found.odd.onset_us[
+            found.odd.peak_ua >= _FAINT_SHARE * max(alignment.reference_ua, 1e-9)
+        ]
+        self._odd_us = odd_us
+        times = np.concatenate([onset_us, odd_us])
+        order = np.argsort(times, kind="stable")
+        self._onset_us = times[order]
+        # An odd pulse has the setting of the pulse before it.
+        before = np.clip(np.searchsorted(onset_us, self._onset_us, side="right") - 1, 0, None)
+        self._setting: Integers = alignment.places.setting[before]
+        is_faint = found.pulses.amplitude_ua < _FAINT * found.threshold_ua
+        self._is_sure: Booleans = (alignment.places.is_sure & ~is_faint)[before]
+        self._period_us = expected.periods_us(self._setting).astype(np.float64)
+        cycle = expected.channel.cycle
+        self._off_us = np.inf
+        if cycle is not None:
+            self._off_us = max(1.5 * expected.longest_spacing_us, 0.5 * cycle.off_ms * US_PER_MS)
+
+    def run(self, *, is_other: bool) -> None:
+        """Add every check; of another profile's capture only the rate."""
+        interval_us = np.diff(self._onset_us)
+        is_off = interval_us > self._off_us
+        breaks = self._burst_breaks(interval_us) & ~is_off
+        within = ~is_off & ~breaks
+        is_normal, is_extra, skipped = self._classes(interval_us, within)
+        self._rate(interval_us, is_normal)
+        if is_other:
+            return
+        self._jitter(interval_us, is_normal)
+        missing = [self._missing_us(interval_us, skipped)]
+        if self._has_bursts:
+            missing.append(self._bursts(is_off, breaks))
+        self.missing_us = np.concatenate(missing)
+        self._counts(is_extra)
+        if self._expected.channel.cycle is not None:
+            self._cycle(is_off)
+        if self._expected.channel.keyframes:
+            self._modulation()
+
+    # ---- single intervals ----
+
+    @property
+    def _has_bursts(self) -> bool:
+        return self._burst_gap_us > 0
+
+    @property
+    def _burst_gap_us(self) -> float:
+        """Return the time between two bursts' nearest onsets; 0 where bursts cannot be told."""
+        channel = self._expected.channel
+        if not channel.pulses_per_burst:
+            return 0.0
+        periods = [s.pulse_period_us for s in channel.settings]
+        gap_us = channel.burst_period_us - (channel.pulses_per_burst - 1) * max(periods)
+        return float(gap_us) if gap_us > _BURST_GAP_SHARE * max(periods) else 0.0
+
+    def _burst_breaks(self, interval_us: Floats) -> Booleans:
+        if not self._has_bursts:
+            if self._expected.channel.pulses_per_burst:
+                self._judge.unknowns.append("bursts follow each other too closely to be told apart")
+            return np.zeros(len(interval_us), np.bool_)
+        longest_us = max(s.pulse_period_us for s in self._expected.channel.settings)
+        breaks: Booleans = interval_us > sqrt(longest_us * self._burst_gap_us)
+        return breaks
+
+    def _classes(
+        self, interval_us: Floats, within: Booleans
+    ) -> tuple[Booleans, Booleans, Integers]:
+        """Return which intervals are normal, which end at an extra pulse, and pulses skipped."""
+        ratio = interval_us / self._period_us[:-1]
+        known = within & self._is_sure[:-1] & self._is_sure[1:]
+        base = float(np.median(ratio[known])) if known.any() else 1.0
+        share = ratio / base
+        following = np.append(share[1:], np.inf)
+        is_early = known & (share < _EARLY)
+        is_extra = is_early & (share + following < _LATE)
+        # The interval after an extra pulse is what is left of a normal one.
+        is_rest = np.append(False, is_extra[:-1])
+        skipped = np.where(
+            known & ~is_extra & ~is_rest & (share >= _LATE), np.round(share) - 1, 0
+        ).astype(np.int64)
+        is_normal = known & ~is_extra & ~is_rest & (skipped == 0)
+        return is_normal, is_extra, skipped
+
+    def _rate(self, interval_us: Floats, is_normal: Booleans) -> None:
+        if not is_normal.any():
+            self._judge.unknowns.append("fewer than two pulses in a row: the pulse rate is unknown")
+            return
+        measured_us, wanted_us = interval_us[is_normal], self._period_us[:-1][is_normal]
+        worst = int(np.argmax(np.abs(measured_us - wanted_us)))
+        rate_hz = US_PER_S / float(measured_us.mean())
+        self._judge.add(
+            "pulse_rate",
+            US_PER_S / float(wanted_us.mean()),
+            rate_hz,
+            rate_hz * self._sure.rate_share(float(measured_us.sum())),
+            worst_us=float(self._onset_us[:-1][is_normal][worst]),
+            worst=US_PER_S / float(measured_us[worst]),
+        )
+
+    def _jitter(self, interval_us: Floats, is_normal: Booleans) -> None:
+        if np.count_nonzero(is_normal) < 3:
+            return
+        measured_us, wanted_us = interval_us[is_normal], self._period_us[:-1][is_normal]
+        residual_us = measured_us - wanted_us * (measured_us.mean() / wanted_us.mean())
+        # An interval has two edges, each known to a uniform sample: variance sample^2 / 6.
+        sampled = self._found.sample_us**2 / 6
+        jitter_us = sqrt(max(0.0, float(residual_us.var()) - sampled))
+        worst = int(np.argmax(np.abs(residual_us)))
+        count = len(residual_us)
+        uncertainty_us = 0.5 * self._found.sample_us + 2 * jitter_us / sqrt(2 * count)
+        self._judge.add(
+            "jitter",
+            0.0,
+            jitter_us,
+            uncertainty_us,
+            scale=float(wanted_us.mean()),
+            worst_us=float(self._onset_us[:-1][is_normal][worst]),
+            worst=float(residual_us[worst]),
+            note="standard deviation of the pulse period; the worst is a single period's",
+        )
+
+    def _missing_us(self, interval_us: Floats, skipped: Integers) -> Floats:
+        """Return when pulses were missing within a train."""
+        where = np.flatnonzero(skipped)
+        times = [
+            self._onset_us[i]
+            + interval_us[i] * np.arange(1, skipped[i] + 1, dtype=np.float64) / (skipped[i] + 1)
+            for i in where.tolist()
+        ]
+        return np.concatenate(times) if times else np.empty(0)
+
+    def _counts(self, is_extra: Booleans) -> None:
+        judge, missing_us = self._judge, self.missing_us
+        first_us = float(missing_us.min()) if len(missing_us) else None
+        judge.add(
+            "missing_pulses",
+            0.0,
+            float(len(missing_us)),
+            0.0,
+            worst_us=first_us,
+            lower_bound=self._end(),
+        )
+        extra = np.flatnonzero(is_extra)
+        extra_us = float(self._onset_us[extra[0] + 1]) if len(extra) else None
+        judge.count("extra_pulses", 0, len(extra), extra_us)
+        odd_us = self._odd_us
+        judge.count(
+            "odd_pulses", 0, len(odd_us), float(odd_us[0]) if len(odd_us) else None,
+            "pulses of another shape" if len(odd_us) else "",
+        )  # fmt: skip
+
+    # ---- bursts ----
+
+    def _bursts(self, is_off: Booleans, breaks: Booleans) -> Floats:
+        """Judge bursts; return when pulses of whole missing bursts should have begun."""
+        wanted = self._expected.channel.pulses_per_burst
+        period_us = float(self._expected.channel.burst_period_us)
+        ends = np.flatnonzero(breaks | is_off)
+        firsts = np.concatenate(([0], ends + 1))
+        counts = np.diff(np.append(firsts, len(self._onset_us)))
+        starts_us = self._onset_us[firsts]
+        # A burst is whole where the capture shows silence before its first and after its last.
+        whole = np.ones(len(firsts), np.bool_)
+        whole[0] = starts_us[0] > _CUT_PERIODS * self._period_us[0]
+        tail_us = self._found.duration_us - self._onset_us[-1]
+        whole[-1] &= tail_us > _CUT_PERIODS * self._period_us[-1]
+        if self._expected.channel.cycle is not None:
+            # Bursts that a ramp or the end of an on-phase cuts are not judged.
+            whole[0] = whole[-1] = False
+            after_off = is_off[firsts[1:] - 1]
+            whole[1:] &= ~after_off
+            whole[:-1] &= ~after_off
+        if whole.any():
+            chosen = np.flatnonzero(whole)
+            worst = int(chosen[np.argmax(np.abs(counts[chosen] - wanted))])
+            wrong = int(np.count_nonzero(counts[chosen] != wanted))
+            self._judge.count(
+                "pulses_per_burst", wanted, int(counts[worst]), float(starts_us[worst]),
+                f"{wrong} of {len(chosen)} bursts" if wrong else "",
+            )  # fmt: skip
+        else:
+            self._judge.unknowns.append("no whole burst: pulses per burst are unknown")
+        apart_us = np.diff(starts_us)[~is_off[firsts[1:] - 1]]
+        begin_us = starts_us[:-1][~is_off[firsts[1:] - 1]]
+        if not len(apart_us):
+            self._judge.unknowns.append("fewer than two bursts: the burst rate is unknown")
+            return np.empty(0)
+        base_us = float(np.median(apart_us))
+        turns = np.round(apart_us / base_us)
+        # The first burst may have begun before the capture did.
+        normal = (turns == 1) & ((begin_us > starts_us[0]) | bool(whole[0]))
+        if normal.any():
+            mean_us = float(apart_us[normal].mean())
+            worst = int(np.argmax(np.abs(apart_us[normal] - period_us)))
+            self._judge.add(
+                "burst_rate",
+                US_PER_S / period_us,
+                US_PER_S / mean_us,
+                US_PER_S / mean_us * self._sure.rate_share(float(apart_us[normal].sum())),
+                worst_us=float(begin_us[normal][worst]),
+                worst=US_PER_S / float(apart_us[normal][worst]),
+            )
+        missing = []
+        for index in np.flatnonzero(turns > 1).tolist():
+            for turn in range(1, int(turns[index])):
+                pulse_us = np.arange(wanted) * self._period_us[0]
+                missing.append(begin_us[index] + turn * base_us + pulse_us)
+        return np.concatenate(missing) if missing else np.empty(0)
+
+    # ---- on/off cycle and modulation ----
+
+    def _cycle(self, is_off: Booleans) -> None:
+        cycle = self._expected.channel.cycle
+        assert cycle is not None
+        if cycle.off_ms * US_PER_MS <= 1.5 * self._expected.longest_spacing_us:
+            self._judge.unknowns.append("the off time is too short to tell on-phases apart")
+            return
+        segments = self._segments(is_off)
+        found: dict[str, list[tuple[float, float]]] = {
+            "ramp.up": [(s.plateau_us - s.up_us, s.up_us) for s in segments],
+            "on_time": [(s.fall_us - s.plateau_us, s.plateau_us) for s in segments],
+            "ramp.down": [(s.down_us - s.fall_us, s.fall_us) for s in segments],
+            "off_time": [
+                (later.up_us - earlier.down_us, earlier.down_us)
+                for earlier, later in pairwise(segments)
+            ],
+        }
+        wanted_ms = {
+            "ramp.up": cycle.ramp_up_ms,
+            "on_time": cycle.on_ms,
+            "ramp.down": cycle.ramp_down_ms,
+            "off_time": cycle.off_ms,
+        }
+        period_s = self._expected.longest_spacing_us / US_PER_S
+        unseen = []
+        for name, pairs in found.items():
+            seen = [(length, at) for length, at in pairs if np.isfinite(length)]
+            if not seen:
+                unseen.append(name.replace(".", " ").replace("_", " "))
+                continue
+            wanted_s = wanted_ms[name] / 1000
+            lengths_s = np.array([length for length, _ in seen]) / US_PER_S
+            worst = int(np.argmax(np.abs(lengths_s - wanted_s)))
+            self._judge.add(
+                name, wanted_s, float(lengths_s.mean()), 0.5 * period_s, period=period_s,
+                worst_us=seen[worst][1], worst=float(lengths_s[worst]),
+            )  # fmt: skip
+        if unseen:
+            self._judge.unknowns.append(f"the capture does not show whole: {', '.join(unseen)}")
+
+    def _segments(self, is_off: Booleans) -> list[_Segment]:
+        """Return the on-phases, as far as the capture shows them."""
+        alignment, pulses = self._alignment, self._found.pulses
+        share = self._expected.shares(alignment.places.setting)
+        full_ua = pulses.amplitude_ua / np.maximum(share, 1e-9)
+        level = alignment.reference_ua
+        held_us = float(pulses.onset_us[alignment.steady][0]) if alignment.steady.any() else 0.0
+        edges_us = self._onset_us[1:][is_off]
+        numbers = np.searchsorted(edges_us, pulses.onset_us, side="right")
+        segments = []
+        for number in np.unique(numbers).tolist():
+            chosen = numbers == number
+            times_us, heights = pulses.onset_us[chosen], full_ua[chosen]
+            is_begun = number > 0 or times_us[0] > 1.5 * self._expected.longest_spacing_us
+            left_us = self._found.duration_us - times_us[-1]
+            is_over = bool(
+                number < len(edges_us) or left_us > 1.5 * self._expected.longest_spacing_us
+            )
+            is_held = times_us[-1] >= held_us and heights.max() >= _PLATEAU * level
+            is_captured = is_begun and is_over
+            # While the amplitude rises or ends, an on-phase is not what the programme alone makes.
+            if is_held and (times_us[0] >= held_us or not is_captured):
+                segments.append(self._segment(times_us, heights, is_begun, is_over))
+        return segments
+
+    def _segment(
+        self, times_us: Floats, heights: Floats, is_begun: bool, is_over: bool
+    ) -> _Segment:
+        cycle = self._expected.channel.cycle
+        assert cycle is not None
+        level = float(np.median(heights[heights >= _RAMP_HIGH * heights.max()]))
+        if not (is_begun and is_over):  # it may not show its plateau
+            level = max(level, self._alignment.reference_ua)
+        # A ramp that is near zero begins or ends there, though no silence beside it is captured.
+        is_begun |= bool(cycle.ramp_up_ms and heights[0] < _RAMP_LOW * level)
+        is_over |= bool(cycle.ramp_down_ms and heights[-1] < _RAMP_LOW * level)
+        up = plateau = fall = down = np.nan
+        top = np.flatnonzero(heights >= _PLATEAU * level)
+        first, last = (int(top[0]), int(top[-1])) if len(top) else (len(heights) - 1, 0)
+        if is_begun:
+            up = plateau = float(times_us[0])
+            if cycle.ramp_up_ms:
+                up, plateau = _ramp(times_us[: first + 1], heights[: first + 1], level)
+        if is_over:
+            fall = down = float(times_us[-1]) + float(self._expected.longest_spacing_us)
+            if cycle.ramp_down_ms:
+                down, fall = _ramp(times_us[last:], heights[last:], level)
+        return _Segment(up, plateau, fall, down)
+
+    def _modulation(self) -> None:
+        alignment = self._alignment
+        if not len(alignment.follows):
+            self._judge.unknowns.append("no pulse lies surely within a hold of the modulation")
+            return
+        sure_us = self._found.pulses.onset_us[alignment.places.is_sure]
+        stray = ~alignment.follows
+        first_us = float(sure_us[stray][0]) if stray.any() else None
+        self._judge.add(
+            "modulation", 0.0, float(stray.mean() * 100), 0.0, worst_us=first_us,
+            note="share of pulses whose duration or period is not that of their place",
+        )  # fmt: skip
+        times_us, shifts_us = alignment.shift_us
+        cycle_us = self._expected.channel.keyframe_cycle_ms * US_PER_MS
+        if self._expected.channel.cycle is not None or len(times_us) < 3:
+            return
+        slope = float(np.polyfit(times_us, shifts_us, 1)[0])
+        period_s = self._expected.longest_spacing_us / US_PER_S
+        span_us = float(times_us[-1] - times_us[0])
+        uncertainty_s = period_s * cycle_us / span_us
+        self._judge.add(
+            "modulation_cycle", cycle_us / US_PER_S, cycle_us / US_PER_S * (1 + slope),
+            uncertainty_s, period=period_s,
+        )  # fmt: skip
+
+    def _end(self) -> str:
+        """Return where pulses end long before the capture does, and without a ramp down."""
+        last_us = float(self._onset_us[-1])
+        silent_us = self._found.duration_us - last_us
+        cycle = self._expected.channel.cycle
+        allowed_us = 3.0 * self._expected.longest_spacing_us
+        if cycle is not None:
+            allowed_us += cycle.off_ms * US_PER_MS
+        if silent_us <= allowed_us or self._alignment.has_ramp_down:
+            return ""
+        return (
+            f"pulses end at {self._judge.at_s(last_us):.3f} s, {silent_us / US_PER_S:.3f} s before "
+            "the capture, without a ramp down: stopped or lost, a capture cannot tell"
+        )
+
+
+def _ramp(times_us: Floats, heights: Floats, level: float) -> tuple[float, float]:
+    """Return when a straight ramp is at zero and when at `level`.
+
+    With fewer pulses than a line needs the ramp is as long as they are apart: a missing ramp is 0.
+    """
+    inner = (heights > _RAMP_LOW * level) & (heights < _RAMP_HIGH * level)
+    if np.count_nonzero(inner) < _RAMP_PULSES:
+        outer, top = (0, -1) if heights[0] < heights[-1] else (-1, 0)
+        return float(times_us[outer]), float(times_us[top])
+    origin = float(times_us[inner][0])
+    slope, base = np.polyfit(times_us[inner] - origin, heights[inner], 1)
+    if slope == 0:
+        return float("nan"), float("nan")
+    return origin - float(base / slope), origin + float((level - base) / slope)
