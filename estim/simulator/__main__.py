@@ -85,6 +85,8 @@ class Simulator:
     def run(self) -> None:
         """Turn the loop until a signal, or until closed where that was asked."""
         self._catch_signals()
+        if self._trace is not None:
+            self._trace.write_behind()
         gc.collect()
         gc.freeze()
         while not self._is_ended:

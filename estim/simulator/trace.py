@@ -7,6 +7,8 @@ from 1, currents are signed, zero currents have no row, pulses come in the order
 from __future__ import annotations
 
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Protocol, TextIO
 
 from estim.errors import UsageError
@@ -16,6 +18,8 @@ PENDING_PULSES_MAX = 4096
 
 DeliveredPhases = tuple[tuple[int, int, int], ...]
 """(offset from the onset in us, signed current in uA, duration in us) of each active phase."""
+
+_Batch = list[tuple[int, int, DeliveredPhases]]
 
 
 class TraceSink(Protocol):
@@ -33,7 +37,10 @@ class CsvTrace:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._pending: list[tuple[int, int, DeliveredPhases]] = []
+        self._pending: _Batch = []
+        self._batches: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._writer: Thread | None = None
+        self._failure: OSError | None = None
         stream.write(HEADER)
         stream.flush()
 
@@ -56,24 +63,52 @@ class CsvTrace:
         if len(self._pending) >= PENDING_PULSES_MAX:
             self._write_pending()
 
+    def write_behind(self) -> None:
+        """Leave the writing to a thread: a disk that stalls must not make a device late."""
+        self._writer = Thread(target=self._write_batches, name="trace", daemon=True)
+        self._writer.start()
+
     def flush(self) -> None:
+        if self._failure is not None:
+            raise self._failure
         if self._pending:
             self._write_pending()
-            self._stream.flush()
+            if self._writer is None:
+                self._stream.flush()
 
     def close(self) -> None:
-        """Flush and close the file."""
-        self.flush()
-        self._stream.close()
+        """Write everything and close the file."""
+        try:
+            self.flush()
+        finally:
+            if self._writer is not None:
+                self._batches.put(None)
+                self._writer.join()
+            self._stream.close()
 
     def _write_pending(self) -> None:
+        batch, self._pending = self._pending, []
+        if self._writer is None:
+            self._write(batch)
+        else:
+            self._batches.put(batch)
+
+    def _write_batches(self) -> None:
+        """Write until told to end; the first failure is the last thing tried."""
+        try:
+            while (batch := self._batches.get()) is not None:
+                self._write(batch)
+                self._stream.flush()
+        except OSError as error:
+            self._failure = error
+
+    def _write(self, batch: _Batch) -> None:
         self._stream.write(
             "".join(
                 [
                     f"{onset_us + offset_us},{number},{current_ua},{duration_us}\n"
-                    for onset_us, number, phases in self._pending
+                    for onset_us, number, phases in batch
                     for offset_us, current_ua, duration_us in phases
                 ]
             )
         )
-        self._pending.clear()

@@ -364,6 +364,8 @@ def stepped_profile(folder: Path, burst: str) -> Path:
         f"phases = [ {phases} ]\n\n"
     )
     text = shipped[:begin] + stimulus + shipped[end:]
+    if not burst:
+        text = text.replace('mode = "burst"', 'mode = "conventional"')
     path = folder / "tens-stepped.toml"
     path.write_text(text.replace("amplitude_ceiling_ma = 60", "amplitude_ceiling_ma = 15"))
     return path

@@ -92,6 +92,8 @@ def deliver_in_terminal(url: str, scene: Scene, duration_s: float, memory: Memor
             terminal.drawn = b""
             terminal.read(0.1)
             drawn += len(terminal.drawn)
+            if terminal.shows("FAULT"):
+                raise _Unseen("a fault ended the output", terminal)
             if presses and time.monotonic() >= raise_s:
                 raise_s = time.monotonic() + 1.1
                 presses -= 1
@@ -255,8 +257,12 @@ def _soak(scene: Scene, interface: str, duration_s: float) -> dict[str, Any]:
     try:
         while (left_s := began_s + duration_s - time.monotonic()) > 0:
             drawn += INTERFACES[interface](url, scene, min(left_s, STIMULATION_S), memory)
+    except _Unseen:
+        print((scene.folder / "simulator.txt").read_text(), file=sys.stderr)
+        raise
     finally:
         said, _ = tap.communicate(timeout=10.0)
+        print(said.decode(), file=sys.stderr)
     elapsed_s = time.monotonic() - began_s
     scene.end_simulator(signal.SIGTERM)
     complaints = (scene.folder / "simulator.txt").read_text()
