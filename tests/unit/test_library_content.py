@@ -229,6 +229,25 @@ def test_contraindications_follow_the_placement(profile_id: str, forbidden: str)
     assert forbidden in words_of(raw(profile_id)["guidance"]["contraindications"])
 
 
+@pytest.mark.parametrize(
+    "profile_id", [one.profile.id for one in library() if not one.profile.is_bench_only]
+)
+def test_what_holds_at_any_site_stands_in_every_profile_for_a_person(profile_id: str) -> None:
+    """The rows of the screening table that name no site: their class is stop, or the prescriber."""
+    words = words_of(raw(profile_id)["guidance"]["contraindications"])
+    for word in ("implant", "ndiagnosed", "cannot report", "Under 18", "egnan", "arrhythmia"):
+        assert word in words
+    assert "In the bath, asleep, while driving, or near shortwave" in words
+
+
+def test_every_profile_that_leaves_the_limb_open_asks_about_its_arteries() -> None:
+    named = [profile_id for profile_id in shipped_ids() if profile_id.startswith("tens-")]
+    assert len(named) == 9
+    for profile_id in named:
+        words = words_of(raw(profile_id)["guidance"]["contraindications"])
+        assert "Severe arterial disease of the leg" in words
+
+
 def test_every_profile_prepares_up_to_the_ceiling_that_it_names() -> None:
     for loaded in library():
         profile = loaded.profile
