@@ -108,8 +108,8 @@ pulse_duration_us = Limit(
 )  # fmt: skip
 phase_charge_pc = Limit(
     5, "phase_charge_pc", "pC", 48_000_000,
-    "electrochemical and thermal skin damage; the rule is 20 uC + 28 uC/ms x phase duration, steps "
-    "of one polarity in a row together",
+    "electrochemical and thermal skin damage; the rule is 20 uC + 28 uC/ms x duration, for the net "
+    "charge of every stretch of a pulse",
     "FDA 2010 draft, limited output", _U, _BOTH,
 )  # fmt: skip
 PHASE_CHARGE_BASE_PC = 20_000_000
@@ -176,9 +176,12 @@ held_key_rise_ua_per_s = Limit(
 )  # fmt: skip
 cycle_ramp_up_ms = Limit(
     17, "cycle_ramp_up_ms", "ms", None,
-    "startle at each contraction, on a person", "project proposal", _E, _HOST,
+    "startle at each contraction, on a person; a modulation rises no faster, by at most a fifth of "
+    "the amplitude at once, and a longer burst needs a cycle", "project proposal", _E, _HOST,
     hard_min=500,
 )  # fmt: skip
+RAMP_STEP_MS = 100
+"""What one step of a modulation counts for as a ramp, at most: a longer rest excuses no leap."""
 
 # How long output may last.
 

@@ -6,8 +6,9 @@ Rules:
 3. The largest |permille| of a pulse is 1000 and, where there are keyframes, one of them has 1000:
    full scale is reachable.
 4. A polarity run is what the body feels as one phase: neighbours of one sign, gaps between them
-   ignored, the last joined with the first. Charge and length of a phase are those of its run, so
-   that a phase cut in steps gains nothing.
+   ignored, the last joined with the first. The length of a phase is that of its run, so that a
+   phase cut in steps gains nothing. Its charge is judged over every stretch of the pulse, a ring:
+   neither a weak phase nor a weak turn excuses the charge beside it.
 5. Nesting: cycle > keyframes (their clock restarts with each on-phase) > burst > pulse.
 6. A pulse that would outlast its on-phase is not started, so an off time holds no current.
 7. Pulses of two channels never overlap in time, unless the programme says that they may.

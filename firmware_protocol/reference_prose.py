@@ -217,9 +217,12 @@ the target gives after keyframe and grid:
 - **Polarity run**: neighbouring active phases of one sign, the gaps between them ignored, the last
   joined with the first (a pulse is a ring). It is what the body feels as one phase, so a phase that
   is cut in steps gains nothing.
-- **Charge of a phase**: the sum of |current| x duration over a polarity run, at most the session's
-  value *and* at most {charge_base_pc} pC + {charge_slope_pc} pC/us x the run's duration, which is
-  the sum of its phases' durations without gaps.
+- **Charge of a phase**: for either direction, and for every stretch of phases that follow each
+  other on the ring, the sum of current x duration in that direction, so that what flows back is
+  taken off: at most the session's value. *And*, with the phases of that direction left out in which
+  at most {charge_slope_pc} uA flow: at most {charge_base_pc} pC + {charge_slope_pc} pC/us x the
+  duration of its other phases of that direction. So neither a weak phase nor a weak turn excuses
+  the charge beside it.
 - **q1** is the sum of |current| x duration, **q2** the sum of current^2 x duration, over the phases
   of one pulse.
 - **Pulses in the worst second** (all divisions up to whole pulses, times in us). *Restarts(x)*: 0

@@ -12,7 +12,6 @@ from estim.units import parse_ma
 if TYPE_CHECKING:  # so that `estim simulate` does not load the models of a profile
     from estim.profile.models import Profile
 
-_AREA_MAX_CM2 = 400
 _LENGTH_MAX = 20
 
 
@@ -67,6 +66,8 @@ def area_cm2(text: str | None, profile: Profile) -> Decimal | None:
     Raises:
         UsageError: it is none, or one that the profile was not thought out for.
     """
+    from estim.profile.models import AREA_MAX_CM2  # loaded already, with the profile
+
     if text is None:
         return None
     try:
@@ -74,8 +75,8 @@ def area_cm2(text: str | None, profile: Profile) -> Decimal | None:
     except InvalidOperation:
         area = Decimal("NaN")
     least = profile.electrode.minimum_area_cm2
-    if not area.is_finite() or not least <= area <= _AREA_MAX_CM2:
+    if not area.is_finite() or not least <= area <= AREA_MAX_CM2:
         raise UsageError(
-            f"--area {text}: expected {least.normalize():f} to {_AREA_MAX_CM2} cm2 for {profile.id}"
+            f"--area {text}: expected {least.normalize():f} to {AREA_MAX_CM2} cm2 for {profile.id}"
         )
     return area

@@ -51,7 +51,7 @@ def _check(name: str, area: str | None) -> tuple[int, str, list[str]]:
         prepared = prepare(
             profile,
             is_bench=profile.is_bench_only,
-            electrode_area_cm2=area_cm2(area, profile),
+            electrode_area_cm2=area_cm2(area, profile) or profile.electrode.recommended_area_cm2,
             origin=name,
         )
         _check_ceilings(prepared)

@@ -13,7 +13,7 @@ from decimal import Decimal
 from estim.errors import LimitRefused
 from estim.prepare.site import SitePolicy
 from estim.prepare.station import Standing, check_for_people
-from estim.profile.models import Profile
+from estim.profile.models import AREA_MAX_CM2, Profile
 from estim.safety import kernel
 from estim.safety.bounds import (
     Bound,
@@ -91,7 +91,8 @@ def prepare(
         is_bench: a dummy load and nobody connected.
         site: the site's policy.
         duration_s: seconds of plateau; the profile's own if None.
-        electrode_area_cm2: of the smallest electrode; the profile's recommendation if None.
+        electrode_area_cm2: of the smallest electrode; if None the profile's recommendation on a
+            bench, and on a person the least that the profile allows.
         patient_ceiling_ua: what this patient may have at most.
         is_sensation_impaired: whether sensation at the site is impaired.
         standing: where the station's register says that the device stands; None if it is not there.
@@ -107,7 +108,7 @@ def prepare(
     # Through its bytes, so that what is shown and checked is what a device will decode.
     program = from_canonical_bytes(compile_profile(profile, origin).canonical_bytes())
     _check_grid(profile, program, capabilities.amplitude_step_ua)
-    area_mm2 = _area_mm2(profile, electrode_area_cm2)
+    area_mm2 = _area_mm2(profile, electrode_area_cm2, is_bench)
     if profile.is_bench_only and not is_bench:
         raise LimitRefused(f"{profile.id} is for the bench only: {profile.bench_only_reason}")
     wanted_s = profile.session.duration_s if duration_s is None else duration_s
@@ -152,16 +153,18 @@ def _check_grid(profile: Profile, program: PulseProgram, amplitude_step_ua: int)
             )
 
 
-def _area_mm2(profile: Profile, given_cm2: Decimal | None) -> int:
-    """Return the area that counts: what was given, or what the profile recommends."""
+def _area_mm2(profile: Profile, given_cm2: Decimal | None, is_bench: bool) -> int:
+    """Return the area that counts: what was given, or the largest that nobody need vouch for."""
     electrode = profile.electrode
-    area_cm2 = electrode.recommended_area_cm2 if given_cm2 is None else given_cm2
-    if not area_cm2.is_finite() or area_cm2 < electrode.minimum_area_cm2:
+    if given_cm2 is None:
+        given_cm2 = electrode.recommended_area_cm2 if is_bench else electrode.minimum_area_cm2
+    if not given_cm2.is_finite() or not electrode.minimum_area_cm2 <= given_cm2 <= AREA_MAX_CM2:
         raise LimitRefused(
-            f"electrode area: {area_cm2} cm2 given, at least "
-            f"{electrode.minimum_area_cm2} cm2 required by the profile"
+            f"electrode area: {given_cm2} cm2 given, at least "
+            f"{electrode.minimum_area_cm2} cm2 required by the profile and at most "
+            f"{AREA_MAX_CM2} cm2 possible"
         )
-    return int(area_cm2 * MM2_PER_CM2)
+    return int(given_cm2 * MM2_PER_CM2)
 
 
 def _ceilings(

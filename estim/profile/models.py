@@ -49,7 +49,9 @@ _TEXT = Words(1000)
 _LINE = Words(200)
 _SESSION_S = Whole("s", 1, limits.running_ms.maximum // MS_PER_S)
 _PADS_MAX = 4
-_AREA_CM2 = Exact("cm2", Decimal(1), Decimal(400), 1)
+AREA_MAX_CM2 = 400
+"""No pad is larger; a larger area is a slip of the hand that would lift the density limits."""
+_AREA_CM2 = Exact("cm2", Decimal(1), Decimal(AREA_MAX_CM2), 1)
 
 
 def _up_to(limit: Limit, unit: str, per_unit: int, minimum: Decimal = _TENTH) -> Exact:

@@ -1,4 +1,4 @@
-"""One function per limit: does what is asked exceed one bound?
+"""One check per limit: does what is asked exceed one bound?
 
 Rules:
 1. A check compares integers and returns a `Reason` or None; it changes nothing and clamps nothing.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import isqrt
 
 from estim.safety.bounds import Bound
-from estim.safety.figures import STANDARD_LOAD_OHM, Figures
+from estim.safety.figures import STANDARD_LOAD_OHM, Figures, shortest_ramp_up
 from estim.safety.verdict import Reason, in_unit
 from firmware_protocol import limits
 from firmware_protocol.messages import SetLimits
@@ -51,9 +51,9 @@ def _figures(ask: Ask) -> Figures:
     return ask.figures
 
 
-def check_amplitude(ask: Ask, bound: Bound) -> Reason | None:
-    """Refuse a target amplitude above the bound."""
-    return _too_high(ask, bound, _figures(ask).amplitude_ua)
+def _at_most(figure: Callable[[Figures], int]) -> Check:
+    """Return the check that refuses a figure above the bound."""
+    return lambda ask, bound: _too_high(ask, bound, figure(_figures(ask)))
 
 
 def check_phase_duration(ask: Ask, bound: Bound) -> Reason | None:
@@ -65,11 +65,6 @@ def check_phase_duration(ask: Ask, bound: Bound) -> Reason | None:
             bound.limit, figures.phase_min_us, shortest_us, bound.owner, ask.channel, "at least"
         )
     return _too_high(ask, bound, figures.phase_max_us)
-
-
-def check_pulse_duration(ask: Ask, bound: Bound) -> Reason | None:
-    """Refuse a whole pulse longer than the bound."""
-    return _too_high(ask, bound, _figures(ask).pulse_max_us)
 
 
 def check_phase_charge(ask: Ask, bound: Bound) -> Reason | None:
@@ -84,42 +79,13 @@ def check_phase_charge(ask: Ask, bound: Bound) -> Reason | None:
     return Reason(bound.limit, charge_pc, allowed_pc, bound.owner, ask.channel)
 
 
-def check_net_charge(ask: Ask, bound: Bound) -> Reason | None:
-    """Refuse a pulse that is not balanced to the last picocoulomb."""
-    return _too_high(ask, bound, _figures(ask).net_charge_pc)
-
-
-def check_pulse_energy(ask: Ask, bound: Bound) -> Reason | None:
-    """Refuse a pulse whose energy into 500 ohm exceeds the bound."""
-    return _too_high(ask, bound, _figures(ask).pulse_energy_uj)
-
-
-def check_rms(ask: Ask, bound: Bound) -> Reason | None:
-    """Refuse an RMS current over the worst second above the bound."""
-    return _too_high(ask, bound, _figures(ask).rms_ua)
-
-
-def check_average(ask: Ask, bound: Bound) -> Reason | None:
-    """Refuse an average absolute current over the worst second above the bound."""
-    return _too_high(ask, bound, _figures(ask).average_ua)
-
-
-def check_current_density(ask: Ask, bound: Bound) -> Reason | None:
-    """Refuse an RMS current above density x area of the smallest electrode."""
-    return _density_reason(ask, bound, current_density_ua_per_cm2)
-
-
-def check_power_density(ask: Ask, bound: Bound) -> Reason | None:
-    """Refuse a mean output into 500 ohm above density x area of the smallest electrode."""
-    return _density_reason(ask, bound, power_density_uw_per_cm2)
-
-
-def _density_reason(
-    ask: Ask, bound: Bound, density: Callable[[Figures, int], int]
-) -> Reason | None:
+def check_density(ask: Ask, bound: Bound) -> Reason | None:
+    """Refuse an RMS current above what a density allows under the smallest electrode."""
     worst, area_mm2 = _figures(ask), ask.electrode_area_mm2
     if worst.rms_ua <= density_rms_ua(bound, area_mm2):
         return None
+    is_power = bound.limit == limits.power_density_uw_per_cm2.name
+    density = power_density_uw_per_cm2 if is_power else current_density_ua_per_cm2
     asked, area = density(worst, area_mm2), in_unit(area_mm2, "mm2")
     return Reason(bound.limit, asked, bound.value, bound.owner, ask.channel, area)
 
@@ -148,9 +114,7 @@ def power_density_uw_per_cm2(worst: Figures, area_mm2: int) -> int:
 
 
 def check_step(ask: Ask, bound: Bound) -> Reason | None:
-    """Refuse a rise by one key press above the bound, or a session step outside its limits."""
-    if ask.session_limits is not None:
-        return _session_reason(ask, bound)
+    """Refuse a rise by one key press above the bound."""
     return _too_high(ask, bound, ask.key_rise_ua)
 
 
@@ -159,25 +123,13 @@ def check_held_key_rise(ask: Ask, bound: Bound) -> Reason | None:
     return _too_high(ask, bound, max(ask.key_rise_in_second_ua, 0) + ask.key_rise_ua)
 
 
-def check_setpoint_slew(ask: Ask, bound: Bound) -> Reason | None:
-    """Refuse session limits that let a setpoint rise faster than the bound."""
-    return _session_reason(ask, bound)
-
-
-def check_rise_per_cycle(ask: Ask, bound: Bound) -> Reason | None:
-    """Refuse session limits that let a setpoint rise further in a cycle than the bound."""
-    return _session_reason(ask, bound)
-
-
 def check_running(ask: Ask, bound: Bound) -> Reason | None:
-    """Refuse to run on, or to let the device run, longer than the bound."""
-    if ask.session_limits is not None:
-        return _session_reason(ask, bound)
+    """Refuse to run on longer than the bound."""
     return _too_high(ask, bound, ask.running_ms)
 
 
-def _session_reason(ask: Ask, bound: Bound) -> Reason | None:
-    """Judge the session limits sent; below its minimum the device would not take a value."""
+def check_session_limit(ask: Ask, bound: Bound) -> Reason | None:
+    """Refuse session limits above the bound; below its minimum the device takes no value."""
     lowest = limits.BY_NAME[bound.limit].minimum
     if bound.value < lowest:
         return Reason(bound.limit, bound.value, lowest, bound.owner, 0, "at least")
@@ -190,33 +142,33 @@ def check_heartbeat(ask: Ask, bound: Bound) -> Reason | None:
     return _too_high(ask, bound, ask.heartbeat_age_ms)
 
 
-def check_cycle_ramp_up(ask: Ask, bound: Bound) -> Reason | None:
-    """Refuse a cycle on a person that ramps up faster than the bound."""
-    if ask.program is None or ask.program.cycle is None:
+def check_ramp_up(ask: Ask, bound: Bound) -> Reason | None:
+    """Refuse an amplitude that, on a person, rises from nothing faster than the bound."""
+    if ask.program is None:
         return None
-    ramp_up_ms = ask.program.cycle.ramp_up_ms
+    ramp_up_ms, cause = shortest_ramp_up(ask.program, bound.value)
     if ramp_up_ms >= bound.value:
         return None
-    return Reason(bound.limit, ramp_up_ms, bound.value, bound.owner, ask.channel, "at least")
+    return Reason(bound.limit, ramp_up_ms, bound.value, bound.owner, ask.channel, cause)
 
 
 SHAPE_CHECKS: dict[str, Check] = {
     limits.phase_duration_us.name: check_phase_duration,
-    limits.pulse_duration_us.name: check_pulse_duration,
+    limits.pulse_duration_us.name: _at_most(lambda worst: worst.pulse_max_us),
 }
 DENSITY_CHECKS: dict[str, Check] = {
-    limits.current_density_ua_per_cm2.name: check_current_density,
-    limits.impaired_current_density_ua_per_cm2.name: check_current_density,
-    limits.power_density_uw_per_cm2.name: check_power_density,
+    limits.current_density_ua_per_cm2.name: check_density,
+    limits.impaired_current_density_ua_per_cm2.name: check_density,
+    limits.power_density_uw_per_cm2.name: check_density,
 }
 OUTPUT_CHECKS: dict[str, Check] = {
-    limits.amplitude_ua.name: check_amplitude,
-    limits.sensory_amplitude_ua.name: check_amplitude,
+    limits.amplitude_ua.name: _at_most(lambda worst: worst.amplitude_ua),
+    limits.sensory_amplitude_ua.name: _at_most(lambda worst: worst.amplitude_ua),
     limits.phase_charge_pc.name: check_phase_charge,
-    limits.net_charge_pc.name: check_net_charge,
-    limits.pulse_energy_uj.name: check_pulse_energy,
-    limits.rms_ua.name: check_rms,
-    limits.average_ua.name: check_average,
+    limits.net_charge_pc.name: _at_most(lambda worst: worst.net_charge_pc),
+    limits.pulse_energy_uj.name: _at_most(lambda worst: worst.pulse_energy_uj),
+    limits.rms_ua.name: _at_most(lambda worst: worst.rms_ua),
+    limits.average_ua.name: _at_most(lambda worst: worst.average_ua),
     **SHAPE_CHECKS,
     **DENSITY_CHECKS,
 }
@@ -225,17 +177,20 @@ KEY_CHECKS: dict[str, Check] = {
     limits.held_key_rise_ua_per_s.name: check_held_key_rise,
 }
 LOAD_CHECKS: dict[str, Check] = {
-    limits.setpoint_slew_ua_per_s.name: check_setpoint_slew,
-    limits.rise_per_cycle_ua.name: check_rise_per_cycle,
-    limits.step_ua.name: check_step,
-    limits.running_ms.name: check_running,
+    limit.name: check_session_limit
+    for limit in (
+        limits.setpoint_slew_ua_per_s,
+        limits.rise_per_cycle_ua,
+        limits.step_ua,
+        limits.running_ms,
+    )
 }
-CYCLE_CHECKS: dict[str, Check] = {limits.cycle_ramp_up_ms.name: check_cycle_ramp_up}
+CYCLE_CHECKS: dict[str, Check] = {limits.cycle_ramp_up_ms.name: check_ramp_up}
 TIME_CHECKS: dict[str, Check] = {
     limits.running_ms.name: check_running,
     limits.heartbeat_ms.name: check_heartbeat,
 }
-SESSION_CHECKS = KEY_CHECKS | LOAD_CHECKS | CYCLE_CHECKS | TIME_CHECKS
+SESSION_CHECKS = KEY_CHECKS | CYCLE_CHECKS | TIME_CHECKS | LOAD_CHECKS
 CHECKS = OUTPUT_CHECKS | SESSION_CHECKS
 
 

@@ -14,10 +14,13 @@ one second is the square root of that sum / 1e6 (for example 4 mA for 100 Hz, 2 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isqrt
 
+from firmware_protocol.limits import PHASE_CHARGE_SLOPE_PC_PER_US as _SLOPE
+from firmware_protocol.limits import RAMP_STEP_MS
 from firmware_protocol.program import FULL_PERMILLE, US_PER_MS, ChannelProgram, Keyframe
 
 US_PER_S = 1_000_000
@@ -31,7 +34,7 @@ class Figures:
     Attributes:
         amplitude_ua: the target asked for.
         peak_ua: largest phase current after quantisation.
-        phase_charges: every (charge in pC, duration in us) of a polarity run that occurs.
+        phase_charges: (charge in pC, duration in us) of the stretches nearest to a limit of charge.
         net_charge_pc: largest absolute net charge of a pulse.
         second_square: sum of squares over the worst second, uA2 us.
         second_absolute_pc: absolute charge over the worst second.
@@ -114,9 +117,30 @@ def figures(channel: ChannelProgram, amplitude_ua: int, amplitude_step_ua: int) 
         second_absolute_pc=_worst_second(channel, [(p.period_us, p.absolute_pc) for p in pulses]),
         pulse_square=max(pulse.square for pulse in pulses),
         phase_min_us=min(pulse.shortest_us for pulse in pulses),
-        phase_max_us=max(duration_us for pulse in pulses for _, duration_us in pulse.charges),
+        phase_max_us=max(pulse.longest_us for pulse in pulses),
         pulse_max_us=max(pulse.duration_us for pulse in pulses),
     )
+
+
+def _worst_stretches(flows: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield (charge, duration) of the stretches of a pulse, a ring, nearest to either charge rule.
+
+    What flows back is taken off. Where time excuses charge, what flows weaker than it excuses is
+    left out, so that no weak phase excuses a strong one.
+    """
+    for sign, slope in ((1, 0), (-1, 0), (1, _SLOPE), (-1, _SLOPE)):
+        worst = charge_pc = counted_us = 0
+        stretch = (0, 0)
+        for current_ua, duration_us in flows * 2:
+            forward_ua = sign * current_ua
+            if forward_ua < 0 or forward_ua > slope:
+                charge_pc += forward_ua * duration_us
+                counted_us += duration_us if forward_ua > 0 else 0
+            if charge_pc <= slope * counted_us:
+                charge_pc = counted_us = 0
+            elif charge_pc - slope * counted_us > worst:
+                worst, stretch = charge_pc - slope * counted_us, (charge_pc, counted_us)
+        yield stretch
 
 
 def _worst_second(channel: ChannelProgram, settings: list[tuple[int, int]]) -> int:
@@ -131,13 +155,34 @@ def _worst_second(channel: ChannelProgram, settings: list[tuple[int, int]]) -> i
     )
 
 
+def shortest_ramp_up(channel: ChannelProgram, least_ms: int) -> tuple[int, str]:
+    """Return how fast the amplitude may come from nothing, in ms to the whole of it, and how.
+
+    A modulation's step counts as a ramp of `RAMP_STEP_MS` at most, however long it was awaited; a
+    burst of more than `least_ms` is an on-phase without a ramp.
+    """
+    ramps = [(channel.cycle.ramp_up_ms if channel.cycle else least_ms, "at least")]
+    frames = channel.settings
+    ends_ms = [*(frame.at_ms for frame in frames[1:]), channel.keyframe_cycle_ms]
+    for frame, following, end_ms in zip(frames, frames[1:] + frames[:1], ends_ms, strict=True):
+        rise = following.amplitude_permille - frame.amplitude_permille
+        step_ms = min(end_ms - frame.at_ms, RAMP_STEP_MS)
+        if rise > 0:
+            ramps.append((FULL_PERMILLE * step_ms // rise, "at least, in a modulation too"))
+    period_us = max(frame.pulse_period_us for frame in frames)
+    if (channel.pulses_per_burst - 1) * period_us > least_ms * US_PER_MS:
+        ramps.append((0, "at least, a burst is too long without"))
+    return min(ramps)
+
+
 @dataclass(frozen=True, slots=True)
 class _Pulse:
     """One pulse of one setting, as it would be delivered."""
 
     peak_ua: int
-    charges: tuple[tuple[int, int], ...]
+    charges: frozenset[tuple[int, int]]
     shortest_us: int
+    longest_us: int
     net_pc: int
     square: int
     absolute_pc: int
@@ -155,11 +200,9 @@ class _Pulse:
         pairs = list(zip(currents, durations, strict=True))
         return cls(
             peak_ua=max(abs(current) for current in currents),
-            charges=tuple(
-                (sum(abs(currents[i]) * durations[i] for i in run), sum(durations[i] for i in run))
-                for run in channel.polarity_runs
-            ),
+            charges=frozenset(_worst_stretches(pairs)),
             shortest_us=min(durations[i] for run in channel.polarity_runs for i in run),
+            longest_us=max(sum(durations[i] for i in run) for run in channel.polarity_runs),
             net_pc=sum(current * duration for current, duration in pairs),
             square=sum(current * current * duration for current, duration in pairs),
             absolute_pc=sum(abs(current) * duration for current, duration in pairs),

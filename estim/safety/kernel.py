@@ -132,6 +132,8 @@ def review_load(
     if capabilities.channel_count > CHANNELS_MAX:
         lacks.append(f"limits can be sent for {CHANNELS_MAX} channels, it has more")
     reasons = [_interlock("capability", f"the device cannot play this: {lack}") for lack in lacks]
+    if program.allow_overlap and not bounds.is_bench:
+        reasons.append(_interlock("overlap", "on a person the pulses of channels never overlap"))
     has_stop = CapabilityFlag.HAS_PATIENT_STOP in capabilities.flags
     reasons += _patient_stop_reasons(bounds, has_stop)
     session_limits = device_limits(program, bounds, capabilities)

@@ -25,7 +25,8 @@ from firmware_protocol.messages import CyclePhase, DeviceState, FaultCode, Polic
 from firmware_protocol.program import from_canonical_bytes
 
 RAMP_DOWN_MAX_MS = 10_000
-AREA_MAX_MM2 = 1_000_000
+AREA_MAX_MM2 = 40_000
+"""The largest pad that a profile can name: a larger one would lift the density limits."""
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 _UNSEEN = "something new has happened: look again"
 _EVERY_POLICY = PolicyFlag.LEAD_OFF_STOPS_ALL | PolicyFlag.REQUIRE_PATIENT_STOP
@@ -36,6 +37,7 @@ def _open_record(session: SessionState, request: msg.OpenRecord, now_us: int) ->
         session.refuse(request.request_id, UsageError("the record is open already"))
         return
     session.open_id = request.request_id
+    session.is_bench = request.header.get("kind") == "bench"
     session.do(ev.OpenRecordFile(request))
 
 
@@ -71,6 +73,8 @@ def _prepare(session: SessionState, request: msg.Prepare, now_us: int) -> None:
         session.refuse(request.request_id, RecordError(missing or "no device"))
         return
     problem = _settings_problem(request.settings) or _bounds_problem(request.bounds)
+    if request.bounds.is_bench is not session.is_bench:
+        problem = "bounds: the record and they differ about whether this is a bench or a person"
     if problem:
         session.refuse(request.request_id, UsageError(problem))
         return

@@ -98,6 +98,7 @@ class SessionState:
         self.former_delivered_us = 0
         self.overload = Overload()
         self.record_path = ""
+        self.is_bench = False
         self.record_failure = ""
         self.end_reason = ""
         self.has_link = False

@@ -209,13 +209,10 @@ class Gate:
                     shape.currents_ua(amplitude_ua), shape.phases, strict=True
                 )
             ]
-            for run in shape.runs:
-                run_us = sum(flows[phase][1] for phase in run)
-                charge_pc = sum(flows[phase][0] * flows[phase][1] for phase in run)
-                highest_pc = min(session.phase_charge_pc, limits.compiled_phase_charge_pc(run_us))
-                refusal = _outside(limits.phase_charge_pc, charge_pc, highest_pc, 0, index)
-                if refusal is not None:
-                    return refusal
+            charge_pc, allowed_pc = _worst_stretch(shape, amplitude_ua, session.phase_charge_pc)
+            refusal = _outside(limits.phase_charge_pc, charge_pc, allowed_pc, 0, index)
+            if refusal is not None:
+                return refusal
             pulses.append(
                 (
                     shape.period_us,
@@ -247,6 +244,30 @@ class Gate:
         return (1 + _fresh_starts(channel, longest_us)) * largest + max(
             (US_PER_S + period_us - 1) // period_us * quantity for period_us, quantity in settings
         )
+
+
+def _worst_stretch(shape: PulseShape, amplitude_ua: int, session_pc: int) -> tuple[int, int]:
+    """Return charge and charge allowed of the stretch of the ring nearest to its limit."""
+    ring = list(
+        zip(shape.currents_ua(amplitude_ua), (lasts for lasts, _ in shape.phases), strict=True)
+    )
+    slope = limits.PHASE_CHARGE_SLOPE_PC_PER_US
+    worst = (0, session_pc)
+    for first in range(len(ring)):
+        turned = ring[first:] + ring[:first]
+        for count in range(1, len(ring) + 1):
+            net_pc = sum(current_ua * us for current_ua, us in turned[:count])
+            sign = 1 if net_pc >= 0 else -1
+            flows = [(sign * current_ua, us) for current_ua, us in turned[:count]]
+            strong_us = sum(us for forward_ua, us in flows if forward_ua > slope)
+            strong_pc = sum(f_ua * us for f_ua, us in flows if not 0 < f_ua <= slope)
+            for asked_pc, allowed_pc in (
+                (abs(net_pc), session_pc),
+                (strong_pc, limits.compiled_phase_charge_pc(strong_us)),
+            ):
+                if asked_pc - allowed_pc > worst[0] - worst[1]:
+                    worst = asked_pc, allowed_pc
+    return worst
 
 
 def _pulses_in_second(channel: ChannelProgram, period_us: int) -> int:

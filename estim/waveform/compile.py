@@ -7,7 +7,8 @@ Rules:
    programme, never the wish, is what is shown and checked.
 3. Channels that tick together are spread evenly over the shortest period; channels whose on-phases
    never meet start at once. Anything else is refused, unless the profile allows overlap.
-4. On a person a modulated amplitude rises no faster than a cycle may ramp up.
+4. On a person a modulated amplitude rises no faster than a cycle may ramp up, and no leap follows a
+   rest; a burst longer than a ramp is refused. The kernel judges by the same figures.
 5. Each refusal is one `ProfileError` that names the key and the physics.
 """
 
@@ -29,7 +30,7 @@ from estim.profile.modulation import (
 from estim.profile.stimulus import CustomPulse, OnOffCycle, PulsePhase
 from estim.profile.table import period_us, whole_ms
 from estim.text import sanitize
-from estim.units import PC_PER_UC, US_PER_S
+from estim.units import MS_PER_S, PC_PER_UC, US_PER_MS, US_PER_S
 from estim.waveform.holds import holds, strength_duration_permille
 from firmware_protocol import limits
 from firmware_protocol.errors import ProgramError
@@ -111,14 +112,17 @@ class _Compiler:
         for setting in program.settings:
             self._check_pulse(program, setting.unit_us)
             self._check_period(program, setting)
-        if program.keyframes and not self._is_bench_only:
-            self._check_rises(program)
+        if not self._is_bench_only:
+            if program.keyframes:
+                self._check_rises(program)
+            self._check_bursts(program)
         return program
 
     def _check_rises(self, program: ChannelProgram) -> None:
         """Refuse, on a person, a modulation whose amplitude rises faster than a cycle's ramp may.
 
-        From nothing to the whole amplitude it takes at least as long as the shortest ramp up.
+        From nothing to the whole amplitude it takes at least as long as the shortest ramp up, in
+        steps that count for `RAMP_STEP_MS` of it at most.
         """
         frames, ramp_ms = program.keyframes, limits.cycle_ramp_up_ms.minimum
         ends_ms = [*(frame.at_ms for frame in frames[1:]), program.keyframe_cycle_ms]
@@ -126,12 +130,26 @@ class _Compiler:
             following = frames[(index + 1) % len(frames)]
             rise = following.amplitude_permille - frame.amplitude_permille
             held_ms = end_ms - frame.at_ms
-            if rise * ramp_ms > FULL_PERMILLE * held_ms:
+            highest = FULL_PERMILLE * min(held_ms, limits.RAMP_STEP_MS) // ramp_ms
+            if rise > highest:
                 raise self._refuse(
                     _modulation_key(self._stimulus.modulation),
                     f"the amplitude rises by {rise} permille after a hold of {held_ms} ms; "
-                    f"expected at most {FULL_PERMILLE * held_ms // ramp_ms} on a person",
+                    f"expected at most {highest} on a person",
                 )
+
+    def _check_bursts(self, program: ChannelProgram) -> None:
+        """Refuse, on a person, a burst as long as an on-phase: it would have no ramp."""
+        ramp_ms = limits.cycle_ramp_up_ms.minimum
+        period_us = max(setting.pulse_period_us for setting in program.settings)
+        burst_us = (program.pulses_per_burst - 1) * period_us
+        if burst_us > ramp_ms * US_PER_MS:
+            raise self._refuse(
+                "burst.pulses_per_burst",
+                f"bursts of {Decimal(burst_us) / US_PER_S} s; expected at most "
+                f"{Decimal(ramp_ms) / MS_PER_S} s on a person: what lasts longer needs a cycle, "
+                "with its ramp",
+            )
 
     def _refuse(self, key: str, problem: str) -> ProfileError:
         return ProfileError(f"{self._where}.{key}: {problem}")

@@ -130,6 +130,49 @@ def test_a_viewer_that_has_gone_is_forgotten_and_the_house_is_bounded(viewers: V
         assert late.recv(1) == LINE[:1]
 
 
+def test_a_flood_of_connections_holds_nobody_up(viewers: Viewers) -> None:
+    """Thousands knock, most of them gone at once; each snapshot lets in eight at most."""
+    longest_s, kept = 0.0, list[socket.socket]()
+    with look(viewers) as watching:
+        viewers.publish(snapshot())
+        lines = watching.makefile("rb")
+        assert lines.readline() == LINE
+        for round_number in range(100):
+            for _ in range(30):
+                knocking = socket.socket(socket.AF_UNIX)
+                knocking.setblocking(False)
+                try:
+                    knocking.connect(str(viewers.path))
+                except BlockingIOError:  # a full house
+                    knocking.close()
+                    continue
+                if round_number % 2:
+                    knocking.close()
+                else:
+                    kept.append(knocking)
+            began_s = time.perf_counter()
+            viewers.publish(snapshot())
+            longest_s = max(longest_s, time.perf_counter() - began_s)
+            assert lines.readline() == LINE
+        assert longest_s < PUBLISH_MAX_S
+        # Those let in, and as many again as the system lets wait.
+        assert len(kept) <= 4 * VIEWERS_MAX
+    for knocking in kept:
+        knocking.close()
+
+
+def test_a_folder_that_goes_meanwhile_is_no_fault_of_the_end(tmp_path: Path) -> None:
+    """The last replies are written after the viewers were let go: nothing may be in their way."""
+    folder = tmp_path / "estim"
+    viewers = Viewers(folder)
+    viewers.path.unlink()
+    folder.rmdir()
+    folder.write_text("a file where the folder was")
+    viewers.publish(snapshot())
+    viewers.close()
+    assert folder.is_file()
+
+
 def test_the_socket_of_a_killed_engine_goes_when_the_next_starts(folder: Path) -> None:
     folder.mkdir()
     stale = [folder / "engine-1.sock", folder / f"engine-{os.getpid()}.sock"]

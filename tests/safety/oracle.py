@@ -39,6 +39,29 @@ class Delivered:
         }
 
     @property
+    def stretches(self) -> list[tuple[int, int, int]]:
+        """Return (net charge, charge and time without what a slope of 28 mA excuses), every way.
+
+        A stretch is any number of neighbours on the ring of the pulse; what flows back counts
+        against what flows.
+        """
+        flows = [(current, end - start) for start, end, current in self.phases]
+        found = []
+        for first in range(len(flows)):
+            for count in range(1, len(flows) + 1):
+                for sign in (1, -1):
+                    taken = [(sign * i, t) for i, t in (flows * 2)[first : first + count]]
+                    strong = [(i, t) for i, t in taken if i < 0 or i > 28_000]
+                    found.append(
+                        (
+                            sum(i * t for i, t in taken),
+                            sum(i * t for i, t in strong),
+                            sum(t for i, t in strong if i > 0),
+                        )
+                    )
+        return found
+
+    @property
     def square(self) -> int:
         return sum(current**2 * (end - start) for start, end, current in self.phases)
 

@@ -52,7 +52,7 @@ def channel(
 
 def program(*channels: ChannelProgram) -> PulseProgram:
     """Return a programme of some channels, by default one of `channel()`."""
-    return PulseProgram(channels or (channel(),), allow_overlap=True)
+    return PulseProgram(channels or (channel(),), allow_overlap=len(channels) > 1)
 
 
 def bounds(

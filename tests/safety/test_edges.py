@@ -11,9 +11,9 @@ from estim.safety.bounds import Bound, Owner
 from estim.safety.checks import CHECKS, Ask
 from estim.safety.figures import Figures
 from estim.safety.kernel import RiseKind, ceiling, review, review_load
-from estim.safety.verdict import Approved, ApprovedLoad, Reason
+from estim.safety.verdict import Approved, ApprovedLoad, Reason, Refused
 from firmware_protocol.messages import ChannelLimits, PolicyFlag, SetLimits
-from firmware_protocol.program import ChannelProgram, Cycle, Phase, PulseProgram
+from firmware_protocol.program import ChannelProgram, Cycle, Keyframe, Phase, PulseProgram
 from tests.safety.samples import (
     CAPABILITIES,
     FACTS,
@@ -291,6 +291,59 @@ def test_a_cycle_on_a_person_ramps_up_in_half_a_second_at_least(
     result = review_load(played, bounds(is_bench=is_bench), CAPABILITIES, NOW_US)
     expected = [("cycle_ramp_up_ms", ramp_up_ms, 500, "standard", 1)]
     assert reasons_of(result) == (expected if is_refused else [])
+
+
+def steps(*held: tuple[int, int]) -> PulseProgram:
+    """Return a programme of holds, each (ms, permille), that repeat."""
+    starts = [sum(ms for ms, _ in held[:index]) for index in range(len(held) + 1)]
+    frames = tuple(
+        Keyframe(at_ms, permille, 1, 10_000)
+        for at_ms, (_, permille) in zip(starts, held, strict=False)
+    )
+    return program(channel(keyframes=frames, keyframe_cycle_ms=starts[-1]))
+
+
+@pytest.mark.parametrize(
+    ("played", "told_ms"),
+    [
+        # A ramp of 500 ms in five steps of 100 ms, and in 10 of 50: as fast as can be.
+        (steps((100, 0), (100, 200), (100, 400), (100, 600), (100, 800), (1000, 1000)), None),
+        (steps(*((50, 100 * index) for index in range(10)), (50, 1000)), None),
+        (steps((1000, 800), (1000, 1000)), None),
+        # The last step comes after 99 ms: 495 ms for the whole.
+        (steps((100, 0), (100, 200), (100, 400), (100, 600), (99, 800), (1000, 1000)), 495),
+        # 201 permille at once are a ramp of 497 ms, however long it was quiet before.
+        (steps((60_000, 799), (1000, 1000)), 497),
+        (steps((2000, 0), (2000, 1000)), 100),
+        # Up from the last hold to the first.
+        (steps((2000, 1000), (2000, 0)), 100),
+        # 51 pulses 10 ms apart last 500 ms, 52 last 510.
+        (program(channel(pulses_per_burst=51, burst_period_us=2_000_000)), None),
+        (program(channel(pulses_per_burst=52, burst_period_us=2_000_000)), 0),
+        # One pulse is no train, however seldom it comes.
+        (program(channel(pulses_per_burst=1, burst_period_us=9_000_000)), None),
+    ],
+)
+@pytest.mark.parametrize("cycle", [None, Cycle(500, 5_000, 500, 10_000)])
+def test_nothing_on_a_person_rises_faster_than_a_ramp_whatever_it_is_called(
+    played: PulseProgram, told_ms: int | None, cycle: Cycle | None
+) -> None:
+    played = program(replace(played.channels[0], cycle=cycle))
+    expected = [("cycle_ramp_up_ms", told_ms, 500, "standard", 1)]
+    result = review_load(played, bounds(is_bench=False), CAPABILITIES, NOW_US)
+    assert reasons_of(result) == ([] if told_ms is None else expected)
+    on_a_bench = review_load(played, bounds(is_bench=True), CAPABILITIES, NOW_US)
+    assert isinstance(on_a_bench, ApprovedLoad)
+
+
+def test_channels_overlap_on_a_bench_alone() -> None:
+    both = program(channel(), channel())
+    assert both.allow_overlap
+    on_a_bench = bounds(channel_count=2)
+    assert isinstance(review_load(both, on_a_bench, CAPABILITIES, NOW_US), ApprovedLoad)
+    result = review_load(both, bounds(channel_count=2, is_bench=False), CAPABILITIES, NOW_US)
+    assert isinstance(result, Refused)
+    assert [reason.limit for reason in result.reasons] == ["overlap"]
 
 
 @pytest.mark.parametrize("owner", OWNERS)

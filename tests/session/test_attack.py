@@ -33,7 +33,7 @@ from firmware_protocol.messages import (
     Stop,
     WantedState,
 )
-from tests.session.bench import MS, Bench, HandDevice, S, prepared
+from tests.session.bench import HEADER, MS, Bench, HandDevice, S, prepared
 
 READY, ARMED, RUNNING = HostState.READY, HostState.ARMED, HostState.RUNNING
 IDENTIFIED, FAULT = HostState.IDENTIFIED, HostState.FAULT
@@ -412,6 +412,26 @@ def test_mad_bounds_are_a_refusal(
     bench.settle(asked)
     assert bench.outcome(asked) is not None
     bench.loop.end()
+
+
+@pytest.mark.parametrize("kind", ["clinical", "bench"])
+@pytest.mark.parametrize("is_bench", [True, False])
+def test_a_person_is_not_prepared_as_a_bench_nor_a_bench_as_a_person(
+    bench: Bench, kind: str, is_bench: bool
+) -> None:
+    """On a bench targets are set at once and nothing needs a ramp: the record must say the same."""
+    header = dict(HEADER, kind=kind)
+    folder = str(bench.folder)
+    assert bench.settle(bench.ask(msg.OpenRecord, folder, folder, HEADER["session_id"], header))
+    bench.connect()
+    program_hex, bounds, settings_ = bench.prepare_request()
+    bounds = dataclasses.replace(bounds, is_bench=is_bench)
+    asked = bench.ask(msg.Prepare, program_hex, bounds, settings_)
+    if is_bench is (kind == "bench"):
+        assert bench.settle(asked)
+    else:
+        assert "differ about whether this is a bench or a person" in bench.why(asked)
+        assert bench.state is HostState.IDENTIFIED
 
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])

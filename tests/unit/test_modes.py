@@ -382,11 +382,15 @@ def test_no_name_takes_a_sine_or_a_beat_to_a_person(
 @pytest.mark.parametrize(
     ("points", "said"),
     [
-        # 500 ms from nothing to all: 2 permille for each millisecond of the hold before.
-        ("{ at_s = 0 }, { at_s = 1, amplitude_permille = 0 }, { at_s = 1.5 }", None),
-        ("{ at_s = 0 }, { at_s = 1, amplitude_permille = 0 }, { at_s = 1.499 }",
-         "stimulus.modulation.points: the amplitude rises by 1000 permille after a hold of 499 ms; "
-         "expected at most 998 on a person"),
+        # 500 ms from nothing to all: 2 permille for each millisecond of the hold before, of which
+        # 100 count: on a person nothing leaps, however long it was quiet.
+        ("{ at_s = 0 }, { at_s = 1, amplitude_permille = 0 }, { at_s = 1.5 }",
+         "stimulus.modulation.points: the amplitude rises by 1000 permille after a hold of 500 ms; "
+         "expected at most 200 on a person"),
+        ("{ at_s = 0 }, { at_s = 1.4, amplitude_permille = 898 }, { at_s = 1.45 }",
+         "stimulus.modulation.points: the amplitude rises by 102 permille after a hold of 50 ms; "
+         "expected at most 100 on a person"),
+        ("{ at_s = 0 }, { at_s = 1.4, amplitude_permille = 900 }, { at_s = 1.45 }", None),
         # The last hold is followed by the first.
         ("{ at_s = 0 }, { at_s = 1.9, amplitude_permille = 799 }",
          "stimulus.modulation.points: the amplitude rises by 201 permille after a hold of 100 ms; "
@@ -404,6 +408,23 @@ def test_an_amplitude_leaps_on_no_person(points: str, said: str | None) -> None:
         compile_profile(loads(person, "own.toml").profile)
     else:
         assert refusal(person) == said
+
+
+def test_a_long_burst_is_no_way_round_a_ramp_either() -> None:
+    """At 100 Hz 51 pulses last 50 x 10 ms = 500 ms."""
+    burst = "[stimulus.burst]\npulses_per_burst = {}\nburst_rate_hz = 0.2\n"
+    for count, said in (
+        (51, None),
+        (52, "stimulus.burst.pulses_per_burst: bursts of 0.51 s; expected at most 0.5 s on a "
+         "person: what lasts longer needs a cycle, with its ramp"),
+    ):  # fmt: skip
+        bench = with_stimulus(SIMPLE_STIMULUS + burst.format(count))
+        compile_profile(loads(bench, "own.toml").profile)
+        person = bench.replace(PERSON, "")
+        if said is None:
+            compile_profile(loads(person, "own.toml").profile)
+        else:
+            assert refusal(person) == said
 
 
 def test_a_device_without_what_a_mode_needs_is_refused_before_anything_is_sent() -> None:

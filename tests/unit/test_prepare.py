@@ -18,7 +18,9 @@ from estim.prepare.session import REFERENCE, Prepared, prepare
 from estim.prepare.site import SitePolicy, load_site
 from estim.profile.library import find, shipped_ids
 from estim.profile.loader import loads
+from estim.profile.models import AREA_MAX_CM2
 from estim.safety.bounds import intersect
+from estim.session.requests import AREA_MAX_MM2
 from firmware_protocol.messages import CapabilityFlag, PolicyFlag
 from tests.unit.profile_text import COMPLETE
 from tests.unit.toml_arithmetic import Held, delivered, settings_of
@@ -27,7 +29,7 @@ PROFILES = Path(__file__).parents[2] / "profiles"
 
 
 def ready(profile_id: str = "tens-low-rate", **layers: object) -> Prepared:
-    return prepare(find(profile_id).profile, is_bench=True, **layers)  # type: ignore[arg-type]
+    return prepare(find(profile_id).profile, **{"is_bench": True, **layers})  # type: ignore[arg-type]
 
 
 def ceilings(prepared: Prepared) -> list[tuple[int, set[tuple[str, str]]]]:
@@ -156,6 +158,20 @@ def test_the_profiles_recommended_electrode_counts_where_none_is_named() -> None
     assert ready().bounds.channels[0].electrode_area_mm2 == 2_500
     named = ready(electrode_area_cm2=Decimal("16.55"))
     assert named.bounds.channels[0].electrode_area_mm2 == 1_655
+
+
+def test_nobody_vouches_for_the_recommended_electrode_on_a_person() -> None:
+    """Whoever puts on the least that the profile allows must not get the limits of the larger."""
+    assert ready(is_bench=False).bounds.channels[0].electrode_area_mm2 == 1_600
+    named = ready(is_bench=False, electrode_area_cm2=Decimal(25))
+    assert named.bounds.channels[0].electrode_area_mm2 == 2_500
+
+
+def test_an_area_that_no_pad_has_is_refused_by_whoever_prepares() -> None:
+    assert AREA_MAX_CM2 * 100 == AREA_MAX_MM2 == 40_000
+    assert ready(electrode_area_cm2=Decimal(400)).bounds.channels[0].electrode_area_mm2 == 40_000
+    with pytest.raises(LimitRefused, match=r"2500 cm2 given, .* at most 400 cm2 possible"):
+        ready(electrode_area_cm2=Decimal(2500))
 
 
 def test_a_negative_patient_ceiling_is_refused() -> None:
