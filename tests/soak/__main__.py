@@ -3,7 +3,8 @@
 `make soak HOURS=1`, or `python -m tests.soak --hours 0.05`. The simulated device is a process of
 its own on a pseudo-terminal, busy processes take every core, and the terminal interface draws; with
 `--interface loop` a plain loop does, 20 frames a second. What passes on the line is watched by a
-further process. Prints one JSON object, and exits 1 if anything stopped the output.
+further process, and so is the machine itself: no program outlasts its standing still. Prints one
+JSON object, and exits 1 if anything stopped the output.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from estim.session.messages import Reply, Snapshot
 from estim.session.states import HostState
 from tests.benchmarks.bench_stop import draw
 from tests.engine.scene import Scene, children
+from tests.soak.still_machine import Witnesses
 from tests.tui.terminal import Terminal
 
 PROFILE = "dpn-conventional"
@@ -229,13 +231,20 @@ def main() -> int:
     parser.add_argument("--interface", choices=INTERFACES, default="tui")
     arguments = parser.parse_args()
     busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(arguments.busy)]
+    witnesses = Witnesses.start()
     try:
         with tempfile.TemporaryDirectory() as folder, Scene(Path(folder)) as scene:
             summary = _soak(scene, arguments.interface, arguments.hours * 3600)
     finally:
+        still_ms = witnesses.end()
+        print("the whole machine stood still for ms:", still_ms, file=sys.stderr)
         for process in busy:
             process.kill()
             process.wait()
+    summary |= {
+        "machine_still_count": len(still_ms),
+        "machine_still_worst_ms": max(still_ms, default=0.0),
+    }
     summary |= {"busy_processes": arguments.busy, "cores": os.cpu_count()}
     print(json.dumps(summary, indent=1))
     return 0 if summary["faults"] == summary["alarms"] == [] else 1
