@@ -224,7 +224,7 @@ def _say_limits(title: str, prepared: Prepared, amplitudes_ua: tuple[int, ...]) 
     for line in sorted(limit_lines(prepared, amplitudes_ua), key=lambda line: line.margin_permille):
         row = (
             limit_words(line.limit),
-            in_unit(line.figure, line.unit),
+            ("at most " if line.is_upper_bound else "") + in_unit(line.figure, line.unit),
             in_unit(line.allowed, line.unit),
             f"{line.margin_permille / 10:.1f}%",
             line.owner,

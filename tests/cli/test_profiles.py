@@ -147,6 +147,36 @@ def test_show_gives_every_limit_with_figure_bound_owner_and_margin(estim: Shell)
     assert not any(line["is_exceeded"] for line in shown["at_ceiling"]["limits"])
 
 
+WORST_SECOND = {
+    "rms_ua",
+    "average_ua",
+    "current_density_ua_per_cm2",
+    "power_density_uw_per_cm2",
+}
+
+
+@pytest.mark.parametrize(
+    ("profile_id", "bounded"),
+    [
+        (ID, set()),
+        ("tens-burst", set()),
+        ("tens-amplitude-modulated", WORST_SECOND),
+        ("nmes-quadriceps", WORST_SECOND),
+    ],
+)
+def test_show_tells_upper_bounds_from_exact_figures(
+    estim: Shell, profile_id: str, bounded: set[str]
+) -> None:
+    """What modulation and cycles leave of a second is bounded, never below what flows."""
+    (shown,) = estim("profiles", "show", profile_id, "--json").objects
+    told = {line["limit"] for line in shown["at_ceiling"]["limits"] if line["is_upper_bound"]}
+    assert told == bounded
+    rows = estim("profiles", "show", profile_id).out.splitlines()
+    assert {row.split()[0] for row in rows if "  at most " in row} == {
+        name.split("_")[0] for name in bounded
+    }
+
+
 def test_show_gives_the_programme_as_it_will_flow(estim: Shell) -> None:
     (shown,) = estim("profiles", "show", ID, "--json").objects
     left, right = shown["program"]
