@@ -12,10 +12,9 @@ from typing import BinaryIO
 from estim.cli.arguments import exact, targets_ua, whole
 from estim.cli.console import complain, progress
 from estim.cli.new_file import new_file
-from estim.cli.profile_figures import check_targets
 from estim.errors import UsageError
 from estim.prepare.places import configuration_folder
-from estim.prepare.session import prepare
+from estim.prepare.session import check_targets, prepare
 from estim.prepare.site import load_site
 from estim.profile.library import find
 from estim.units import US_PER_S, format_ma
@@ -75,10 +74,6 @@ def _waveform(arguments: Namespace) -> Waveform:
     if arguments.amplitude:
         amplitudes_ua = targets_ua(arguments.amplitude, count)
         check_targets(prepared, amplitudes_ua)
-    amplitudes_ua = tuple(
-        channel.deliverable_ua(amplitude_ua, step_ua)
-        for channel, amplitude_ua in zip(program.channels, amplitudes_ua, strict=True)
-    )
     numbers = {whole("--channel", text, 1, count) for text in arguments.channel or ()}
     profile = loaded.profile
     waveform = Waveform(

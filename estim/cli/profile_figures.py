@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from estim.errors import LimitRefused
 from estim.prepare.report import LimitLine, limit_lines
 from estim.prepare.session import ChannelCeiling, Prepared
 from estim.profile.body_chart import draw
 from estim.profile.loader import LoadedEntry, LoadedProfile
 from estim.profile.models import Neuropathy
 from estim.safety.bounds import Owner
-from estim.safety.verdict import Reason, in_unit
+from estim.safety.verdict import Reason
 from estim.units import US_PER_S
 from firmware_protocol.limits import BY_NAME
 from firmware_protocol.program import ChannelProgram, Keyframe
@@ -132,14 +130,6 @@ def is_exceeded(line: LimitLine) -> bool:
     return line.figure > line.allowed
 
 
-def in_words(line: LimitLine) -> str:
-    """Say in one clause which limit is exceeded, by how much and whose it is."""
-    return (
-        f"channel {line.channel}: {limit_words(line.limit)}: {in_unit(line.figure, line.unit)} "
-        f"asked, {in_unit(line.allowed, line.unit)} allowed ({line.owner})"
-    )
-
-
 def limit_words(name: str) -> str:
     """Return the quantity that a limit's name holds, without its unit."""
     parts = name.split("_")
@@ -210,15 +200,3 @@ def _reason(reason: Reason) -> dict[str, Any]:
         "owner": reason.owner.value if reason.owner else "",
         "explanation": reason.explanation,
     }
-
-
-def exceeded(prepared: Prepared, targets_ua: Sequence[int]) -> list[LimitLine]:
-    """Return the limits that refuse some targets."""
-    return [line for line in limit_lines(prepared, tuple(targets_ua)) if is_exceeded(line)]
-
-
-def check_targets(prepared: Prepared, targets_ua: Sequence[int]) -> None:
-    """Raise LimitRefused, with every reason, where a limit refuses some targets."""
-    refusals = exceeded(prepared, targets_ua)
-    if refusals:
-        raise LimitRefused("; ".join(in_words(line) for line in refusals))

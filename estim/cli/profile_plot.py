@@ -11,11 +11,11 @@ from estim.cli.arguments import targets_ua, whole
 from estim.cli.console import can_print, complain, progress, say
 from estim.cli.new_file import new_file
 from estim.cli.plot import BRAILLE_FULL, Axes, Step, draw
-from estim.cli.profile_figures import check_targets, rate_hz
+from estim.cli.profile_figures import rate_hz
 from estim.cli.version import VERSION_TEXT
 from estim.errors import UsageError
 from estim.prepare.places import configuration_folder
-from estim.prepare.session import Prepared, prepare
+from estim.prepare.session import Prepared, check_targets, prepare
 from estim.prepare.site import load_site
 from estim.profile.library import find
 from estim.profile.loader import LoadedProfile
@@ -53,11 +53,6 @@ def run(arguments: Namespace) -> int:
     if arguments.amplitude:
         amplitudes_ua = targets_ua(arguments.amplitude, len(amplitudes_ua))
         check_targets(prepared, amplitudes_ua)
-    step_ua = prepared.bounds.amplitude_step_ua
-    amplitudes_ua = tuple(
-        channel.deliverable_ua(amplitude_ua, step_ua)
-        for channel, amplitude_ua in zip(prepared.program.channels, amplitudes_ua, strict=True)
-    )
     if arguments.svg is None and arguments.png is None:
         return _say(arguments, loaded, prepared, amplitudes_ua)
     page = _page(loaded, prepared, amplitudes_ua)

@@ -11,7 +11,6 @@ from estim.cli import profile_entry
 from estim.cli.console import say, say_json, say_table, say_wrapped
 from estim.cli.profile_figures import (
     binding_words,
-    check_targets,
     document,
     limit_words,
     neuropathy_words,
@@ -19,7 +18,7 @@ from estim.cli.profile_figures import (
 )
 from estim.prepare.places import configuration_folder
 from estim.prepare.report import limit_lines
-from estim.prepare.session import Prepared, prepare
+from estim.prepare.session import Prepared, check_targets, prepare
 from estim.prepare.site import load_site
 from estim.profile.body_chart import draw
 from estim.profile.library import find_any
@@ -47,7 +46,7 @@ _UNITS = {
 
 
 def run_show(arguments: Namespace) -> int:
-    """Print one profile with every derived figure; refuse amplitudes above a limit, but show them.
+    """Print one profile with every derived figure; refuse what `run` refuses, but show it.
 
     An entry of the library, which cannot be run, is printed as what it says.
 
@@ -225,7 +224,7 @@ def _say_limits(title: str, prepared: Prepared, amplitudes_ua: tuple[int, ...]) 
     for line in sorted(limit_lines(prepared, amplitudes_ua), key=lambda line: line.margin_permille):
         row = (
             limit_words(line.limit),
-            in_unit(line.figure, line.unit),
+            ("at most " if line.is_upper_bound else "") + in_unit(line.figure, line.unit),
             in_unit(line.allowed, line.unit),
             f"{line.margin_permille / 10:.1f}%",
             line.owner,

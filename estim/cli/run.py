@@ -16,18 +16,17 @@ from estim.cli.arguments import whole
 from estim.cli.interruption import Interruption
 from estim.errors import DeviceFault, EstimError, LimitRefused, RecordError, UsageError
 from estim.prepare import places
-from estim.prepare.session import Prepared
+from estim.prepare.session import Prepared, check_targets
 from estim.priority import INTERFACE_NICE, ask_for_priority
 from estim.profile.library import find
 from estim.profile.loader import LoadedProfile
 from estim.record import station_key
 from estim.record.verify import Verification, verify
 from estim.rig.reports import junit
-from estim.safety.kernel import amplitude_reasons
 from estim.session.messages import Notice, Reply, Severity, Snapshot
 from estim.session.states import HostState
 from estim.text import sanitize
-from estim.units import UA_PER_MA, format_clock, format_ma
+from estim.units import format_clock, format_ma
 
 SCHEMA = "estim.run/1"
 DEMO_PROFILE = "dpn-conventional"
@@ -224,23 +223,7 @@ def _deliver(
     interruption: Interruption,
 ) -> tuple[api.Result, Prepared]:
     prepared = stimulator.prepare(loaded, duration_s=duration_s, electrode_area_cm2=area_cm2)
-    reasons = [
-        str(reason)
-        for index, target_ua in enumerate(targets_ua)
-        for reason in amplitude_reasons(prepared.program, prepared.bounds, index, target_ua)
-    ]
-    step_ua = prepared.bounds.amplitude_step_ua
-    for number, (channel, target_ua) in enumerate(
-        zip(prepared.program.channels, targets_ua, strict=True), start=1
-    ):
-        if channel.deliverable_ua(target_ua, step_ua) != target_ua:
-            grid = f"{channel.grid_ua(step_ua) / UA_PER_MA:g}"
-            reasons.append(
-                f"channel {number}: {target_ua / UA_PER_MA:g} mA asked, "
-                f"the device delivers steps of {grid} mA"
-            )
-    if reasons:  # before anything is armed, and with all of them
-        raise LimitRefused("; ".join(reasons))
+    check_targets(prepared, targets_ua)  # before anything is armed
     device = stimulator.snapshot.device if stimulator.snapshot else None
     standing = stimulator.standing
     if standing is not None and not standing.is_for_people:

@@ -12,7 +12,7 @@ from fractions import Fraction
 from estim.prepare.session import Prepared
 from estim.safety.bounds import Bound, ChannelBounds
 from estim.safety.checks import current_density_ua_per_cm2, power_density_uw_per_cm2
-from estim.safety.figures import Figures, figures
+from estim.safety.figures import Figures, figures, is_second_exact
 from firmware_protocol import limits
 
 
@@ -24,7 +24,8 @@ class LimitLine:
         channel: number from 1.
         limit: name of the limit.
         unit: of `figure` and `allowed`.
-        figure: what the programme reaches.
+        figure: what the programme reaches, or does not exceed.
+        is_upper_bound: whether less may flow in truth than `figure` says.
         allowed: the lowest bound.
         margin_permille: how much of the bound is left.
         owner: whose bound it is.
@@ -36,6 +37,7 @@ class LimitLine:
     limit: str
     unit: str
     figure: int
+    is_upper_bound: bool
     allowed: int
     margin_permille: int
     owner: str
@@ -57,6 +59,16 @@ _FIGURES: dict[str, Callable[[Figures, int], int]] = {
     limits.power_density_uw_per_cm2.name: power_density_uw_per_cm2,
 }
 
+_OVER_THE_WORST_SECOND = frozenset(
+    {
+        limits.rms_ua.name,
+        limits.average_ua.name,
+        limits.current_density_ua_per_cm2.name,
+        limits.impaired_current_density_ua_per_cm2.name,
+        limits.power_density_uw_per_cm2.name,
+    }
+)
+
 
 def limit_lines(prepared: Prepared, amplitudes_ua: tuple[int, ...]) -> tuple[LimitLine, ...]:
     """Return every limit of every channel at amplitudes, tightest first within a channel."""
@@ -66,7 +78,7 @@ def limit_lines(prepared: Prepared, amplitudes_ua: tuple[int, ...]) -> tuple[Lim
     ):
         worst = figures(channel, amplitudes_ua[index], prepared.bounds.amplitude_step_ua)
         of_channel = [
-            _line(index + 1, name, worst, bounds)
+            _line(index + 1, name, worst, bounds, is_second_exact(channel))
             for name in sorted({bound.limit for bound in bounds.bounds})
         ]
         lines += sorted(of_channel, key=lambda line: line.margin_permille)
@@ -78,7 +90,9 @@ def preview(prepared: Prepared) -> tuple[LimitLine, ...]:
     return limit_lines(prepared, tuple(line.ceiling_ua for line in prepared.ceilings))
 
 
-def _line(channel: int, name: str, worst: Figures, bounds: ChannelBounds) -> LimitLine:
+def _line(
+    channel: int, name: str, worst: Figures, bounds: ChannelBounds, is_exact: bool
+) -> LimitLine:
     bound = min((b for b in bounds.bounds if b.limit == name), key=lambda b: b.value)
     if name == limits.phase_charge_pc.name:
         figure, allowed = _tightest_phase(worst, bound)
@@ -86,7 +100,8 @@ def _line(channel: int, name: str, worst: Figures, bounds: ChannelBounds) -> Lim
         figure, allowed = _FIGURES[name](worst, bounds.electrode_area_mm2), bound.value
     entry = limits.BY_NAME[name]
     return LimitLine(
-        channel, name, entry.unit, figure, allowed,
+        channel, name, entry.unit, figure,
+        not is_exact and name in _OVER_THE_WORST_SECOND, allowed,
         (allowed - figure) * 1000 // allowed if allowed else 1000,
         bound.owner.value, entry.certainty.value, entry.source,
     )  # fmt: skip

@@ -7,6 +7,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -132,6 +133,35 @@ def prepare(
         raise LimitRefused(str(verdict))
     settings = SessionSettings(profile.id, wanted_s, profile.rise.step_ua)
     return Prepared(program, bounds, settings, _ceilings(profile, program, bounds))
+
+
+def target_reasons(prepared: Prepared, channel_index: int, target_ua: int) -> list[str]:
+    """Return everything that refuses a target, in words: each limit, and the device's steps."""
+    program, bounds = prepared.program, prepared.bounds
+    refused = kernel.amplitude_reasons(program, bounds, channel_index, target_ua)
+    reasons = [str(reason) for reason in refused]
+    channel, step_ua = program.channels[channel_index], bounds.amplitude_step_ua
+    if channel.deliverable_ua(target_ua, step_ua) != target_ua:
+        reasons.append(
+            f"channel {channel_index + 1}: {target_ua / UA_PER_MA:g} mA asked, the device "
+            f"delivers steps of {channel.grid_ua(step_ua) / UA_PER_MA:g} mA"
+        )
+    return reasons
+
+
+def check_targets(prepared: Prepared, targets_ua: Sequence[int]) -> None:
+    """Refuse targets that would not be delivered as they are asked for.
+
+    Raises:
+        LimitRefused: with all reasons.
+    """
+    reasons = [
+        reason
+        for index, target_ua in enumerate(targets_ua)
+        for reason in target_reasons(prepared, index, target_ua)
+    ]
+    if reasons:
+        raise LimitRefused("; ".join(reasons))
 
 
 def capabilities_from_snapshot(device: DeviceSnapshot) -> Capabilities:

@@ -105,7 +105,7 @@ def _shown(detail: ErrorDetails) -> str:
     if detail["type"] == "union_tag_not_found":
         return "missing"
     if detail["type"] == "union_tag_invalid":
-        found = detail["ctx"]["tag"]
+        found = found[_TAG_KEYS[str(_plain_path(detail["loc"])[-1])]]
     if isinstance(found, dict):
         return "a table"
     if isinstance(found, list):
@@ -135,7 +135,8 @@ def _expectation(detail: ErrorDetails) -> str:
     if kind == "too_long":
         return f"at most {context['max_length']}"
     if kind == "tuple_type":
-        return "a list"
+        path = _plain_path(detail["loc"])
+        return f"[[{_spell(path)}]]" if isinstance(detail["input"], dict) else "a list"
     return "a table"
 
 

@@ -77,7 +77,7 @@ def find_any(id_or_path: str) -> LoadedProfile | LoadedEntry:
     informing = entry_ids()
     if id_or_path in informing:
         return _load_shipped_entry(id_or_path)
-    nearest = difflib.get_close_matches(id_or_path, [*known, *informing], n=1, cutoff=0.4)
+    nearest = difflib.get_close_matches(id_or_path, [*known, *informing], n=1, cutoff=0.5)
     hint = f"did you mean {nearest[0]!r}?" if nearest else "`estim profiles list` names them all"
     raise ProfileError(f"there is no profile {shown!r}; {hint}")
 

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from estim.errors import LimitRefused
+from estim.errors import LimitRefused, ProfileError
 from estim.profile import lines
 from estim.profile.entry import Entry
 from estim.profile.explain import Origin, explain
@@ -39,6 +39,7 @@ _OPEN_FLAGS = os.O_RDONLY | sum(
     getattr(os, flag, 0) for flag in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY")
 )
 _AT_LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+_LISTS_OF_TABLES = ("channels", "evidence")
 _Model = TypeVar("_Model", bound=Table)
 
 
@@ -203,12 +204,20 @@ def _parse(origin: Origin) -> dict[str, Any]:
         if position:
             message = message[: position.start()]
             line = int(position.group(1) or origin.text.count("\n") + 1)
-        if message == "Cannot overwrite a value" and line:
-            repeated = lines.path_at(origin.text, line)
-            raise origin.error(repeated, "given twice; expected once", line) from None
+        if line and (message == "Cannot overwrite a value" or message.endswith(" twice")):
+            raise _repeated(origin, line) from None
         raise origin.error((), f"not valid TOML: {message}", line) from None
     except ValueError:
         raise origin.error((), "not valid TOML: a number with too many digits") from None
+
+
+def _repeated(origin: Origin, line: int) -> ProfileError:
+    """Return the error about a key, or the header of a table, that stands in the text again."""
+    path = lines.path_at(origin.text, line)
+    name = path[0]
+    if name in _LISTS_OF_TABLES and path in ((name,), (name, 0)):
+        return origin.error(path[:1], f"given as [{name}]; expected [[{name}]]", line)
+    return origin.error(path, "given twice; expected once", line)
 
 
 def _decimal(text: str) -> Decimal:

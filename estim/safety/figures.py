@@ -3,8 +3,8 @@
 Rules:
 1. Every figure is the worst over all settings (keyframes) of a channel, at the quantised
    currents that would really flow.
-2. Sums over the worst sliding second are upper bounds, exact where a channel has one setting:
-   bursts average in, off time does not.
+2. Sums over the worst sliding second are upper bounds, exact where a channel has one setting and
+   no cycle: bursts average in, off time does not.
 3. Each on-phase begins anew: what it adds where the off time is shorter than the spacing of
    pulses, or of bursts, is counted.
 
@@ -101,6 +101,11 @@ def _restarts_in_second(channel: ChannelProgram, spacing_us: int) -> int:
     if pulse_us + channel.cycle.off_ms * US_PER_MS + channel.pulse_offset_us >= spacing_us:
         return 0
     return -(-US_PER_S // (channel.cycle.total_ms * US_PER_MS))
+
+
+def is_second_exact(channel: ChannelProgram) -> bool:
+    """Tell whether sums over the worst second are reached, not only never exceeded (rule 2)."""
+    return len(channel.settings) == 1 and channel.cycle is None
 
 
 def figures(channel: ChannelProgram, amplitude_ua: int, amplitude_step_ua: int) -> Figures:

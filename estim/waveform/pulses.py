@@ -38,6 +38,34 @@ class PulseTrain:
         return len(self.onset_us)
 
 
+@dataclass(frozen=True, slots=True)
+class Onsets:
+    """Onsets of one on-phase in order of time, one row each.
+
+    Attributes:
+        begin_us: start of the on-phase.
+        since_us: each onset, since that start.
+        setting: index of the setting (keyframe) that each plays.
+    """
+
+    begin_us: int
+    since_us: Int64Array
+    setting: Int64Array
+
+    def amplitude_ua(self, channel: ChannelProgram, setpoint_ua: int) -> Int64Array:
+        """Return setpoint x ramp x keyframe at each onset, each floored."""
+        amplitude_ua = np.full(len(self.since_us), setpoint_ua, np.int64)
+        cycle = channel.cycle
+        if cycle is not None:
+            ramp_up_us, ramp_down_us = cycle.ramp_up_ms * US_PER_MS, cycle.ramp_down_ms * US_PER_MS
+            left_us = cycle.on_phase_ms * US_PER_MS - self.since_us
+            rising, falling = self.since_us < ramp_up_us, left_us <= ramp_down_us
+            amplitude_ua[rising] = setpoint_ua * self.since_us[rising] // max(1, ramp_up_us)
+            amplitude_ua[falling] = setpoint_ua * left_us[falling] // max(1, ramp_down_us)
+        shares = np.array([frame.amplitude_permille for frame in channel.settings], np.int64)
+        return amplitude_ua * shares[self.setting] // FULL_PERMILLE
+
+
 def pulses(
     program: PulseProgram,
     channel_index: int,
@@ -64,22 +92,29 @@ def iter_pulses(
 ) -> Iterator[PulseTrain]:
     """Yield the same pulses as `pulses`, in blocks."""
     units_us = np.array([setting.unit_us for setting in channel.settings], np.int64)
+    grid_ua = channel.grid_ua(amplitude_step_ua)
+    for onsets in iter_onsets(channel, start_us, end_us):
+        amplitude_ua = onsets.amplitude_ua(channel, setpoint_ua)
+        amplitude_ua -= amplitude_ua % grid_ua
+        heard = amplitude_ua > 0
+        if heard.any():
+            yield PulseTrain(
+                onsets.begin_us + onsets.since_us[heard],
+                amplitude_ua[heard],
+                units_us[onsets.setting[heard]],
+            )
+
+
+def iter_onsets(channel: ChannelProgram, start_us: int, end_us: int) -> Iterator[Onsets]:
+    """Yield every onset in [start_us, end_us), silent ones too, in blocks of one on-phase each."""
     lengths_us = np.array(
         [channel.pulse_us(setting.unit_us) for setting in channel.settings], np.int64
     )
-    grid_ua = channel.grid_ua(amplitude_step_ua)
     for begin_us, length_us in _on_phases(channel.cycle, start_us, end_us):
         from_us, to_us = max(0, start_us - begin_us), min(length_us, end_us - begin_us)
         for since_us, setting in _onsets(channel, from_us, to_us):
             whole = since_us + lengths_us[setting] <= length_us
-            since_us, setting = since_us[whole], setting[whole]
-            amplitude_ua = _amplitude_ua(channel, setpoint_ua, since_us, setting)
-            amplitude_ua -= amplitude_ua % grid_ua
-            heard = amplitude_ua > 0
-            if heard.any():
-                yield PulseTrain(
-                    begin_us + since_us[heard], amplitude_ua[heard], units_us[setting[heard]]
-                )
+            yield Onsets(begin_us, since_us[whole], setting[whole])
 
 
 def _on_phases(cycle: Cycle | None, start_us: int, end_us: int) -> Iterator[tuple[int, int]]:
@@ -172,19 +207,3 @@ def _held_onsets(
                 last_us = min(first_us + _BLOCK_PULSES * period_us, after_us)
                 yield np.arange(first_us, last_us, period_us, dtype=np.int64), setting
         onset_us, count = after_us, count - held
-
-
-def _amplitude_ua(
-    channel: ChannelProgram, setpoint_ua: int, since_us: Int64Array, setting: Int64Array
-) -> Int64Array:
-    """Return setpoint x ramp x keyframe at each onset, each floored."""
-    amplitude_ua = np.full(len(since_us), setpoint_ua, np.int64)
-    cycle = channel.cycle
-    if cycle is not None:
-        ramp_up_us, ramp_down_us = cycle.ramp_up_ms * US_PER_MS, cycle.ramp_down_ms * US_PER_MS
-        left_us = cycle.on_phase_ms * US_PER_MS - since_us
-        rising, falling = since_us < ramp_up_us, left_us <= ramp_down_us
-        amplitude_ua[rising] = setpoint_ua * since_us[rising] // max(1, ramp_up_us)
-        amplitude_ua[falling] = setpoint_ua * left_us[falling] // max(1, ramp_down_us)
-    shares = np.array([frame.amplitude_permille for frame in channel.settings], np.int64)
-    return amplitude_ua * shares[setting] // FULL_PERMILLE

@@ -147,6 +147,36 @@ def test_show_gives_every_limit_with_figure_bound_owner_and_margin(estim: Shell)
     assert not any(line["is_exceeded"] for line in shown["at_ceiling"]["limits"])
 
 
+WORST_SECOND = {
+    "rms_ua",
+    "average_ua",
+    "current_density_ua_per_cm2",
+    "power_density_uw_per_cm2",
+}
+
+
+@pytest.mark.parametrize(
+    ("profile_id", "bounded"),
+    [
+        (ID, set()),
+        ("tens-burst", set()),
+        ("tens-amplitude-modulated", WORST_SECOND),
+        ("nmes-quadriceps", WORST_SECOND),
+    ],
+)
+def test_show_tells_upper_bounds_from_exact_figures(
+    estim: Shell, profile_id: str, bounded: set[str]
+) -> None:
+    """What modulation and cycles leave of a second is bounded, never below what flows."""
+    (shown,) = estim("profiles", "show", profile_id, "--json").objects
+    told = {line["limit"] for line in shown["at_ceiling"]["limits"] if line["is_upper_bound"]}
+    assert told == bounded
+    rows = estim("profiles", "show", profile_id).out.splitlines()
+    assert {row.split()[0] for row in rows if "  at most " in row} == {
+        name.split("_")[0] for name in bounded
+    }
+
+
 def test_show_gives_the_programme_as_it_will_flow(estim: Shell) -> None:
     (shown,) = estim("profiles", "show", ID, "--json").objects
     left, right = shown["program"]
@@ -179,10 +209,43 @@ def test_show_at_an_amplitude_below_the_ceiling(estim: Shell) -> None:
 def test_an_amplitude_above_the_ceiling_is_shown_and_refused(estim: Shell) -> None:
     answer = estim("profiles", "show", ID, "--json", "--amplitude", "1=40.1")
     assert answer.code == 4
-    assert answer.err == "estim: channel 1: amplitude: 40.1 mA asked, 40 mA allowed (profile)\n"
+    assert (
+        answer.err == "estim: channel 1: amplitude: 40.1 mA asked, 40 mA allowed by the profile\n"
+    )
     (shown,) = answer.objects
     exceeded = [line["limit"] for line in shown["at_amplitude"]["limits"] if line["is_exceeded"]]
     assert exceeded == ["amplitude_ua"]
+
+
+def test_an_amplitude_off_the_grid_is_refused_everywhere_in_the_same_words(
+    estim: Shell, tmp_path: Path
+) -> None:
+    """250 permille in the second phase, in steps of 0.1 mA: amplitudes exist every 0.4 mA."""
+    text = PROFILE.read_text()
+    before = text.index("[stimulus.pulse]")
+    after = text.index("[", before + 1)
+    path = tmp_path / "uneven.toml"
+    path.write_text(
+        f"{text[:before]}[stimulus.pulse]\n"
+        'waveform = "asymmetric-biphasic"\nphase_duration_us = 200\n'
+        "second_phase_duration_us = 800\nsecond_phase_amplitude_permille = 250\n\n"
+        f"{text[after:]}"
+    )
+    given = (path, "--amplitude", "1=6.3", "--amplitude", "2=41.2")
+    errors = {
+        estim(*command, *given, *rest).err
+        for command, rest in (
+            (("run",), ("--bench", "500", "--clock", "virtual")),
+            (("profiles", "show"), ()),
+            (("profiles", "plot"), ()),
+            (("profiles", "export"), ("--csv", "-", "--duration", "0.001")),
+        )
+    }
+    assert errors == {
+        "estim: channel 1: 6.3 mA asked, the device delivers steps of 0.4 mA; "
+        "channel 2: amplitude: 41.2 mA asked, 40 mA allowed by the profile\n"
+    }
+    assert estim("profiles", "show", *given).code == 4
 
 
 def test_a_larger_electrode_lowers_the_density_and_a_smaller_one_is_refused(estim: Shell) -> None:

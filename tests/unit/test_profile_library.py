@@ -32,6 +32,7 @@ def test_a_profile_is_found_by_id_and_by_path(tmp_path: Path) -> None:
     ("wanted", "said"),
     [
         ("dpn-convential", "did you mean 'dpn-conventional'?"),
+        ("nope", "'nope'; `estim profiles list` names them all"),
         ("zzz", "`estim profiles list` names them all"),
         ("Tens-Burst", "is not a profile id"),
         ("..", "is not a profile id"),

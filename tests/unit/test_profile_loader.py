@@ -128,6 +128,28 @@ def test_a_key_given_twice_is_named(index: int, key: str, value: str) -> None:
     assert re.search(rf"\b{key}: given twice", message)
 
 
+AS_ONE_TABLE = "channels: given as [channels]; expected [[channels]]"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[channels]\n[channels]\n", f"line 2: {AS_ONE_TABLE}"),
+        ("[channels]\n[[channels]]\n", f"line 2: {AS_ONE_TABLE}"),
+        (
+            COMPLETE.replace("[[channels]]", "[channels]"),
+            "channels: a table; expected [[channels]]",
+        ),
+        (
+            COMPLETE.replace('waveform = "asymmetric-biphasic"', "waveform = 3"),
+            "stimulus.pulse.waveform: 3; expected 'symmetric-biphasic' or",
+        ),
+    ],
+)
+def test_what_was_written_is_told_as_it_was_written(text: str, said: str) -> None:
+    assert said in refusal(text)
+
+
 @pytest.mark.parametrize(("index", "key", "value"), keyed_lines())
 def test_a_misspelt_key_is_answered_with_the_right_one(index: int, key: str, value: str) -> None:
     message = refusal(spoil(index, f"{key}x = {value}"))
@@ -272,7 +294,7 @@ def test_a_channel_may_not_shift_a_cycle_that_it_has_not() -> None:
         (b'"\\u001b[2J" = 1', "U+001B, a control or invisible character"),
         (b'"\\u202e" = 1', "U+202E"),
         (b"#\n" * (32 * 1024) + b"#", "more than 64 KiB"),
-        (b"schema = 1\n[rise]\n[rise]\n", "line 3: not valid TOML"),
+        (b"schema = 1\n[rise]\n[rise]\n", "line 3: rise: given twice; expected once"),
         (b"schema = 1\nschema.x = 1\n", "line 2"),
     ],
 )

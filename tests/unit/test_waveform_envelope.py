@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from estim import api
 from estim.profile.library import find
 from estim.waveform.compile import compile_profile
 from estim.waveform.envelope import Pace, SessionEnvelope, session_envelope
@@ -24,8 +27,8 @@ def envelope(
         ("dpn-conventional", 12, Pace(1000, 2000, 500), 13, 0.05),
         # Below the contact amplitude nothing is waited for: 1.5 mA at 0.5 mA/s.
         ("dpn-conventional", 1.5, Pace(500, 2000, 500), 3, 0.05),
-        # 2 mA in each plateau, which begin at 3, 69 and 135 s; the last 1 mA takes 0.5 s.
-        ("nmes-quadriceps", 5, Pace(2000, 2000, 1000), 135.5, 0.05),
+        # 2 mA in each plateau, which begin at 0, 66 and 132 s; the last 1 mA takes 0.5 s.
+        ("nmes-quadriceps", 5, Pace(2000, 2000, 1000), 132.5, 0.05),
         # 4 Hz, 0.5 mA a pulse at most: 2 mA with the fifth pulse at 1 s, five good ones until 2 s,
         # then eight more steps of 0.5 mA.
         ("tens-low-rate", 6, Pace(2000, 2000, 500), 4, 0.001),
@@ -38,6 +41,36 @@ def test_the_rise_takes_as_long_as_a_device_takes(
     assert whole.rise_us == pytest.approx(rise_s * 1e6, abs=within_s * 1e6)
     assert whole.plateau_us == 60_000_000
     assert whole.total_us == whole.rise_us + 62_000_000
+
+
+@pytest.mark.parametrize(
+    ("profile_id", "targets_ua"),
+    [
+        ("dpn-conventional", (5000, 3000)),
+        ("tens-low-rate", (4000,)),
+        # Only the strongest of the modulated pulses prove contact, or those above the hold.
+        ("tens-strength-duration", (5000, 0)),
+        ("tens-amplitude-modulated", (5000,)),
+        ("nmes-alternating", (3000, 3000)),
+        ("russian-quadriceps", (3000,)),
+    ],
+)
+def test_the_rise_drawn_is_the_rise_delivered(
+    profile_id: str, targets_ua: tuple[int, ...], tmp_path: Path
+) -> None:
+    loaded = find(profile_id)
+    count = len(loaded.profile.channels)
+    targets_ua = (*targets_ua, *[0] * (count - len(targets_ua)))
+    with api.open("sim:?load=500", bench_ohm=500, is_virtual=True, records=tmp_path) as stimulator:
+        prepared = stimulator.prepare(loaded, duration_s=1)
+        stimulator.arm()
+        stimulator.start()
+        stimulator.set_targets_ua(targets_ua)
+        delivered = stimulator.wait_until_finished(lambda: "")
+    rise = loaded.profile.rise
+    pace = Pace(rise.setpoint_slew_ua_per_s, rise.rise_per_cycle_ua, rise.step_ua)
+    drawn = session_envelope(prepared.program, targets_ua, 100, pace, 1, 100)
+    assert drawn.rise_us / 1e6 == pytest.approx(delivered.rise_ms / 1e3, abs=0.5)
 
 
 def test_a_continuous_session_rises_stays_and_falls() -> None:
@@ -62,11 +95,16 @@ def test_off_times_are_empty_and_plateaus_are_full() -> None:
     (channel,) = whole.channels
     column_s = whole.total_us / 1e6 / 132
     # 1 s at 2 mA after the first ramp, then 98 mA at once.
-    assert whole.rise_us == pytest.approx(4.5e6, abs=50_000)
-    on = slice(int(69 / column_s) + 1, int(84 / column_s))
-    off = slice(int(87 / column_s) + 1, int(132 / column_s))
-    assert channel.high_ua[on].tolist() == channel.low_ua[on].tolist() == [100_000] * 14
-    assert channel.high_ua[off].tolist() == [0] * 42
+    assert whole.rise_us == pytest.approx(1.5e6, abs=50_000)
+    # Time begins with the first plateau: the second ramp from 63 to 66 s.
+    on = slice(int(66 / column_s) + 1, int(81 / column_s))
+    off = slice(int(84 / column_s) + 1, int(129 / column_s))
+    assert (
+        channel.high_ua[on].tolist()
+        == channel.low_ua[on].tolist()
+        == [100_000] * len(range(132)[on])
+    )
+    assert channel.high_ua[off].tolist() == [0] * len(range(132)[off])
 
 
 def test_columns_longer_than_a_cycle_keep_its_lowest_and_highest() -> None:

@@ -15,13 +15,11 @@ from pathlib import Path
 
 from estim import api
 from estim.errors import DeviceFault, LimitRefused
-from estim.prepare.session import Prepared
+from estim.prepare.session import Prepared, target_reasons
 from estim.profile.loader import LoadedProfile
 from estim.rig.reports.words import format_ohm
-from estim.safety.kernel import amplitude_reasons
 from estim.session.messages import DeviceSnapshot, Reply, Snapshot
 from estim.session.states import HostState
-from estim.units import UA_PER_MA
 from firmware_protocol import limits
 
 LOAD_EXTRA_OHM = 20
@@ -98,24 +96,6 @@ def identify(
         return _device(stimulator), prepared
 
 
-def check_step(prepared: Prepared, channel_index: int, amplitude_ua: int) -> list[str]:
-    """Return every reason against an amplitude on a channel."""
-    reasons = [
-        str(reason)
-        for reason in amplitude_reasons(
-            prepared.program, prepared.bounds, channel_index, amplitude_ua
-        )
-    ]
-    step_ua = prepared.bounds.amplitude_step_ua
-    channel = prepared.program.channels[channel_index]
-    if channel.deliverable_ua(amplitude_ua, step_ua) != amplitude_ua:
-        reasons.append(
-            f"channel {channel_index + 1}: {amplitude_ua / UA_PER_MA:g} mA asked, the device "
-            f"delivers steps of {channel.grid_ua(step_ua) / UA_PER_MA:g} mA"
-        )
-    return reasons
-
-
 def deliver(
     bench: Bench,
     loaded: LoadedProfile,
@@ -145,7 +125,7 @@ def deliver(
         on_reply=watch.take,
     ) as stimulator:
         prepared = stimulator.prepare(loaded, duration_s=dwell_s)
-        reasons = check_step(prepared, channel_index, amplitude_ua)
+        reasons = target_reasons(prepared, channel_index, amplitude_ua)
         if reasons:
             raise LimitRefused("; ".join(reasons))
         targets_ua = [0] * len(prepared.program.channels)

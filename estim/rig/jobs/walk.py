@@ -21,7 +21,7 @@ import estim
 from estim import api
 from estim.clock import Clock
 from estim.errors import DeviceFault, LimitRefused, UsageError
-from estim.prepare.session import Prepared, prepare
+from estim.prepare.session import Prepared, prepare, target_reasons
 from estim.record.ledger import Ledger
 from estim.rig.jobs import course as kinds
 from estim.rig.jobs.course import Course, check_same_job, course_of, other_phase, verdict_of
@@ -30,7 +30,6 @@ from estim.rig.jobs.delivery import (
     Delivered,
     Interrupted,
     LoadContradicted,
-    check_step,
     deliver,
     identify,
 )
@@ -166,7 +165,7 @@ class Walk:
         reasons = [
             f"{step.words}: {reason}"
             for step in self.steps
-            for reason in check_step(
+            for reason in target_reasons(
                 self._prepared[step.loaded.profile.id], step.channel - 1, step.amplitude_ua
             )
         ]
