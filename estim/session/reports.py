@@ -205,6 +205,7 @@ def _on_status(session: SessionState, told: driver.StatusSeen, now_us: int) -> N
     if before is None or status.tick_ms != before.tick_ms:
         session.status_us = now_us  # a clock that stands still is no sign of life
     session.has_status_since_drive = True
+    session.is_pause_seen = session.is_pause_seen or status.state is not DeviceState.RUNNING
     session.delivery.take(status, session.targets_ua, now_us)
     if any(row.flags for row in status.channels):
         _see_lead_off(session, status, before, now_us)
@@ -307,7 +308,7 @@ def _see_goal(session: SessionState, status: Status, now_us: int) -> None:
         Trigger.ARMED: DeviceState.ARMED,
         Trigger.STARTED: DeviceState.RUNNING,
     }[trigger]
-    if status.state is not reached:
+    if status.state is not reached or not session.is_pause_seen:
         return
     session.goal = None
     session.follow(trigger)
@@ -350,7 +351,7 @@ def _see_disobedience(
         session.begin_stop(text, now_us, Blame.UNKNOWN)
     elif (
         session.state is HostState.ARMED
-        and session.goal is None
+        and (session.goal is None or not session.is_pause_seen)
         and status.state is DeviceState.RUNNING
         and now_us - session.paused_us > OBEY_US
     ):

@@ -170,6 +170,7 @@ def _pause(session: SessionState, request: msg.Pause, now_us: int) -> None:
     session.stopping.clear()
     session.note_lowering(now_us)
     session.paused_us = now_us
+    session.is_pause_seen = False
     session.go_to_zero("paused meanwhile", Blame.OPERATOR)
     session.follow(Trigger.PAUSED)
     session.append("paused", {"marker_ua": session.marker_ua})

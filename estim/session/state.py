@@ -115,6 +115,7 @@ class SessionState:
         self.acknowledge: Pending | None = None
         self.rearming: tuple[list[int], Pending] | None = None
         self.paused_us = 0
+        self.is_pause_seen = True
         self.stopping: list[int] = []
         self.stopping_until_us = 0
         self.finish_from: tuple[int, list[int]] | None = None
@@ -293,8 +294,9 @@ class SessionState:
 
     def wanted(self) -> WantedState:
         if self.goal is not None:
-            arming = self.goal[0] is Trigger.ARMED
-            return WantedState.ARMED if arming else WantedState.RUNNING
+            # A device that has not seen the pause would go on from where it is, not from zero.
+            waits = self.goal[0] is Trigger.ARMED or not self.is_pause_seen
+            return WantedState.ARMED if waits else WantedState.RUNNING
         return WANTED.get(self.state, WantedState.SAFE)
 
     def facts(self, now_us: int) -> Facts:

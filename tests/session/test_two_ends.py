@@ -13,7 +13,14 @@ from estim.session import events as ev
 from estim.session import messages as msg
 from estim.session.states import HostState
 from estim.simulator.faults import parse_line
-from firmware_protocol.messages import AcknowledgeFault, CapabilityFlag, DeviceState, Status
+from firmware_protocol.messages import (
+    AcknowledgeFault,
+    CapabilityFlag,
+    DeviceState,
+    Drive,
+    Status,
+    WantedState,
+)
 from tests.session.bench import MS, Bench, S
 from tests.session.patient import read_pulses
 from tests.session.test_virtual import Visit
@@ -134,6 +141,25 @@ def test_a_device_that_runs_on_after_a_pause_is_a_fault(bench: Bench) -> None:
     bench.device.lie = lambda status: dataclasses.replace(status, state=DeviceState.RUNNING)
     bench.run(1 * S)
     assert bench.state is HostState.FAULT
+
+
+def test_a_resume_waits_until_the_device_has_seen_the_pause(bench: Bench) -> None:
+    """A pause that is lost, and a resume at once: the device is not to go on from where it is."""
+    bench.to(HostState.RUNNING).raise_to(3000, 0)
+    bench.run(3 * S)
+    bench.device.is_deaf = True
+    asked = bench.ask(msg.Pause)
+    assert bench.is_done(asked)
+    resumed = bench.ask(msg.Resume)
+    bench.run(100 * MS)
+    assert bench.state is HostState.ARMED
+    assert bench.outcome(resumed) is None
+    before = len(bench.device.of(Drive))
+    bench.device.is_deaf = False
+    assert bench.settle(resumed)
+    wanted = [drive.wanted_state for drive in bench.device.of(Drive)[before:]]
+    assert wanted[0] is WantedState.ARMED
+    assert WantedState.RUNNING in wanted
 
 
 def test_output_after_a_stop_that_is_not_obeyed_is_in_the_record(bench: Bench) -> None:
