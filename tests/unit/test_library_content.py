@@ -232,7 +232,7 @@ def test_contraindications_follow_the_placement(profile_id: str, forbidden: str)
 def test_every_profile_prepares_up_to_the_ceiling_that_it_names() -> None:
     for loaded in library():
         profile = loaded.profile
-        prepared = prepare(profile, is_bench=profile.is_bench_only, origin=loaded.path)
+        prepared = prepare(profile, is_bench=profile.is_bench_only, origin=loaded.origin)
         for channel, line in zip(profile.channels, prepared.ceilings, strict=True):
             assert line.ceiling_ua == channel.amplitude_ceiling_ua, profile.id
 
