@@ -252,3 +252,17 @@ def test_the_readme_lists_the_library_whole() -> None:
     known = {*shipped_ids(), *entry_ids()}
     assert all(fnmatch.filter(known, name) for name in named)
     assert all(any(fnmatch.fnmatch(one, name) for name in named) for one in known)
+
+
+@pytest.mark.parametrize(
+    ("profile_id", "unread"),
+    [
+        ("dpn-conventional", ("Older and mostly small",)),
+        ("tens-dense-disperse", ("rats", "40 %")),
+        ("tens-modulated", ("page 23", "120 Hz", "shoulder")),
+        ("tens-burst", ("page 35", "Primo Pro")),
+    ],
+)
+def test_no_profile_says_more_than_was_read(profile_id: str, unread: tuple[str, ...]) -> None:
+    text = Path(find(profile_id).path).read_text(encoding="utf-8")
+    assert [words for words in unread if words in text] == []
