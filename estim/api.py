@@ -178,7 +178,7 @@ class Stimulator:
             duration_s=duration_s,
             electrode_area_cm2=electrode_area_cm2,
             standing=self.standing,
-            origin=loaded.path,
+            origin=loaded.origin,
         )
         program_hex = prepared.program.canonical_bytes().hex()
         request_id = self.engine.new_id()

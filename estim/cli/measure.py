@@ -36,7 +36,7 @@ def run(arguments: Namespace) -> int:
         LimitRefused: the baseline was never approved.
     """
     loaded = find(arguments.profile)
-    prepared = prepare(loaded.profile, is_bench=True, origin=loaded.path)
+    prepared = prepare(loaded.profile, is_bench=True, origin=loaded.origin)
     number = whole("--channel", arguments.channel, 1, len(prepared.program.channels))
     expected = Expected.of(prepared, number - 1, _amplitude_ua(arguments.amplitude))
     settings = Settings(

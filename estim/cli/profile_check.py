@@ -52,7 +52,7 @@ def _check(name: str, area: str | None) -> tuple[int, str, list[str]]:
             profile,
             is_bench=profile.is_bench_only,
             electrode_area_cm2=area_cm2(area, profile) or profile.electrode.recommended_area_cm2,
-            origin=name,
+            origin=loaded.origin,
         )
         _check_ceilings(prepared)
     except (ProfileError, UsageError) as error:

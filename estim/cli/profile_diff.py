@@ -105,7 +105,7 @@ def _is_told(fact: Fact, common: int) -> bool:
 
 
 def _facts(loaded: LoadedProfile) -> list[Fact]:
-    return facts(loaded, prepare(loaded.profile, is_bench=True, origin=loaded.path))
+    return facts(loaded, prepare(loaded.profile, is_bench=True, origin=loaded.origin))
 
 
 def _change(before: Fact | None, after: Fact | None) -> Change:

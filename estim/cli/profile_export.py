@@ -66,7 +66,7 @@ def _waveform(arguments: Namespace) -> Waveform:
         loaded.profile,
         is_bench=True,
         site=load_site(configuration_folder()),
-        origin=loaded.path,
+        origin=loaded.origin,
     )
     program, step_ua = prepared.program, prepared.bounds.amplitude_step_ua
     count = len(program.channels)

@@ -47,7 +47,7 @@ def run(arguments: Namespace) -> int:
         loaded.profile,
         is_bench=True,
         site=load_site(configuration_folder()),
-        origin=loaded.path,
+        origin=loaded.origin,
     )
     amplitudes_ua = tuple(line.ceiling_ua for line in prepared.ceilings)
     if arguments.amplitude:

@@ -69,7 +69,7 @@ def run_show(arguments: Namespace) -> int:
         is_bench=True,
         site=load_site(configuration_folder()),
         electrode_area_cm2=area_cm2,
-        origin=loaded.path,
+        origin=loaded.origin,
     )
     if arguments.json:
         say_json(SHOW_SCHEMA, **document(loaded, prepared, targets_ua))

@@ -28,12 +28,12 @@ class Fit:
 
 def fit(loaded: LoadedProfile, capabilities: Capabilities, site: SitePolicy) -> Fit:
     """Compare a profile with a device; raise ProfileError where it cannot be compiled at all."""
-    missing = shortfalls(compile_profile(loaded.profile, loaded.path), capabilities)
+    missing = shortfalls(compile_profile(loaded.profile, loaded.origin), capabilities)
     if missing:
         return Fit(missing, ())
     try:
         prepared = prepare(
-            loaded.profile, capabilities, is_bench=True, site=site, origin=loaded.path
+            loaded.profile, capabilities, is_bench=True, site=site, origin=loaded.origin
         )
     except LimitRefused as error:
         return Fit((str(error),), ())

@@ -14,6 +14,7 @@ from decimal import Decimal
 from estim.errors import LimitRefused
 from estim.prepare.site import SitePolicy
 from estim.prepare.station import Standing, check_for_people
+from estim.profile.explain import Origin
 from estim.profile.models import AREA_MAX_CM2, Profile
 from estim.safety import kernel
 from estim.safety.bounds import (
@@ -82,7 +83,7 @@ def prepare(
     patient_ceiling_ua: int | None = None,
     is_sensation_impaired: bool = False,
     standing: Standing | None = None,
-    origin: str = "",
+    origin: Origin | None = None,
 ) -> Prepared:
     """Compile a profile and gather its bounds for one device.
 

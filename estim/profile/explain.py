@@ -31,7 +31,7 @@ class Origin:
     """The file that messages are about."""
 
     name: str
-    text: str
+    text: str = ""
 
     def error(self, path: lines.Path, problem: str, line: int | None = None) -> ProfileError:
         """Return the error about a key; its line is looked up where it is not given."""

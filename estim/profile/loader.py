@@ -49,7 +49,12 @@ class LoadedProfile:
 
     profile: Profile
     sha256: str
-    path: str
+    origin: Origin
+
+    @property
+    def path(self) -> str:
+        """Return the file's name."""
+        return self.origin.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,7 @@ def loads_any(source: bytes | str, name: str) -> LoadedProfile | LoadedEntry:
     origin, raw, sha256 = _raw(source, name)
     if "cannot_run" in raw:
         return LoadedEntry(_model(Entry, origin, raw), sha256, name)
-    return LoadedProfile(_model(Profile, origin, raw), sha256, name)
+    return LoadedProfile(_model(Profile, origin, raw), sha256, origin)
 
 
 def load_entry(path: str | os.PathLike[str]) -> LoadedEntry:

@@ -9,7 +9,7 @@ Rules:
    never meet start at once. Anything else is refused, unless the profile allows overlap.
 4. On a person a modulated amplitude rises no faster than a cycle may ramp up, and no leap follows a
    rest; a burst longer than a ramp is refused. The kernel judges by the same figures.
-5. Each refusal is one `ProfileError` that names the key and the physics.
+5. Each refusal is one `ProfileError` that names file, line, key and the physics.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from fractions import Fraction
 from math import gcd
 
 from estim.errors import ProfileError
+from estim.profile.explain import Origin
+from estim.profile.lines import Path
 from estim.profile.models import Profile
 from estim.profile.modulation import (
     BeatModulation,
@@ -29,7 +31,6 @@ from estim.profile.modulation import (
 )
 from estim.profile.stimulus import CustomPulse, OnOffCycle, PulsePhase
 from estim.profile.table import period_us, whole_ms
-from estim.text import sanitize
 from estim.units import MS_PER_S, PC_PER_UC, US_PER_MS, US_PER_S
 from estim.waveform.holds import holds, strength_duration_permille
 from firmware_protocol import limits
@@ -45,14 +46,14 @@ from firmware_protocol.program import (
 )
 
 
-def compile_profile(profile: Profile, name: str = "") -> PulseProgram:
-    """Return the programme of a profile; `name` stands for its file in messages.
+def compile_profile(profile: Profile, origin: Origin | None = None) -> PulseProgram:
+    """Return the programme of a profile; `origin` is the file that messages are about.
 
     Raises:
         ProfileError: a pulse is not balanced, does not fit its period or burst, or channels would
             overlap.
     """
-    origin = sanitize(name or profile.id)
+    origin = origin or Origin(profile.id)
     channels = [
         _Compiler(profile, index, origin).channel_program()
         for index in range(len(profile.channels))
@@ -63,9 +64,10 @@ def compile_profile(profile: Profile, name: str = "") -> PulseProgram:
     try:
         check_form(program)
     except ProgramError as error:
-        raise ProfileError(
-            f"{origin}: channels: {error}; expected one stimulus for all, or cycles of equal "
-            "length whose on-phases never meet"
+        raise origin.error(
+            ("channels",),
+            f"{error}; expected one stimulus for all, or cycles of equal length whose on-phases "
+            "never meet",
         ) from None
     return program
 
@@ -73,12 +75,13 @@ def compile_profile(profile: Profile, name: str = "") -> PulseProgram:
 class _Compiler:
     """Compile one channel, and name its keys in refusals."""
 
-    def __init__(self, profile: Profile, index: int, origin: str) -> None:
+    def __init__(self, profile: Profile, index: int, origin: Origin) -> None:
         self._channel = profile.channels[index]
         self._is_bench_only = profile.is_bench_only
         self._stimulus = profile.channel_stimulus(self._channel)
         own = self._channel.stimulus is not None
-        self._where = f"{origin}: channels[{index + 1}].stimulus" if own else f"{origin}: stimulus"
+        self._origin = origin
+        self._table: Path = ("channels", index, "stimulus") if own else ("stimulus",)
         self._timing_key = _modulation_key(self._stimulus.modulation) or "pulse_rate_hz"
 
     def channel_program(self) -> ChannelProgram:
@@ -152,7 +155,7 @@ class _Compiler:
             )
 
     def _refuse(self, key: str, problem: str) -> ProfileError:
-        return ProfileError(f"{self._where}.{key}: {problem}")
+        return self._origin.error((*self._table, *key.split(".")), problem)
 
     def _check_balance(self, sequence: tuple[PulsePhase, ...]) -> None:
         """Refuse a pulse whose phases do not cancel exactly, and say what would make them."""
@@ -264,7 +267,7 @@ def _cycle(cycle: OnOffCycle | None, offset_s: Decimal) -> Cycle | None:
     )
 
 
-def _spread(channels: list[ChannelProgram], origin: str) -> list[ChannelProgram]:
+def _spread(channels: list[ChannelProgram], origin: Origin) -> list[ChannelProgram]:
     """Give channels of the same cycle offsets that keep their pulses apart (rule 3)."""
     spread = []
     for index, channel in enumerate(channels):
@@ -272,10 +275,10 @@ def _spread(channels: list[ChannelProgram], origin: str) -> list[ChannelProgram]
         slot_us = min(setting.pulse_period_us for setting in channel.settings) // len(together)
         longest_us = max(channel.pulse_us(setting.unit_us) for setting in channel.settings)
         if longest_us > slot_us:
-            raise ProfileError(
-                f"{origin}: channels[{index + 1}]: a pulse of {longest_us} us where each of "
-                f"{len(together)} channels has {slot_us} us; expected a lower rate or shorter "
-                "phases"
+            raise origin.error(
+                ("channels", index),
+                f"a pulse of {longest_us} us where each of {len(together)} channels has "
+                f"{slot_us} us; expected a lower rate or shorter phases",
             )
         spread.append(replace(channel, pulse_offset_us=together.index(index) * slot_us))
     return spread

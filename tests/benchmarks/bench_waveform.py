@@ -68,7 +68,7 @@ def _library_ms() -> float:
     began = perf_counter()
     entries()
     for loaded in library():
-        preview(prepare(loaded.profile, is_bench=True, origin=loaded.path))
+        preview(prepare(loaded.profile, is_bench=True, origin=loaded.origin))
     return (perf_counter() - began) * 1e3
 
 

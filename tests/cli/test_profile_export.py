@@ -51,7 +51,7 @@ def test_a_file_that_is_there_is_replaced_only_when_told(estim: Shell, tmp_path:
     assert path.read_text() == "precious"
     assert estim(*command, "--force").code == 0
     written = path.read_text()
-    assert written.startswith("$comment dpn-conventional 1.0.0, file sha256 ")
+    assert written.startswith("$comment dpn-conventional 1.0.1, file sha256 ")
     assert "not a certified medical device" in written
     assert written.endswith("#100000\n")
 

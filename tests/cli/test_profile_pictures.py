@@ -45,7 +45,7 @@ def test_a_page_says_everything_and_is_the_same_each_time(estim: Shell, tmp_path
         "+12 mA", "−12 mA", "2.4 µC", "+7.3 mA", "1.46 µC", "net charge 0 µC",
         "rise 13 s at 1 mA/s at most, plateau 30:00, ramp down 2 s",
         "channel 1: left leg", "channel 2: right leg",
-        "dpn-conventional 1.0.0, programme ", "file sha256 ", "Not a certified medical device",
+        "dpn-conventional 1.0.1, programme ", "file sha256 ", "Not a certified medical device",
         "not reviewed by a clinician",
     ):  # fmt: skip
         assert text in everything

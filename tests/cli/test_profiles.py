@@ -262,7 +262,7 @@ def test_people_are_told_review_status_placement_dose_and_evidence(estim: Shell)
     answer = estim("profiles", "show", ID)
     assert answer.code == 0
     head = answer.out.splitlines()[:2]
-    assert head[0] == "Diabetic peripheral neuropathy, conventional  (dpn-conventional 1.0.0)"
+    assert head[0] == "Diabetic peripheral neuropathy, conventional  (dpn-conventional 1.0.1)"
     assert head[1].startswith("*** NOT REVIEWED BY A CLINICIAN.")
     text = " ".join(answer.out.split())
     for words in (

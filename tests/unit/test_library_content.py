@@ -251,7 +251,7 @@ def test_every_profile_that_leaves_the_limb_open_asks_about_its_arteries() -> No
 def test_every_profile_prepares_up_to_the_ceiling_that_it_names() -> None:
     for loaded in library():
         profile = loaded.profile
-        prepared = prepare(profile, is_bench=profile.is_bench_only, origin=loaded.path)
+        prepared = prepare(profile, is_bench=profile.is_bench_only, origin=loaded.origin)
         for channel, line in zip(profile.channels, prepared.ceilings, strict=True):
             assert line.ceiling_ua == channel.amplitude_ceiling_ua, profile.id
 
@@ -271,3 +271,17 @@ def test_the_readme_lists_the_library_whole() -> None:
     known = {*shipped_ids(), *entry_ids()}
     assert all(fnmatch.filter(known, name) for name in named)
     assert all(any(fnmatch.fnmatch(one, name) for name in named) for one in known)
+
+
+@pytest.mark.parametrize(
+    ("profile_id", "unread"),
+    [
+        ("dpn-conventional", ("Older and mostly small",)),
+        ("tens-dense-disperse", ("rats", "40 %")),
+        ("tens-modulated", ("page 23", "120 Hz", "shoulder")),
+        ("tens-burst", ("page 35", "Primo Pro")),
+    ],
+)
+def test_no_profile_says_more_than_was_read(profile_id: str, unread: tuple[str, ...]) -> None:
+    text = Path(find(profile_id).path).read_text(encoding="utf-8")
+    assert [words for words in unread if words in text] == []

@@ -9,6 +9,7 @@ import pytest
 
 from estim.errors import LimitRefused, ProfileError
 from estim.prepare.session import REFERENCE, prepare
+from estim.profile.explain import Origin
 from estim.profile.library import find
 from estim.profile.loader import loads, loads_entry
 from estim.profile.modes import EXCLUDED
@@ -82,7 +83,7 @@ def channel(stimulus: str) -> ChannelProgram:
 def refusal(text: str) -> str:
     """Return the message of loading or compiling, without file and line."""
     with pytest.raises(ProfileError) as caught:
-        compile_profile(loads(text, "own.toml").profile, "own.toml")
+        compile_profile(loads(text, "own.toml").profile, Origin("own.toml", text))
     return re.sub(r"^own\.toml(, line \d+)?: ", "", str(caught.value))
 
 

@@ -144,7 +144,7 @@ class Walk:
             device: dict[str, Any] = job.stimulator.model_dump()
             for loaded in self.loaded.profiles:
                 self._prepared[loaded.profile.id] = prepare(
-                    loaded.profile, is_bench=True, duration_s=job.dwell_s, origin=loaded.path
+                    loaded.profile, is_bench=True, duration_s=job.dwell_s, origin=loaded.origin
                 )
         else:
             shown = None

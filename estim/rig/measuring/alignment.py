@@ -29,6 +29,7 @@ _CLOCK_SHARE = 0.005
 _MARGIN_US = 2000.0
 _HELD_SHARE = 0.02
 _SMOOTH = 9
+_RISE_BEGINS_SHARE = 0.5
 _RAMP_DOWN_S = 2.5
 _HELD_PULSES_MIN = 3
 
@@ -42,6 +43,7 @@ class Alignment:
         steady: pulses on a plateau, at the amplitude that was held, sure of their place.
         reference_ua: amplitude that was held, at full share; 0 without pulses.
         is_rising: whether the amplitude still rose at the end.
+        has_rise: whether it rises at the beginning, before what was held.
         has_ramp_down: whether the amplitude ramps down at the end.
         since_us: for each pulse the time since an on-phase began, cycles not taken off.
         shift_us: how far the modulation moved against the pulses' clock, (times, shifts).
@@ -54,6 +56,7 @@ class Alignment:
     steady: Booleans
     reference_ua: float
     is_rising: bool = False
+    has_rise: bool = False
     has_ramp_down: bool = False
     since_us: Floats = field(default_factory=lambda: np.empty(0))
     shift_us: tuple[Floats, Floats] = field(default_factory=lambda: (np.empty(0), np.empty(0)))
@@ -126,7 +129,8 @@ class _Search:
         per_block = _CYCLES_IN_BLOCK * expected.cycle_us
         whole = max(1, int(self._onset_us[-1] // per_block))
         edges_us = np.arange(whole + 1, dtype=np.float64) * per_block
-        edges_us[-1] = np.inf
+        # The first pulse may have begun, with steps that round to zero, before the capture.
+        edges_us[0], edges_us[-1] = -np.inf, np.inf
         numbers = np.searchsorted(edges_us, self._onset_us, side="right") - 1
         self.blocks: list[Integers] = [
             np.flatnonzero(numbers == number) for number in np.unique(numbers)
@@ -274,11 +278,12 @@ def _held(
     places = alignment.places
     share = places.ramp[steady] * expected.shares(places.setting[steady])
     full_ua = amplitude_ua[steady] / np.maximum(share, 1e-9)
-    return _held_of(alignment, steady, full_ua, onset_us)
+    grid_ua = expected.channel.grid_ua(expected.amplitude_step_ua)
+    return _held_of(alignment, steady, full_ua, onset_us, grid_ua)
 
 
 def _held_of(
-    alignment: Alignment, steady: Integers, full_ua: Floats, onset_us: Floats
+    alignment: Alignment, steady: Integers, full_ua: Floats, onset_us: Floats, grid_ua: int
 ) -> Alignment:
     smooth = smoothed(full_ua, _SMOOTH)
     level_ua = float(np.median(full_ua[smooth > 0.9 * smooth.max()]))
@@ -287,7 +292,8 @@ def _held_of(
     there = np.flatnonzero(smooth >= level_ua - near_ua)
     first, last = int(there[0]), int(there[-1])
     notes, unknowns = list(alignment.notes), list(alignment.unknowns)
-    if first and not _only_rises(smooth[: first + 1], near_ua):
+    # The very end of a ramp, taken for the plateau, lies one step of the device below it.
+    if first and not _only_rises(smooth[: first + 1], max(near_ua, grid_ua)):
         first = 0
     after = smooth[last + 1 :]
     time_s = (onset_us[steady[-1]] - onset_us[steady[min(last + 1, len(steady) - 1)]]) / US_PER_S
@@ -323,6 +329,7 @@ def _held_of(
         steady=chosen,
         reference_ua=end_ua if is_rising else float(np.median(full_ua[held])),
         is_rising=is_rising,
+        has_rise=first > 0 and bool(full_ua[0] < _RISE_BEGINS_SHARE * level_ua),
         has_ramp_down=is_ramp_down,
         notes=tuple(notes),
         unknowns=tuple(unknowns),

@@ -143,8 +143,38 @@ class Expected:
 
     @property
     def longest_gap_us(self) -> int:
-        """Return the longest gap within a pulse; 0 without gaps."""
-        return max((p.duration for p in self.channel.phases if p.is_gap), default=0)
+        """Return the longest silence beside a lobe of a pulse; 0 where lobes always touch.
+
+        At a low amplitude the device rounds small steps to zero: what is left of a lobe may be its
+        largest steps alone.
+        """
+        return max(
+            sum(self._quiet_us(index, setting) for index in range(one.start, one.stop))
+            for setting in self.settings
+            for one in self._between_largest()
+        )
+
+    def _between_largest(self) -> list[range]:
+        """Return the phases that lie between the largest step of a lobe and that of the next.
+
+        Indexes past the last phase stand for the next pulse.
+        """
+        count, largest = len(self.channel.phases), []
+        for lobe in self.lobes:
+            shares = [
+                abs(p.amplitude_permille) for p in self.channel.phases[lobe.first : lobe.stop]
+            ]
+            at = [lobe.first + i for i, share in enumerate(shares) if share == max(shares)]
+            largest.append((at[0], at[-1]))
+        following = [*largest[1:], (largest[0][0] + count, 0)]
+        return [
+            range(last + 1, first) for (_, last), (first, _) in zip(largest, following, strict=True)
+        ]
+
+    def _quiet_us(self, index: int, setting: Keyframe) -> int:
+        """Return the length of a phase, of which some may follow after the pulse's last."""
+        phases = self.channel.phases
+        return self.channel.phase_us(phases[index % len(phases)], setting.unit_us)
 
     @property
     def shortest_silence_us(self) -> int:

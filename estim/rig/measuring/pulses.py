@@ -25,6 +25,8 @@ class Layout:
     Attributes:
         signs: of the lobes, in order.
         ends: where the steps of each lobe end, as shares of its duration.
+        permilles: of the amplitude, the share that each step of each lobe carries.
+        amplitude_step_ua: of the device; a step that comes to less is silence.
         silence_us: a silence longer than this ends a pulse.
         is_continuous: pulses may follow each other without silence: lobes are counted instead.
         shortest_lobe_us: of any setting.
@@ -35,6 +37,8 @@ class Layout:
 
     signs: tuple[int, ...]
     ends: tuple[tuple[float, ...], ...]
+    permilles: tuple[tuple[int, ...], ...]
+    amplitude_step_ua: int
     silence_us: float
     is_continuous: bool
     shortest_lobe_us: float
@@ -62,6 +66,14 @@ class Layout:
             ),
             signs=tuple(lobe.sign for lobe in lobes),
             ends=tuple(lobe.ends for lobe in lobes),
+            permilles=tuple(
+                tuple(
+                    abs(phase.amplitude_permille)
+                    for phase in expected.channel.phases[lobe.first : lobe.stop]
+                )
+                for lobe in lobes
+            ),
+            amplitude_step_ua=expected.amplitude_step_ua,
             # Pulses that abut are one group as long as no silence outlasts their own.
             silence_us=1.5 * gap_us + 1 if is_continuous else ends_us,
             is_continuous=is_continuous,

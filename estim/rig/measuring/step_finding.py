@@ -19,6 +19,7 @@ from estim.rig.measuring.pulses import (
     group,
 )
 from estim.units import US_PER_S
+from firmware_protocol.program import FULL_PERMILLE
 
 _TOUCH_US = 1e-3
 
@@ -125,7 +126,7 @@ def _sorted(steps: Steps, layout: Layout) -> tuple[Pulses, Others, int]:
     rows, turns = rows[is_regular], turns[is_regular]
     if not len(rows):
         return Pulses.joined([], layout), others, 0
-    begin, end = lobes.start_us[rows], lobes.end_us[rows]
+    begin, end = _whole_lobes(lobes, rows, layout)
     pulses = Pulses(
         start_us=begin,
         end_us=end,
@@ -140,6 +141,23 @@ def _sorted(steps: Steps, layout: Layout) -> tuple[Pulses, Others, int]:
     return pulses, others, int(np.count_nonzero(turns[:, 0] < 0))
 
 
+def _whole_lobes(lobes: _Lobes, rows: Integers, layout: Layout) -> tuple[Floats, Floats]:
+    """Return where lobes begin and end, steps included that the device rounded to zero."""
+    begin, end = lobes.start_us[rows], lobes.end_us[rows]
+    amplitude_ua = lobes.peak_ua[rows].max(axis=1)
+    for lobe, (ends, permilles) in enumerate(zip(layout.ends, layout.permilles, strict=True)):
+        steps_ua = amplitude_ua[:, None] * np.array(permilles) / FULL_PERMILLE
+        flows = steps_ua >= layout.amplitude_step_ua
+        flows[~flows.any(axis=1)] = True
+        first = flows.argmax(axis=1)
+        last = len(ends) - 1 - flows[:, ::-1].argmax(axis=1)
+        before, until = np.array([0.0, *ends])[first], np.array(ends)[last]
+        whole_us = (end[:, lobe] - begin[:, lobe]) / (until - before)
+        begin[:, lobe] -= before * whole_us
+        end[:, lobe] += (1.0 - until) * whole_us
+    return begin, end
+
+
 def _currents(steps: Steps, begin: Floats, end: Floats, layout: Layout) -> Floats:
     """Return the current in the middle of every expected step, shape (pulses, steps)."""
     columns = []
@@ -148,9 +166,8 @@ def _currents(steps: Steps, begin: Floats, end: Floats, layout: Layout) -> Float
         before = 0.0
         for share in ends:
             middle = begin[:, lobe] + (before + share) / 2 * length
-            columns.append(
-                steps.current_ua[np.searchsorted(steps.start_us, middle, side="right") - 1]
-            )
+            index = np.maximum(np.searchsorted(steps.start_us, middle, side="right") - 1, 0)
+            columns.append(np.where(steps.end_us[index] > middle, steps.current_ua[index], 0.0))
             before = share
     return np.stack(columns, axis=1)
 
