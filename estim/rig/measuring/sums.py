@@ -36,7 +36,7 @@ def judge_sums(
         judge.add("offset", 0.0, offset_ua, abs(offset_ua), note="the instrument's or the device's")
         judge.unknowns.append(
             f"an offset of {offset_ua:.4g} uA: whether it is the instrument's or a direct current "
-            "of the device, the capture cannot tell; zero the instrument with its input shorted, or "
+            "of the device, the capture cannot tell; zero the instrument, its input shorted, or "
             "state its offset_uncertainty_ua"
         )
     steady = np.flatnonzero(alignment.steady)
