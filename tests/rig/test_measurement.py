@@ -221,15 +221,15 @@ def test_a_spike_higher_than_any_pulse_may_not_pass_unexplained(tmp_path: Path) 
     assert "glitches of up to 30" in result.check("odd_pulses").note
 
 
-def test_readings_that_seldom_change_are_read_without_a_warning(
+def test_silence_without_a_reading_near_its_offset_gives_no_warning(
     tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
-    # Steps of 1 nA and noise of 10 uA: no reading lies within two steps of the offset.
-    samples = noisy(steady(20, LENGTH_S), 0.01)
-    lines = "\n".join(f"{ma:.6f}" for ma in samples + 0.0003)
-    path = tmp_path / "fine.csv"
-    path.write_text(f"# Sample rate: 1000000 Hz\nCH1 (mA)\n{lines}\n")
-    assert measure(path, expected_of("dpn-conventional", 20_000), Settings(today=TODAY)).verdict
+    # As many readings of 30 to 40 uA as of -30 to -40 uA, in steps of 1 uA: none near 0.
+    sizes = np.random.default_rng(1).integers(30, 41, round(LENGTH_S * 1e6)) / 1000
+    silence = np.where(np.arange(len(sizes)) % 2, sizes, -sizes)
+    pulses = sampled(steady(20, LENGTH_S), LENGTH_S)
+    result = measured(tmp_path, np.where(pulses == 0, silence, pulses))
+    assert result.check("amplitude.phase1").measured == pytest.approx(20_000, rel=1e-3)
     assert not [warning for warning in recwarn if warning.category is RuntimeWarning]
 
 
