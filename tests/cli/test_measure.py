@@ -231,6 +231,13 @@ def test_a_baseline_that_was_changed_is_not_believed(
     path.write_text(lines[0].replace("first", "fist") + "\n" + lines[1] + "\n")
     answer = estim("baseline", "show", "b")
     answer.assert_one_message(1)
-    assert "b.jsonl:2: changed, left out or torn" in answer.err
+    assert "b.jsonl:1: changed, left out or torn" in answer.err
+    # The last line is the one that counts, and none after it tells.
+    for was, changed in (('"who": "t"', '"who": "u"'), ('_ua": 20000', '_ua": 20001')):
+        assert was in lines[1]
+        path.write_text(lines[0] + "\n" + lines[1].replace(was, changed, 1) + "\n")
+        answer = estim("measure", trace(tmp_path), *ARGUMENTS, "--baseline", "b")
+        answer.assert_one_message(1)
+        assert "b.jsonl:2: changed, left out or torn" in answer.err
     path.write_text(lines[1] + "\n")
     estim("baseline", "show", "b").assert_one_message(1)

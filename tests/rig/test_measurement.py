@@ -27,6 +27,7 @@ from tests.rig.generator import (
     slowed,
     steady,
     write_csv,
+    write_trace,
 )
 
 LENGTH_S = 0.2
@@ -134,10 +135,14 @@ def test_the_standard_table_lets_both_through(tmp_path: Path) -> None:
     assert "amplitude.phase1" in failed(result)
 
 
-def test_an_offset_is_taken_off_and_told(tmp_path: Path) -> None:
-    result = measured(tmp_path, noisy(steady(20, LENGTH_S)) + 3)
-    assert result.verdict == "pass"
-    assert any("offset of 3000 uA" in text for text in result.unknowns)
+def test_an_offset_is_taken_off_and_may_not_pass_unexplained(tmp_path: Path) -> None:
+    for offset_ma in (3, -3, 0.2):
+        result = measured(tmp_path, noisy(steady(20, LENGTH_S)) + offset_ma)
+        # 100 uA are allowed; whose current it is the capture alone does not say.
+        assert (result.verdict, open_checks(result)) == ("inconclusive", {"offset"})
+        assert result.check("offset").measured == pytest.approx(offset_ma * 1000, abs=2)
+        assert any("short" in text and "offset" in text for text in result.unknowns)
+    assert measured(tmp_path, noisy(steady(20, LENGTH_S)) + 0.05).verdict == "pass"
     # An instrument that states its own offset makes it a direct current of the device.
     sure = Instrument("oscilloscope", "X", "1", date(2027, 1, 1), 1.5, 50.0, 20.0)
     result = measured(tmp_path, noisy(steady(20, LENGTH_S)) + 3, instrument=sure)
@@ -181,6 +186,51 @@ def test_too_few_samples_are_inconclusive_not_wrong(tmp_path: Path) -> None:
     wrong = sampled(steady(20, 2.0, first_us=400, second_us=400), 2.0, 20_000)
     result = measured(tmp_path, wrong + noise(40_000, 0.1), rate_hz=20_000)
     assert "phase_duration.phase1" in failed(result)
+
+
+def test_one_pulse_the_other_way_round_is_odd(tmp_path: Path) -> None:
+    # It is balanced and in time: its polarity alone gives it away. 5 / 80 Hz + 1.23 ms = 63.73 ms.
+    whole = steady(20, LENGTH_S)
+    turned = [*whole[:5], biphasic(whole[5].at_s, -20), *whole[6:]]
+    for sign, also in ((1, set()), (-1, {"polarity"})):
+        result = measured(tmp_path, sign * noisy(turned))
+        assert failed(result) == {"odd_pulses", *also}
+        assert result.check("odd_pulses").measured == 1
+        assert result.check("odd_pulses").worst_at_s == pytest.approx(0.06373, abs=1e-5)
+    trace = write_trace(tmp_path / "trace.csv", turned)
+    result = measure(trace, expected_of("dpn-conventional", 20_000), Settings(today=TODAY))
+    assert failed(result) == {"odd_pulses"}
+
+
+def test_charge_between_pulses_may_not_pass_unexplained(tmp_path: Path) -> None:
+    # 0.5 mA are 2.5 % of a pulse's amplitude; for 1 ms they are 0.5 uC, an eighth of its phase's.
+    samples = noisy(steady(20, LENGTH_S), 0.01)
+    samples[70_000:71_000] += 0.5
+    result = measured(tmp_path, samples)
+    assert (result.verdict, open_checks(result)) == ("inconclusive", {"odd_pulses"})
+    assert "12.5 % of a phase's charge, the first at 0.07" in result.check("odd_pulses").note
+
+
+def test_a_spike_higher_than_any_pulse_may_not_pass_unexplained(tmp_path: Path) -> None:
+    samples = noisy(steady(20, LENGTH_S))
+    samples[70_000:70_002] = 18.0
+    assert measured(tmp_path, samples).verdict == "pass"
+    samples[70_000:70_002] = 30.0
+    result = measured(tmp_path, samples)
+    assert (result.verdict, open_checks(result)) == ("inconclusive", {"odd_pulses"})
+    assert "glitches of up to 30" in result.check("odd_pulses").note
+
+
+def test_silence_without_a_reading_near_its_offset_gives_no_warning(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    # As many readings of 30 to 40 uA as of -30 to -40 uA, in steps of 1 uA: none near 0.
+    sizes = np.random.default_rng(1).integers(30, 41, round(LENGTH_S * 1e6)) / 1000
+    silence = np.where(np.arange(len(sizes)) % 2, sizes, -sizes)
+    pulses = sampled(steady(20, LENGTH_S), LENGTH_S)
+    result = measured(tmp_path, np.where(pulses == 0, silence, pulses))
+    assert result.check("amplitude.phase1").measured == pytest.approx(20_000, rel=1e-3)
+    assert not [warning for warning in recwarn if warning.category is RuntimeWarning]
 
 
 def test_missing_extra_and_odd_pulses_are_counted_with_their_time(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ _INTERVAL_KEYS = {
 }  # fmt: skip
 _RATE_KEYS = {
     "sample rate", "samplerate", "sampling rate", "sampling frequency", "sample frequency", "fs",
-    "sampling rate (hz)", "samples per second",
+    "sampling rate (hz)", "samples per second", "meta samplerate",
 }  # fmt: skip
 _UNIT_KEYS = {"vertical units", "vertical unit", "vunit", "y units", "yunit", "y unit"}
 _RATE = re.compile(r"([0-9.eE+]+)\s*([kMG]?)\s*(?:Hz|S/s|Sa/s|SPS)?", re.IGNORECASE)

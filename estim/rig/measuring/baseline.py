@@ -3,8 +3,9 @@
 Rules:
 1. A baseline is a file of JSON lines, NAME.jsonl, in the folder `baselines` of this station's
    configuration. Approving appends a line; nothing is ever changed or removed.
-2. Each line holds who, why, when, the SHA-256 of the approved file, the result itself, and the
-   SHA-256 of the line before: a line that was changed or left out is found when the file is read.
+2. Each line holds who, why, when, the SHA-256 of the approved file, the result itself, the SHA-256
+   of the line before and that of its own content: a line that was changed, or left out before
+   another, is found when the file is read. Whoever writes all digests anew is not.
 3. The last line counts. A result that nobody approved is never compared with.
 4. Two results compare only where profile, programme, channel, amplitude and load are the same.
 5. A figure may drift by DRIFT_SHARE of its tolerance, so that a device that moves is seen while it
@@ -100,7 +101,8 @@ def approve(
     if path.exists():
         history(name, folder)
         before = hashlib.sha256(path.read_bytes().splitlines()[-1]).hexdigest()
-    line = json.dumps({**approval.document(), "before": before}, ensure_ascii=True, sort_keys=True)
+    content = {**approval.document(), "before": before}
+    line = _json({**content, "own": _own(content)})
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -140,6 +142,7 @@ def history(name: str, folder: Path | None = None) -> list[Approval]:
         try:
             content = json.loads(line)
             sound = content["schema"] == APPROVAL_SCHEMA and content["before"] == before
+            sound = sound and content.pop("own") == _own(content)
             approval = Approval(**{key: content[key] for key in Approval.__slots__})
         except (ValueError, KeyError, TypeError):
             sound = False
@@ -150,6 +153,15 @@ def history(name: str, folder: Path | None = None) -> list[Approval]:
     if not approvals:
         raise RecordError(f"{path}: empty; expected an approval")
     return approvals
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=True, sort_keys=True)
+
+
+def _own(content: dict[str, Any]) -> str:
+    """Return the SHA-256 of what a line holds beside it."""
+    return hashlib.sha256(_json(content).encode()).hexdigest()
 
 
 def find(reference: str, folder: Path | None = None) -> Approval:

@@ -27,6 +27,7 @@ from estim.rig.measuring.pulses import (
     Others,
     Pulses,
     group,
+    of_one_polarity,
 )
 from estim.rig.measuring.silence import Silence
 from estim.rig.measuring.step_finding import find_in_steps
@@ -102,7 +103,6 @@ class _Finder:
         self._odd: list[Others] = []
         self._glitches: list[Others] = []
         self._pulse_count = 0
-        self._inverted_count = 0
         self._sample_count = 0
         self._is_cut_short = False
 
@@ -123,12 +123,16 @@ class _Finder:
             self._search(self._pending, is_last=True)
         silence = self._silence
         scale = sample_us
-        pulses = _in_us(Pulses.joined(self._pulses, self._layout), scale)
+        pulses, odd, is_inverted = of_one_polarity(
+            _in_us(Pulses.joined(self._pulses, self._layout), scale),
+            _others_in_us(Others.joined(self._odd), scale),
+            self._layout,
+        )
         return Found(
             pulses=pulses,
-            odd=_others_in_us(Others.joined(self._odd), scale),
+            odd=odd,
             glitches=_others_in_us(Others.joined(self._glitches), scale),
-            is_inverted=self._inverted_count > pulses.count / 2,
+            is_inverted=is_inverted,
             duration_us=self._sample_count * scale,
             sample_us=scale,
             offset_ua=silence.offset_ua if silence.has_silence else None,
@@ -216,7 +220,8 @@ class _Finder:
         firsts = np.concatenate(([0], np.flatnonzero(np.diff(dense)) + 1))
         counts = np.diff(np.append(firsts, len(dense)))
         is_glitch = np.logical_and.reduceat(is_short, firsts)
-        self._glitches += [self._others(lobes, firsts, counts, is_glitch)]
+        nets = np.add.reduceat(lobes.signs * charges[kept], firsts)
+        self._glitches += [self._others(lobes, firsts, counts, nets, is_glitch)]
         lobe_count = len(layout.signs)
         is_pulse = ~is_glitch & (counts == lobe_count)
         rows = firsts[is_pulse][:, None] + np.arange(lobe_count)
@@ -226,10 +231,9 @@ class _Finder:
         regular = np.flatnonzero(is_pulse)[is_regular]
         is_odd = ~is_glitch
         is_odd[regular] = False
-        self._odd += [self._others(lobes, firsts, counts, is_odd)]
-        rows, signs = rows[is_regular], signs[is_regular]
+        self._odd += [self._others(lobes, firsts, counts, nets, is_odd)]
+        rows = rows[is_regular]
         if len(rows):
-            self._inverted_count += int(np.count_nonzero(signs[:, 0] < 0))
             self._pulses.append(_measured(current, sums, lobes, rows, layout, self._silence))
             shift = float(self._base)
             last = self._pulses[-1]
@@ -240,7 +244,12 @@ class _Finder:
             self._is_cut_short = self._pulse_count > PULSES_MAX
 
     def _others(
-        self, lobes: _Lobes, firsts: Integers, counts: Integers, chosen: Floats | Integers
+        self,
+        lobes: _Lobes,
+        firsts: Integers,
+        counts: Integers,
+        nets: Floats,
+        chosen: Floats | Integers,
     ) -> Others:
         first = firsts[chosen]
         last = first + counts[chosen] - 1
@@ -252,6 +261,7 @@ class _Finder:
             (lobes.stops[first] - lobes.starts[first]).astype(np.float64),
             peaks,
             counts[chosen],
+            nets[chosen],
         )
 
 
@@ -410,4 +420,5 @@ def _others_in_us(others: Others, scale: float) -> Others:
         onset_us=others.onset_us * scale,
         duration_us=others.duration_us * scale,
         lobe_us=others.lobe_us * scale,
+        net_pc=others.net_pc * scale,
     )

@@ -158,6 +158,7 @@ class Others:
         lobe_us: length of the first lobe of each.
         peak_ua: largest magnitude of each.
         lobe_count: how many lobes each has.
+        net_pc: charge of each.
     """
 
     onset_us: Floats
@@ -165,6 +166,7 @@ class Others:
     lobe_us: Floats
     peak_ua: Floats
     lobe_count: Integers
+    net_pc: Floats
 
     @property
     def count(self) -> int:
@@ -180,10 +182,35 @@ class Others:
         """Return those of all parts, in order."""
         if not parts:
             none = np.empty(0)
-            return cls(none, none, none, none, np.empty(0, np.int64))
+            return cls(none, none, none, none, np.empty(0, np.int64), none)
         return cls(
             *(np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(cls))
         )
+
+
+def of_one_polarity(pulses: Pulses, odd: Others, layout: Layout) -> tuple[Pulses, Others, bool]:
+    """Return the pulses of the polarity that most have, the odd ones with the rest, and if swapped.
+
+    A single pulse the other way round is balanced as well: by its polarity alone it is odd.
+    """
+    is_turned = pulses.step_ua[:, 0] * layout.signs[0] < 0
+    is_inverted = bool(np.count_nonzero(is_turned) > pulses.count / 2)
+    is_stray = is_turned != is_inverted
+    if is_stray.any():
+        stray = pulses.only(is_stray)
+        begin_us, end_us = stray.start_us, stray.end_us
+        others = Others(
+            begin_us[:, 0],
+            end_us[:, -1] - begin_us[:, 0],
+            end_us[:, 0] - begin_us[:, 0],
+            stray.amplitude_ua,
+            np.full(stray.count, len(layout.signs)),
+            stray.net_pc,
+        )
+        joined = Others.joined([odd, others])
+        odd = joined.only(np.argsort(joined.onset_us, kind="stable"))
+        pulses = pulses.only(~is_stray)
+    return pulses, odd, is_inverted
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +221,7 @@ class Found:
         pulses: of the expected form, polarity aside.
         odd: excursions of another form.
         glitches: excursions too short to be a phase.
-        is_inverted: the lobes have the opposite signs.
+        is_inverted: the lobes have the opposite signs; those of `pulses` all have.
         duration_us: of the capture.
         sample_us: between samples; 0 for a list of changes.
         offset_ua: what flows, or seems to, in the silent stretches; None without such stretches.

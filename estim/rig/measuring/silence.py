@@ -144,7 +144,8 @@ class Silence:
         if self.resolution_ua is not None:
             # Noise below a step shows as readings that flicker by one, now and then.
             flicker = silent[np.abs(silent - self.offset_ua) <= 2 * self.resolution_ua]
-            self.noise_ua = max(self.noise_ua, float(flicker.std()))
+            if len(flicker):
+                self.noise_ua = max(self.noise_ua, float(flicker.std()))
 
 
 def _resolution(silent: Floats, peak: float) -> float | None:

@@ -17,6 +17,7 @@ from estim.rig.measuring.pulses import (
     Others,
     Pulses,
     group,
+    of_one_polarity,
 )
 from estim.units import US_PER_S
 from firmware_protocol.program import FULL_PERMILLE
@@ -28,7 +29,7 @@ def find_in_steps(capture: Capture, layout: Layout) -> Found:
     """Return the pulses of a list of changes, reading it to its end."""
     pulses: list[Pulses] = []
     odd: list[Others] = []
-    inverted = count = 0
+    count = 0
     pending: Steps | None = None
     for block in capture.steps():
         if count > PULSES_MAX:
@@ -36,20 +37,23 @@ def find_in_steps(capture: Capture, layout: Layout) -> Found:
         steps = _joined(pending, block)
         whole, pending = _split(steps, layout)
         if whole is not None:
-            found, others, turned = _sorted(whole, layout)
+            found, others = _sorted(whole, layout)
             pulses.append(found)
             odd.append(others)
-            inverted, count = inverted + turned, count + found.count
+            count += found.count
     if pending is not None and len(pending.start_us):
-        found, others, turned = _sorted(pending, layout)
+        found, others = _sorted(pending, layout)
         pulses.append(found)
         odd.append(others)
-        inverted, count = inverted + turned, count + found.count
+        count += found.count
+    alike, rest, is_inverted = of_one_polarity(
+        Pulses.joined(pulses, layout), Others.joined(odd), layout
+    )
     return Found(
-        pulses=Pulses.joined(pulses, layout),
-        odd=Others.joined(odd),
+        pulses=alike,
+        odd=rest,
         glitches=Others.joined([]),
-        is_inverted=inverted > count / 2,
+        is_inverted=is_inverted,
         duration_us=capture.info.duration_s * US_PER_S,
         sample_us=0.0,
         is_cut_short=count > PULSES_MAX,
@@ -104,8 +108,8 @@ def _split(steps: Steps, layout: Layout) -> tuple[Steps | None, Steps]:
     return Steps(*(a[:cut] for a in arrays)), Steps(*(a[cut:] for a in arrays))
 
 
-def _sorted(steps: Steps, layout: Layout) -> tuple[Pulses, Others, int]:
-    """Return the pulses, the others, and how many pulses have the opposite sign."""
+def _sorted(steps: Steps, layout: Layout) -> tuple[Pulses, Others]:
+    """Return the pulses, of either polarity, and the others."""
     lobes = _lobes(steps, layout)
     firsts = np.concatenate(([0], np.flatnonzero(np.diff(lobes.number)) + 1))
     counts = np.diff(np.append(firsts, len(lobes.number)))
@@ -122,10 +126,11 @@ def _sorted(steps: Steps, layout: Layout) -> tuple[Pulses, Others, int]:
         lobes.end_us[first] - lobes.start_us[first],
         lobes.peak_ua[first],
         counts[is_odd],
+        np.add.reduceat(lobes.charge_pc, firsts)[is_odd],
     )
-    rows, turns = rows[is_regular], turns[is_regular]
+    rows = rows[is_regular]
     if not len(rows):
-        return Pulses.joined([], layout), others, 0
+        return Pulses.joined([], layout), others
     begin, end = _whole_lobes(lobes, rows, layout)
     pulses = Pulses(
         start_us=begin,
@@ -138,7 +143,7 @@ def _sorted(steps: Steps, layout: Layout) -> tuple[Pulses, Others, int]:
         rise_us=np.zeros(len(rows)),
         flat=np.zeros(len(rows)),
     )
-    return pulses, others, int(np.count_nonzero(turns[:, 0] < 0))
+    return pulses, others
 
 
 def _whole_lobes(lobes: _Lobes, rows: Integers, layout: Layout) -> tuple[Floats, Floats]:

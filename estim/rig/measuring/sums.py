@@ -32,10 +32,12 @@ def judge_sums(
         if offset_ua is not None and found.sample_us:
             judge.add("offset", 0.0, offset_ua, instrument.offset_uncertainty_ua)
     elif offset_ua is not None and abs(offset_ua) > judge.row("offset").absolute:
+        # All of it may be the instrument's, or none: a direct current may not pass unseen.
+        judge.add("offset", 0.0, offset_ua, abs(offset_ua), note="the instrument's or the device's")
         judge.unknowns.append(
             f"an offset of {offset_ua:.4g} uA: whether it is the instrument's or a direct current "
-            "of the device, the capture cannot tell; short the input, or state the instrument's "
-            "offset_uncertainty_ua"
+            "of the device, the capture cannot tell; zero the instrument, its input shorted, or "
+            "state its offset_uncertainty_ua"
         )
     steady = np.flatnonzero(alignment.steady)
     if len(steady) < 2:

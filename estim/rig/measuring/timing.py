@@ -19,11 +19,13 @@ from estim.rig.measuring.expectation import Expected
 from estim.rig.measuring.judge import Judge
 from estim.rig.measuring.pulses import Booleans, Floats, Found, Integers
 from estim.rig.measuring.uncertainty import Uncertainty
-from estim.units import US_PER_MS, US_PER_S
+from estim.units import UA_PER_MA, US_PER_MS, US_PER_S
 
 _EARLY, _LATE = 0.75, 1.5
 _FAINT_SHARE = 0.1
 _FAINT = 3.0
+_CHARGE_SHARE = 0.05
+"""Charge between pulses, in shares of a phase's, that a capture may not pass with unexplained."""
 _BURST_GAP_SHARE = 1.3
 _CUT_PERIODS = 2.2
 """Silence that tells a burst's first or last pulse: one more may be cut by the capture's end."""
@@ -205,10 +207,34 @@ class Timing:
         extra_us = float(self._onset_us[extra[0] + 1]) if len(extra) else None
         judge.count("extra_pulses", 0, len(extra), extra_us)
         odd_us = self._odd_us
-        judge.count(
-            "odd_pulses", 0, len(odd_us), float(odd_us[0]) if len(odd_us) else None,
-            "pulses of another shape" if len(odd_us) else "",
+        judge.add(
+            "odd_pulses", 0.0, float(len(odd_us)), 0.0,
+            worst_us=float(odd_us[0]) if len(odd_us) else None,
+            note="pulses of another shape or polarity" if len(odd_us) else "",
+            lower_bound=self._unexplained(),
         )  # fmt: skip
+
+    def _unexplained(self) -> str:
+        """Return what else flowed and may be the device's, or ''."""
+        found, reference_ua = self._found, self._alignment.reference_ua
+        phase_pc = float(np.median(np.abs(found.pulses.charge_pc)))
+        is_faint = found.odd.peak_ua < _FAINT_SHARE * reference_ua
+        charged = found.odd.only(is_faint & (np.abs(found.odd.net_pc) > _CHARGE_SHARE * phase_pc))
+        overshoot_share = self._judge.row("overshoot").absolute / 100
+        tall = found.glitches.only(found.glitches.peak_ua > (1 + overshoot_share) * reference_ua)
+        texts = []
+        if charged.count:
+            share = float(np.abs(charged.net_pc).max()) / phase_pc * 100
+            texts.append(
+                f"{charged.count} faint excursions of up to {share:.3g} % of a phase's charge, the "
+                f"first at {self._judge.at_s(float(charged.onset_us[0])):.6f} s"
+            )
+        if tall.count:
+            texts.append(
+                f"{tall.count} glitches of up to {tall.peak_ua.max() / UA_PER_MA:.4g} mA, the "
+                f"first at {self._judge.at_s(float(tall.onset_us[0])):.6f} s"
+            )
+        return "; ".join([*texts, "the capture cannot tell whose"]) if texts else ""
 
     # ---- bursts ----
 
