@@ -120,8 +120,21 @@ class Scene:
         ]
 
     def wait_for_current(self) -> None:
-        """Wait until current has reached the load."""
-        wait_for(lambda: self.last_current_us() > 0, START_WITHIN_S, "current")
+        """Wait until current has reached the load.
+
+        Raises:
+            HostEnded: the host gave up before, and why.
+        """
+
+        def has_come() -> bool:
+            if self.last_current_us() > 0:
+                return True
+            if self.host is not None and self.host.process.poll() is not None:
+                code = self.host.end()
+                raise HostEnded(f"exit code {code}: {self.host.complaints.decode()}")
+            return False
+
+        wait_for(has_come, START_WITHIN_S, "current")
 
     def last_current_us(self) -> int:
         """Return when the last current in the trace ended, 0 for none."""
@@ -159,6 +172,10 @@ class Scene:
     def watch(self, *pids: int) -> None:
         """Kill these at the end, should they still be there."""
         self._strays += pids
+
+
+class HostEnded(AssertionError):
+    """A host that ended before any current flowed."""
 
 
 class Host:
