@@ -87,6 +87,23 @@ def test_the_contractions_of_a_cycle_are_timed(tmp_path: Path) -> None:
     assert at_once.check("ramp.up").measured == pytest.approx(0, abs=0.03)
 
 
+def test_a_single_contraction_is_timed_and_does_not_pass_with_another_form(tmp_path: Path) -> None:
+    def single(up_s: float = 3, on_s: float = 15) -> Result:
+        # The silence before and after it is captured.
+        pulses = [Pulse(p.at_s + 2, p.phases) for p in contractions(40, up_s, on_s, count=1)]
+        path = write_vcd(tmp_path / "capture.vcd", pulses, end_s=30)
+        return measure(path, expected_of("nmes-quadriceps", 40_000), Settings(READ))
+
+    result = single()
+    assert result.verdict == "pass"
+    for name, wanted_s in (("ramp.up", 3), ("on_time", 15), ("ramp.down", 3)):
+        assert result.check(name).measured == pytest.approx(wanted_s, abs=0.06)
+    # Whoever raises the amplitude makes a plateau shorter: neither a pass nor a fail.
+    for name, result in (("on_time", single(on_s=10)), ("ramp.up", single(up_s=0.5))):
+        assert (result.verdict, open_checks(result)) == ("inconclusive", {name})
+        assert "may still be rising" in result.check(name).note
+
+
 def test_a_capture_may_begin_anywhere_in_the_cycle(tmp_path: Path) -> None:
     for start_s in (1.5, 10.0, 19.5, 40.0):
         later = [Pulse(p.at_s - start_s, p.phases) for p in contractions() if p.at_s >= start_s]

@@ -35,12 +35,16 @@ _PLATEAU = 0.97
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """One on-phase as found; times in us, nan where the capture does not show them."""
+    """One on-phase as found; times in us, nan where the capture does not show them.
+
+    `is_sure` where its form is the programme's alone: the amplitude was reached before it.
+    """
 
     up_us: float
     plateau_us: float
     fall_us: float
     down_us: float
+    is_sure: bool
 
 
 class Timing:
@@ -303,12 +307,12 @@ class Timing:
             self._judge.unknowns.append("the off time is too short to tell on-phases apart")
             return
         segments = self._segments(is_off)
-        found: dict[str, list[tuple[float, float]]] = {
-            "ramp.up": [(s.plateau_us - s.up_us, s.up_us) for s in segments],
-            "on_time": [(s.fall_us - s.plateau_us, s.plateau_us) for s in segments],
-            "ramp.down": [(s.down_us - s.fall_us, s.fall_us) for s in segments],
+        found: dict[str, list[tuple[float, float, bool]]] = {
+            "ramp.up": [(s.plateau_us - s.up_us, s.up_us, s.is_sure) for s in segments],
+            "on_time": [(s.fall_us - s.plateau_us, s.plateau_us, s.is_sure) for s in segments],
+            "ramp.down": [(s.down_us - s.fall_us, s.fall_us, s.is_sure) for s in segments],
             "off_time": [
-                (later.up_us - earlier.down_us, earlier.down_us)
+                (later.up_us - earlier.down_us, earlier.down_us, earlier.is_sure and later.is_sure)
                 for earlier, later in pairwise(segments)
             ],
         }
@@ -320,17 +324,26 @@ class Timing:
         }
         period_s = self._expected.longest_spacing_us / US_PER_S
         unseen = []
-        for name, pairs in found.items():
-            seen = [(length, at) for length, at in pairs if np.isfinite(length)]
+        for name, stretches in found.items():
+            seen = [stretch for stretch in stretches if np.isfinite(stretch[0])]
             if not seen:
                 unseen.append(name.replace(".", " ").replace("_", " "))
                 continue
+            sure = [stretch for stretch in seen if stretch[2]]
+            judged = sure or seen
             wanted_s = wanted_ms[name] / 1000
-            lengths_s = np.array([length for length, _ in seen]) / US_PER_S
+            lengths_s = np.array([stretch[0] for stretch in judged]) / US_PER_S
+            mean_s = float(lengths_s.mean())
             worst = int(np.argmax(np.abs(lengths_s - wanted_s)))
+            uncertainty_s, note = 0.5 * period_s, ""
+            allowed_s = self._judge.row(name).allowed(wanted_s, period_s)
+            if not sure and abs(mean_s - wanted_s) > allowed_s:
+                # A person who raises the amplitude makes a ramp longer, and a plateau shorter.
+                uncertainty_s = max(uncertainty_s, abs(mean_s - wanted_s))
+                note = "of the first on-phase, in which the amplitude may still be rising"
             self._judge.add(
-                name, wanted_s, float(lengths_s.mean()), 0.5 * period_s, period=period_s,
-                worst_us=seen[worst][1], worst=float(lengths_s[worst]),
+                name, wanted_s, mean_s, uncertainty_s, period=period_s,
+                worst_us=judged[worst][1], worst=float(lengths_s[worst]), note=note,
             )  # fmt: skip
         if unseen:
             self._judge.unknowns.append(f"the capture does not show whole: {', '.join(unseen)}")
@@ -358,12 +371,13 @@ class Timing:
                 continue
             is_captured = is_begun and is_over
             # While the amplitude rises or ends, an on-phase is not what the programme alone makes.
-            if is_held and (times_us[0] >= held_us or not is_captured):
-                segments.append(self._segment(times_us, heights, is_begun, is_over))
+            if is_held:
+                is_sure = bool(times_us[0] >= held_us) or not is_captured
+                segments.append(self._segment(times_us, heights, is_begun, is_over, is_sure))
         return segments
 
     def _segment(
-        self, times_us: Floats, heights: Floats, is_begun: bool, is_over: bool
+        self, times_us: Floats, heights: Floats, is_begun: bool, is_over: bool, is_sure: bool
     ) -> _Segment:
         cycle = self._expected.channel.cycle
         assert cycle is not None
@@ -384,7 +398,7 @@ class Timing:
             fall = down = float(times_us[-1]) + float(self._expected.longest_spacing_us)
             if cycle.ramp_down_ms:
                 down, fall = _ramp(times_us[last:], heights[last:], level)
-        return _Segment(up, plateau, fall, down)
+        return _Segment(up, plateau, fall, down, is_sure)
 
     def _modulation(self) -> None:
         alignment = self._alignment
