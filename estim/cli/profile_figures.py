@@ -19,8 +19,8 @@ from firmware_protocol.program import ChannelProgram, Keyframe
 _UNIT_WORDS = frozenset({"ua", "us", "ms", "s", "pc", "uj", "uw", "per", "cm2"})
 
 CERTAINTY_LINES = (
-    "Certainty: S read in a public source, K common knowledge, K? to be checked against the",
-    "original, E a proposal of this project.",
+    "Certainty: S read in a public source, K common knowledge, K? to be checked",
+    "against the original, E a proposal of this project.",
 )
 """What the letters mean that stand beside every group of parameters and every study."""
 

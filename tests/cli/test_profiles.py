@@ -290,6 +290,13 @@ def test_a_site_policy_binds_and_a_damaged_one_is_never_ignored(estim: Shell, ho
     estim("profiles", "show", ID, "--json").assert_one_message(2)
 
 
+def test_what_the_certainties_mean_fits_a_terminal_of_80_columns(estim: Shell) -> None:
+    lines = estim("profiles", "show", ID).out.splitlines()
+    first = next(n for n, line in enumerate(lines) if line.strip().startswith("Certainty: S"))
+    assert lines[first + 1].strip().endswith("a proposal of this project.")
+    assert max(map(len, lines[first : first + 2])) <= 80
+
+
 def test_a_plot_fits_its_width_and_shows_pulse_and_train(estim: Shell) -> None:
     for width in (40, 80, 133):
         answer = estim("profiles", "plot", ID, "--width", str(width))
