@@ -367,12 +367,11 @@ class Timing:
                 number < len(edges_us) or left_us > 1.5 * self._expected.longest_spacing_us
             )
             is_held = times_us[-1] >= held_us and heights.max() >= _PLATEAU * level
-            if alignment.has_rise and times_us[0] < held_us:
-                continue
             is_captured = is_begun and is_over
             # While the amplitude rises or ends, an on-phase is not what the programme alone makes.
             if is_held:
-                is_sure = bool(times_us[0] >= held_us) or not is_captured
+                rose = alignment.has_rise or is_captured
+                is_sure = bool(times_us[0] >= held_us) or not rose
                 segments.append(self._segment(times_us, heights, is_begun, is_over, is_sure))
         return segments
 
