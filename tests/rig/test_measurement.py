@@ -421,6 +421,19 @@ def stepped_profile(folder: Path, burst: str) -> Path:
     return path
 
 
+def test_direct_current_under_pulses_that_never_pause_does_not_pass(tmp_path: Path) -> None:
+    """Every pulse is balanced, so what the mean of all samples shows is direct current."""
+    profile = str(stepped_profile(tmp_path, ""))
+    steps = [1.5, 4.4, 6.6, 8.0, 8.0, 6.6, 4.4, 1.5]
+    phases = [(ma, 25.0) for ma in [*steps, *(-ma for ma in steps)]]
+    samples = noisy([Pulse(n * 400e-6, phases) for n in range(450)], 0.02)[: 450 * 400]
+    for offset_ma in (0.0, 2.0):
+        result = measured(tmp_path, samples + offset_ma, profile_id=profile, amplitude_ua=8_000)
+        assert ("offset" in open_checks(result)) is (offset_ma > 0)
+        assert offset_ma == 0 or result.verdict != "pass"
+    assert result.check("offset").measured == pytest.approx(2_000, abs=20)
+
+
 @pytest.mark.parametrize("is_burst", [True, False])
 def test_stepped_pulses_without_silence_between_them(is_burst: bool, tmp_path: Path) -> None:
     burst = "burst = { pulses_per_burst = 25, burst_rate_hz = 50 }" if is_burst else ""

@@ -115,9 +115,10 @@ class Checker:
                 "a list of changes: rise time, overshoot, noise and offset are not in it"
             )
             return
-        if found.offset_ua is None:
+        if not found.has_silence:
             judge.unknowns.append(
-                "no silent stretches: the offset is unknown, the middle of all samples was taken"
+                "no silent stretches: the mean of all samples was taken for the offset, "
+                f"{found.offset_ua:.4g} uA"
             )
         else:
             drift = f" (it drifts by {found.drift_ua:.3g} uA)" if found.drift_ua >= 0.1 else ""

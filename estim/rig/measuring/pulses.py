@@ -224,7 +224,9 @@ class Found:
         is_inverted: the lobes have the opposite signs; those of `pulses` all have.
         duration_us: of the capture.
         sample_us: between samples; 0 for a list of changes.
-        offset_ua: what flows, or seems to, in the silent stretches; None without such stretches.
+        offset_ua: what flows, or seems to, in the silent stretches; the mean of all samples where
+            there are none, since every pulse is balanced.
+        has_silence: whether there are silent stretches.
         drift_ua: how much that moved within the capture.
         noise_ua: standard deviation in the silent stretches.
         threshold_ua: below it nothing was looked for.
@@ -238,7 +240,8 @@ class Found:
     is_inverted: bool
     duration_us: float
     sample_us: float
-    offset_ua: float | None = 0.0
+    offset_ua: float = 0.0
+    has_silence: bool = True
     drift_ua: float = 0.0
     noise_ua: float = 0.0
     threshold_ua: float = 0.0

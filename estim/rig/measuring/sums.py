@@ -29,9 +29,9 @@ def judge_sums(
     _judge_dc(found, sure, judge, lower_bound)
     offset_ua = found.offset_ua
     if instrument is not None and instrument.offset_uncertainty_ua is not None:
-        if offset_ua is not None and found.sample_us:
+        if found.sample_us:
             judge.add("offset", 0.0, offset_ua, instrument.offset_uncertainty_ua)
-    elif offset_ua is not None and abs(offset_ua) > judge.row("offset").absolute:
+    elif abs(offset_ua) > judge.row("offset").absolute:
         # All of it may be the instrument's, or none: a direct current may not pass unseen.
         judge.add("offset", 0.0, offset_ua, abs(offset_ua), note="the instrument's or the device's")
         judge.unknowns.append(

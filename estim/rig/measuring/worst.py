@@ -52,7 +52,7 @@ def _samples(capture: Capture, found: Found, from_us: float, to_us: float) -> tu
     """Return times and currents of samples, offset taken off, read once more from the file."""
     first = max(0, int(from_us / found.sample_us))
     count = int((to_us - from_us) / found.sample_us) + 2
-    currents = capture.window(first, count) - (found.offset_ua or 0.0)
+    currents = capture.window(first, count) - found.offset_ua
     stride = -(-len(currents) // _POINTS_MAX) or 1
     # A sample holds from half a sample before to half a sample after.
     times_us = (first + np.arange(len(currents), dtype=np.float64) + 0.5) * found.sample_us
