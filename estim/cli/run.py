@@ -139,7 +139,8 @@ def run(arguments: Namespace) -> int:
     records = Path(arguments.records) if arguments.records else places.records_folder()
     junit.check_folder(arguments.junit)
     teller = _Teller(arguments.json)
-    ask_for_priority(INTERFACE_NICE)
+    if arguments.clock == "real":
+        ask_for_priority(INTERFACE_NICE)
     with Interruption() as interruption:
         try:
             with api.open(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 ASK = """
 import os
@@ -32,3 +33,17 @@ def test_a_refusal_changes_nothing() -> None:
 
 def test_what_is_told_is_what_was_granted() -> None:
     assert asked("os.setpriority(os.PRIO_PROCESS, 0, 15)", 10) in {"True 10", "False 15"}
+
+
+def test_a_run_on_the_virtual_clock_comes_before_nobody(tmp_path: Path) -> None:
+    """Nothing waits for it, and a session beside it would."""
+    arguments = ["run", "dpn-conventional", "--clock", "virtual", "--bench", "500"]
+    arguments += ["--amplitude", "1=2", "--duration", "1", "--records", str(tmp_path)]
+    code = f"""
+import os
+os.setpriority(os.PRIO_PROCESS, 0, 5)
+from estim.__main__ import main
+print(main({arguments!r}), os.getpriority(os.PRIO_PROCESS, 0))
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "0 5"
