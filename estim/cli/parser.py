@@ -100,6 +100,12 @@ def _add(commands: Commands, name: str, summary: str, module: str, function: str
     return parser
 
 
+def _add_group(commands: Commands, name: str, summary: str, actions: str) -> Commands:
+    """Add a command that is followed by one of several actions; return where they are added."""
+    group: Parser = commands.add_parser(name, help=summary, description=_sentence(summary))
+    return group.add_subparsers(metavar=actions, required=True)
+
+
 def _add_run(commands: Commands) -> None:
     parser = _add(commands, "run", "deliver a profile on a dummy load", "estim.cli.run")
     parser.add_argument("profile", metavar="PROFILE", help="id of a shipped profile, or a file")
@@ -210,11 +216,12 @@ def _add_characterise(commands: Commands) -> None:
 
 
 def _add_station(commands: Commands) -> None:
-    summary = "look at and change which devices may be used on people"
-    group: Parser = commands.add_parser(
-        "station", help=summary, description=summary.capitalize() + "."
+    actions = _add_group(
+        commands,
+        "station",
+        "look at and change which devices may be used on people",
+        "list|show|set",
     )
-    actions = group.add_subparsers(metavar="list|show|set", required=True)
     module = "estim.cli.station"
     listing = _add(actions, "list", "list where every known device stands", module, "run_list")
     show = _add(actions, "show", "show every entry about a device", module, "run_show")
@@ -230,9 +237,9 @@ def _add_station(commands: Commands) -> None:
 
 
 def _add_profiles(commands: Commands) -> None:
-    summary = "look at treatment profiles"
-    group: Parser = commands.add_parser("profiles", help=summary, description=_sentence(summary))
-    actions = group.add_subparsers(metavar="list|show|check|plot|diff|export", required=True)
+    actions = _add_group(
+        commands, "profiles", "look at treatment profiles", "list|show|check|plot|diff|export"
+    )
     module = "estim.cli.profiles"
 
     listing = _add(actions, "list", "search the library", "estim.cli.profile_list")
@@ -318,9 +325,7 @@ def _add_export(actions: Commands) -> None:
 
 
 def _add_records(commands: Commands) -> None:
-    summary = "look at session records"
-    group: Parser = commands.add_parser("records", help=summary, description=_sentence(summary))
-    actions = group.add_subparsers(metavar="list|show|verify|export", required=True)
+    actions = _add_group(commands, "records", "look at session records", "list|show|verify|export")
     module = "estim.cli.records"
 
     listing = _add(actions, "list", "list the records, the newest first", module, "run_list")
@@ -371,11 +376,9 @@ def _add_measure(commands: Commands) -> None:
 
 
 def _add_baseline(commands: Commands) -> None:
-    summary = "approve results to compare later ones with"
-    group: Parser = commands.add_parser(
-        "baseline", help=summary, description=summary.capitalize() + "."
+    actions = _add_group(
+        commands, "baseline", "approve results to compare later ones with", "approve|list|show"
     )
-    actions = group.add_subparsers(metavar="approve|list|show", required=True)
     module = "estim.cli.baseline"
 
     approve = _add(actions, "approve", "approve a result of measure --json", module, "run_approve")
