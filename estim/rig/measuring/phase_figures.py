@@ -117,23 +117,8 @@ class PhaseFigures:
         for index, lobe in enumerate(self._expected.lobes):
             wanted = self._durations_us[:, lobe.first : lobe.stop].sum(axis=1)
             measured = self._pulses.end_us[:, index] - self._pulses.start_us[:, index]
-            row = self._judge.row("phase_duration")
-            worst_us, worst = self._singles.take(
-                self._steady,
-                measured - wanted,
-                row.allowed(0.0) + row.relative * wanted,
-                self._sure.single_duration_us(self._edge_us),
-                f"duration of phase {index + 1}",
-            )
-            mean_us = float(measured.mean())
-            self._judge.add(
-                self._name("phase_duration", index),
-                float(wanted.mean()),
-                mean_us,
-                self._sure.duration_us(mean_us, self._edge_us, self._count),
-                worst_us=worst_us,
-                worst=float(measured[worst]),
-            )
+            name = self._name("phase_duration", index)
+            self._judge_length(name, wanted, measured, f"duration of phase {index + 1}")
 
     def _gaps(self) -> None:
         lobes = self._expected.lobes
@@ -142,23 +127,28 @@ class PhaseFigures:
             measured = self._pulses.start_us[:, index + 1] - self._pulses.end_us[:, index]
             if not wanted.any() and not measured.any():
                 continue
-            row = self._judge.row("interphase_gap")
-            worst_us, worst = self._singles.take(
-                self._steady,
-                measured - wanted,
-                row.allowed(0.0) + row.relative * wanted,
-                self._sure.single_duration_us(self._edge_us),
-                f"gap after phase {index + 1}",
-            )
-            mean_us = float(measured.mean())
-            self._judge.add(
-                f"interphase_gap.{index + 1}",
-                float(wanted.mean()),
-                mean_us,
-                self._sure.duration_us(mean_us, self._edge_us, self._count),
-                worst_us=worst_us,
-                worst=float(measured[worst]),
-            )
+            name = f"interphase_gap.{index + 1}"
+            self._judge_length(name, wanted, measured, f"gap after phase {index + 1}")
+
+    def _judge_length(self, name: str, wanted: Floats, measured: Floats, what: str) -> None:
+        """Judge a length of time between two edges, in every pulse and in the mean."""
+        row = self._judge.row(name)
+        worst_us, worst = self._singles.take(
+            self._steady,
+            measured - wanted,
+            row.allowed(0.0) + row.relative * wanted,
+            self._sure.single_duration_us(self._edge_us),
+            what,
+        )
+        mean_us = float(measured.mean())
+        self._judge.add(
+            name,
+            float(wanted.mean()),
+            mean_us,
+            self._sure.duration_us(mean_us, self._edge_us, self._count),
+            worst_us=worst_us,
+            worst=float(measured[worst]),
+        )
 
     def _lobe_charges(self) -> Floats:
         """Return the charge that each lobe must have: shape (pulses, lobes)."""
