@@ -15,6 +15,9 @@ from estim.units import format_clock, format_ma
 BEAT_SIGNS = "◐◓◑◒"
 """What the strip turns through while a device is connected; nothing else may draw these."""
 
+STOP_SIGN, CARE_SIGN = "■", "▲"
+"""What forbids, and what asks for care."""
+
 CERTAINTY_WORDS = {
     "S": "read in a public source",
     "K": "common professional knowledge",
