@@ -38,6 +38,11 @@ def safe(text: str) -> str:
     return sanitize(text).translate(_NO_BEATS)
 
 
+def safe_lines(text: str) -> str:
+    """Return text of several lines that may be drawn."""
+    return "\n".join(map(safe, text.split("\n")))
+
+
 def current(current_ua: int) -> str:
     """Show a current with its unit."""
     return f"{format_ma(current_ua)} mA"
