@@ -10,7 +10,8 @@
 Rules:
 1. The engine stops when it hears nothing from here for 400 ms while armed or running: a script
    keeps a session alive by calling `pump` or any method that waits, never in the background.
-2. Every session here is a bench session: a dummy load, and nobody connected.
+2. Every session here is a bench session: a dummy load, and nobody connected. A person is treated in
+   the guided visit of the terminal interface alone.
 """
 
 from __future__ import annotations
@@ -178,6 +179,7 @@ class Stimulator:
             duration_s=duration_s,
             electrode_area_cm2=electrode_area_cm2,
             standing=self.standing,
+            sha256=loaded.sha256,
             origin=loaded.origin,
         )
         program_hex = prepared.program.canonical_bytes().hex()

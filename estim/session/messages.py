@@ -52,6 +52,8 @@ class SessionSettings:
 
     Attributes:
         profile_id: for the record and the display.
+        profile_version, profile_sha256: of the profile's file, for the record; on a person all
+            three are asked for.
         duration_s: seconds after every target was reached; 0 for no end.
         step_ua: rise of one key press.
         ramp_down_ms: length of the ramp to zero at the end.
@@ -61,6 +63,8 @@ class SessionSettings:
     duration_s: int
     step_ua: int
     ramp_down_ms: int = 2000
+    profile_version: str = ""
+    profile_sha256: str = ""
 
 
 # Requests: interface to engine.
@@ -317,6 +321,8 @@ class Snapshot:
     Attributes:
         status_age_ms: since the newest Status; -1 for none.
         is_known: False when the report is older than 500 ms: show UNKNOWN.
+        prepared_digest: names everything that is loaded, programme, bounds and settings; what is
+            read back before arming on a person names it. Empty with nothing loaded.
         latch_count: faults and lead-offs that the device has latched, as its newest Status counts
             them; -1 without one. Whoever clears a latch sends back what was on screen.
         delivered_ms: time with output, pauses excluded.
@@ -331,6 +337,7 @@ class Snapshot:
     device: DeviceSnapshot | None
     profile_id: str
     has_program: bool
+    prepared_digest: str
     channels: tuple[ChannelSnapshot, ...]
     status_age_ms: int
     is_known: bool
