@@ -29,7 +29,7 @@ from urllib.parse import urlencode
 from estim.clock import SystemClock, VirtualClock
 from estim.engine.client import EngineClient
 from estim.engine.virtual import VirtualEngine
-from estim.errors import DeviceFault, EstimError, LimitRefused, PortLost, RecordError, UsageError
+from estim.errors import DeviceFault, EstimError, PortLost, UsageError
 from estim.prepare import places, station
 from estim.prepare.session import Prepared, capabilities_from_snapshot, prepare
 from estim.prepare.site import load_site
@@ -46,10 +46,6 @@ ANSWER_S = 15.0
 SILENT_S = 5.0
 AT_REST = frozenset({HostState.READY, HostState.FAULT, HostState.CLOSED, HostState.DISCONNECTED})
 
-_ERRORS: dict[int, type[EstimError]] = {
-    error.exit_code: error
-    for error in (RecordError, UsageError, PortLost, LimitRefused, DeviceFault)
-}
 OnReply = Callable[[Reply], None]
 
 
@@ -278,9 +274,7 @@ class Stimulator:
                 raise DeviceFault(f"the engine did not answer {type(request).__name__}")
         outcome = self._outcomes.pop(request_id)
         if not outcome.is_done:
-            error = _ERRORS.get(outcome.exit_code, DeviceFault)("; ".join(outcome.reasons))
-            error.blame = outcome.blame.value if outcome.blame else ""
-            raise error
+            raise msg.error_of(outcome)
 
     def pump(self) -> None:
         """Let time pass: send a heartbeat where due, take what the engine says."""

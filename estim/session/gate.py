@@ -55,7 +55,7 @@ class Gate:
         self.digest = ""
 
     def ask(self, kind: str) -> int:
-        """Note that an annotation is on its way; return what `keep` wants to know of that moment."""
+        """Note that an annotation is on its way; return the moment, which `keep` wants to know."""
         if kind in _VOIDING:
             self._void()
         return self._turn

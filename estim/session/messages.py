@@ -19,7 +19,14 @@ from enum import Enum, Flag
 from math import isfinite
 from typing import Any, TypeVar, Union, get_args, get_origin
 
-from estim.errors import UsageError
+from estim.errors import (
+    DeviceFault,
+    EstimError,
+    LimitRefused,
+    PortLost,
+    RecordError,
+    UsageError,
+)
 from estim.safety.bounds import Bounds
 from estim.session.states import HostState
 
@@ -358,6 +365,10 @@ class Snapshot:
 
 Reply = Outcome | Notice | Snapshot
 
+_ERRORS: dict[int, type[EstimError]] = {
+    error.exit_code: error
+    for error in (RecordError, UsageError, PortLost, LimitRefused, DeviceFault)
+}
 _KINDS: dict[str, type] = {kind.__name__: kind for kind in (*get_args(Request), *get_args(Reply))}
 _T = TypeVar("_T")
 
@@ -389,6 +400,13 @@ def from_line(line: bytes) -> Request | Reply:
     if getattr(built, "request_id", 1) < 1:
         raise UsageError(f"{kind.__name__}.request_id: above 0 expected")
     return typing.cast("Request | Reply", built)
+
+
+def error_of(outcome: Outcome) -> EstimError:
+    """Return why a request was not done, in the class that its exit code names."""
+    error = _ERRORS.get(outcome.exit_code, DeviceFault)("; ".join(outcome.reasons))
+    error.blame = outcome.blame.value if outcome.blame else ""
+    return error
 
 
 def to_fields(message: Any) -> dict[str, Any]:

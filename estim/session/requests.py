@@ -132,8 +132,11 @@ def _arm(session: SessionState, request: msg.Arm, now_us: int) -> None:
         return
     session.beat_us = now_us
     goal = _goal_for(session, Trigger.ARMED, request.request_id, "the device did not arm")
-    asked = {"profile": session.settings.profile_id, "prepared_digest": session.gate.digest}
-    session.when_durable("arm_asked", asked, goal(now_us))
+    content: dict[str, object] = {
+        "profile": session.settings.profile_id,
+        "prepared_digest": session.gate.digest,
+    }
+    session.when_durable("arm_asked", content, goal(now_us))
 
 
 def _is_refused(
