@@ -87,11 +87,14 @@ def test_spaces_dashes_and_case_do_not_matter(typed: str) -> None:
 
 @given(st.text(max_size=60))
 def test_whatever_is_typed_gives_a_pseudonym_or_one_plain_line(typed: str) -> None:
+    found = message = ""
     try:
         found = pseudonym.normalise(typed)
     except UsageError as error:
-        assert str(error).isprintable()
-    else:
+        message = str(error)
+    assert message.isprintable()
+    assert bool(found) != bool(message)
+    if found:
         assert fits(found)
         check_pseudonym("pseudonym", found)
 
