@@ -222,7 +222,7 @@ def test_an_override_alone_lifts_only_what_the_rules_say(
 @pytest.mark.parametrize("item", ["bleeding", "surgery-fracture", "platelets"])
 def test_no_contraction_is_lifted_by_the_prescriber_and_an_override(item: str) -> None:
     asked, override = context(is_motor=True), Override(item, "anna", "wanted after surgery")
-    named = {item: True, f"{item}-prescriber": "Dr 4711"}
+    named: dict[str, Answer] = {item: True, f"{item}-prescriber": "Dr 4711"}
     assert not judged(asked, **named).is_passed
     assert judged(asked, override, **named).is_passed
 
