@@ -22,9 +22,9 @@ from estim.units import US_PER_S, format_ma
 from firmware_protocol import limits
 
 FRESH_US = 1 * US_PER_S
-"""Keyboards begin to repeat 250 to 660 ms after the press; a pause of a second is none of theirs."""
+"""Keyboards begin to repeat 250 to 660 ms after the press; a second's pause is none of theirs."""
 LOCK_US = 20 * US_PER_S
-"""As long as one clinical unit takes, which also opens by its down key (clinical.md, 5, step 10)."""
+"""As one clinical unit has it, which also opens by its down key (clinical.md, 5, step 10)."""
 HELD_RISE_UA = limits.held_key_rise_ua_per_s.maximum
 
 LOCKED = "increases are locked after 20 s without a key: lower first"
@@ -97,6 +97,11 @@ class LevelKeys:
         return self._is_locked
 
     @property
+    def count(self) -> int:
+        """Return the number of channels."""
+        return len(self._channels)
+
+    @property
     def is_linked(self) -> bool:
         """Tell whether the keys act on every channel."""
         return len(self.chosen) == len(self._channels)
@@ -135,26 +140,30 @@ class LevelKeys:
 
     # Keys.
 
-    def press_raise(self, now_us: int, targets_ua: Sequence[int]) -> str:
+    def press_raise(
+        self, now_us: int, targets_ua: Sequence[int], indexes: frozenset[int] | None = None
+    ) -> str:
         """Take a press of the raise key; return why it is refused, nothing where it may pass.
 
         Args:
             now_us: when.
             targets_ua: the newest target known of each channel.
+            indexes: the channels (from 0) that an offer is for; None for the chosen ones.
         """
+        wanted = self.chosen if indexes is None else indexes
         is_fresh = self._pressed_us is None or now_us - self._pressed_us >= FRESH_US
         self._pressed_us = now_us
         self._advance_to(now_us)
         if self._is_locked:
             return LOCKED
         self._idle_us = 0
-        if not self.chosen:
+        if not wanted:
             return "no channel is chosen"
-        for index in sorted(self.chosen):
+        for index in sorted(wanted):
             refusal = self._refusal(index, now_us, targets_ua[index], is_fresh)
             if refusal:
                 return f"channel {index + 1}: {refusal}"
-        for index in self.chosen:
+        for index in wanted:
             reached_ua = self._target_ua(index, now_us, targets_ua[index]) + self.step_ua
             self._channels[index].rises.append((now_us, self.step_ua, reached_ua))
         return ""

@@ -145,8 +145,8 @@ def schedule_for_a_person(
 ) -> Schedule:
     """Return what is asked of a person.
 
-    Comfort after 5 minutes and then every 5 to 10, and the offers: clinical.md, 5, step 10 [K]. Skin
-    at 5 and 10 minutes of a first exposure: 3.2 [E]. Attention: a proposal of this project [E].
+    Comfort after 5 minutes and then every 5 to 10, and the offers: clinical.md, 5, step 10 [K].
+    Skin at 5 and 10 minutes of a first exposure: 3.2 [E]. Attention: a proposal of this project.
     """
     return Schedule(
         comfort_every_ms=comfort_every_ms,

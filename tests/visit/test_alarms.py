@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -35,12 +36,12 @@ def test_a_cause_stays_until_it_is_acknowledged_and_gone() -> None:
     board.see([], S)
     assert len(board.latched) == 1  # gone, not acknowledged
     board.acknowledge(board.latched)
-    assert board.latched == ()
+    assert list(board.latched) == []
     board.see([OFF], 20 * S)
     board.acknowledge(board.latched)
     assert [one.is_acknowledged for one in board.latched] == [True]  # acknowledged, not gone
     board.see([], 21 * S)
-    assert board.latched == ()
+    assert list(board.latched) == []
 
 
 def test_what_came_in_since_it_was_drawn_is_not_acknowledged() -> None:
@@ -92,7 +93,7 @@ def test_a_flood_raises_each_cause_at_most_once_in_10_s_and_loses_none(
         if is_acknowledging:
             board.acknowledge(board.latched)
     for times in raised.values():
-        assert all(later - sooner >= 10 * S for sooner, later in zip(times, times[1:], strict=False))
+        assert all(later - sooner >= 10 * S for sooner, later in pairwise(times))
 
 
 def test_a_chattering_contact_rings_six_times_in_a_minute_at_most() -> None:

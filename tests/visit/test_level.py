@@ -154,13 +154,13 @@ def test_a_clock_that_goes_back_neither_opens_nor_raises() -> None:
 
 def test_linked_channels_rise_together_or_not_at_all_and_apart_by_themselves() -> None:
     keys = LevelKeys(2, 500, (0, 1_000))
-    assert keys.is_linked
+    assert bool(keys.is_linked) is True
     keys.begin(0)
     assert keys.press_raise(0, [0, 500]) == ""
     refusal = keys.press_raise(100 * MS, [500, 1_000])
     assert refusal.startswith("channel 2: a held key stops at comfortable, 1.0 mA")
     keys.choose(0)
-    assert not keys.is_linked
+    assert bool(keys.is_linked) is False
     assert keys.press_raise(200 * MS, [500, 1_000]) == ""
     keys.choose(7)  # there is none: nothing changes
     assert keys.chosen == {0}

@@ -63,15 +63,15 @@ def test_an_attention_check_without_an_answer_asks_for_a_pause_and_a_key_takes_i
     prompts = Prompts(Schedule(attention_after_ms=10 * MIN, attention_answer_ms=MIN))
     at(prompts, 10)
     assert ids(prompts) == ["attention-600s"]
-    assert not prompts.is_pause_due
+    assert bool(prompts.is_pause_due) is False
     assert at(prompts, 10.99) == ()
     (late,) = at(prompts, 11)
     assert (late.prompt.id, late.answer) == ("attention-600s", "overdue")
-    assert prompts.is_pause_due
+    assert bool(prompts.is_pause_due) is True
     assert at(prompts, 12) == ()  # overdue once
     (settled,) = prompts.note_key()
     assert settled.answer == "key"
-    assert not prompts.is_pause_due
+    assert bool(prompts.is_pause_due) is False
     at(prompts, 21.99)
     assert prompts.shown is None  # ten minutes after that key
     at(prompts, 22)
