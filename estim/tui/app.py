@@ -183,6 +183,7 @@ class EstimApp(App[None]):
             self.notify("Nothing is being delivered.")
             return
         self.controller.stop()
+        self.visiting.hear_stop()
 
     def stop_now(self, reason: str) -> None:
         """Send Stop from any thread."""

@@ -95,6 +95,13 @@ class Visiting:
         """Go to the stimulation."""
         self._run(self.stimulate())
 
+    def hear_stop(self) -> None:
+        """Take it that a stop key was pressed; it was sent already."""
+        from estim.tui.screens.visit import VisitScreen
+
+        if isinstance(self._app.screen, VisitScreen):
+            self._app.screen.hear_stop()
+
     def ask_to_end(self) -> None:
         """End the visit."""
         self._run(self.end())

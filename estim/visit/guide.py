@@ -106,7 +106,7 @@ def form(step: Step, visit: Visit, given: Given, answers: Answers) -> Form:
         asked = _neuropathy_form(visit)
         return (*asked, *screening.form(_context(visit, given, answers), answers))
     if step.kind == "consent":
-        return forms.consent_form(step, answers)
+        return forms.consent_form(is_first=_is_first(visit))
     if step.kind == "inspect_skin":
         return forms.skin_form(step, answers)
     if step.kind == "assess":
@@ -114,7 +114,7 @@ def form(step: Step, visit: Visit, given: Given, answers: Answers) -> Form:
     if step.kind == "test_sensation":
         return _sensation_form(visit, answers)
     if step.kind == "try_stop":
-        return forms.stop_form(given.has_patient_stop)
+        return forms.stop_form(has_patient_stop=given.has_patient_stop, is_first=_is_first(visit))
     if step.kind == "place_electrodes":
         return _placement_form(visit, given, answers)
     if step.kind in ("exercise", "manual_therapy"):
@@ -511,7 +511,7 @@ def _assess_remarks(step: Step, answers: Answers) -> tuple[Remark, ...]:
 
 def _verdict(step: Step, visit: Visit, given: Given, answers: Answers) -> Verdict:
     if step.kind == "consent":
-        return forms.consent_verdict(answers)
+        return forms.consent_verdict(answers, is_first=_is_first(visit))
     if step.kind == "inspect_skin":
         return forms.skin_verdict(step, answers)
     if step.kind == "try_stop":
@@ -525,6 +525,10 @@ def _verdict(step: Step, visit: Visit, given: Given, answers: Answers) -> Verdic
         is_normal = all(each.state is sensation.State.NORMAL for each in felt)
         return forms.adjunct_verdict(answers, is_sensation_normal=is_normal)
     return Verdict()
+
+
+def _is_first(visit: Visit) -> bool:
+    return visit.protocol.visit != "follow-up"
 
 
 def _offered(visit: Visit) -> tuple[str, ...]:
