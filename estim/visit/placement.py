@@ -57,7 +57,7 @@ _SIZES = (
     Choice("7x13", "7 x 13 cm (91 cm2)"),
     Choice(OTHER, "another size: its area is asked"),
 )
-_SITE_CHOICES = tuple(
+SITE_CHOICES = tuple(
     Choice(site.name, site.words) for site in SITES.values() if never(site) is None
 )
 _EXPIRY = re.compile(r"(\d{4})-(\d{2})(?:-(\d{2}))?", re.ASCII)
@@ -118,7 +118,7 @@ def form(wanted: Wanted, answers: Answers) -> Form:
         for pad in pads:
             name = f"channel {channel}, pad {pad}"
             found.append(
-                Question(_id(channel, pad, "site"), f"{name}: where?", Kind.CHOICE, _SITE_CHOICES)
+                Question(_id(channel, pad, "site"), f"{name}: where?", Kind.CHOICE, SITE_CHOICES)
             )
             size = Question(
                 _id(channel, pad, "size"), f"{name}: which size?", Kind.CHOICE, _SIZES,
