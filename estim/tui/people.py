@@ -1,4 +1,4 @@
-"""What the screens say of people: who is due, what is unfinished, one person's visits and trends."""
+"""What the screens say of people: who is due, what is unfinished, visits and trends."""
 
 from __future__ import annotations
 

@@ -22,9 +22,12 @@ from estim.profile.library import find
 from estim.profile.loader import LoadedProfile
 from estim.tui import words
 from estim.tui.controller import SessionController, Stimulation, VisitPlan
+from estim.tui.running import RunningPlan
+from estim.units import MS_PER_S
 from estim.visit import course, guide
 from estim.visit.course import Visit
 from estim.visit.guide import Earlier, Given
+from estim.visit.prompts import schedule_for_a_person
 from estim.visit.protocol import LoadedProtocol, Step
 from estim.visit.questions import Answers, Form, Remark
 
@@ -184,6 +187,33 @@ class Sitting:
         problems = self.output_problems()
         if problems:
             raise LimitRefused("; ".join(problems))
+
+    async def connect(self, url: str) -> None:
+        """Find the device.
+
+        Raises:
+            EstimError: it is not there, or it is another one.
+        """
+        await self.controller.connect(url)
+
+    def note(self, kind: str, content: dict[str, Any]) -> None:
+        """Have the record keep what happens while current flows; the visit follows at once."""
+        self.controller.note(kind, content)
+        self.visit = course.fold(self.visit, kind, content)
+
+    def running_plan(self) -> RunningPlan:
+        """Return what is asked while current flows, and the markers of the visit before."""
+        policy, given = self._given.site, self._given
+        count = max(given.markers, default=0)
+        return RunningPlan(
+            self.note,
+            schedule_for_a_person(
+                is_first_exposure=given.is_first_session,
+                comfort_every_ms=policy.comfort_check_s * MS_PER_S,
+                attention_after_ms=policy.attention_check_s * MS_PER_S,
+            ),
+            tuple(given.markers.get(number, 0) for number in range(1, count + 1)),
+        )
 
     async def prepare(self) -> None:
         """Load what this visit allows.

@@ -166,7 +166,7 @@ class Visiting:
         Raises:
             EstimError: nobody signed in, or the record cannot be opened.
         """
-        from estim.tui.controller import SessionController, VisitPlan
+        from estim.tui.controller import VisitPlan
         from estim.tui.screens.visit import VisitScreen
         from estim.tui.sitting import Sitting, given_for
 
@@ -217,7 +217,8 @@ class Visiting:
             return
         await sitting.prepare()
         if await self.read_back():
-            await app.push_screen(SessionScreen(controller, sitting))
+            await controller.arm()
+            await app.push_screen(SessionScreen(controller, sitting.running_plan()))
 
     async def find_device(self) -> None:
         """Connect the device of before, or ask for one.
@@ -247,7 +248,7 @@ class Visiting:
 
         sitting = self.sitting
         assert sitting is not None
-        question = "Read back to the person: is it this person, this site, this side?"
+        question = "Is it this person, this site, this side? y arms at zero."
         screen = ReadBackScreen("Before arming", sitting.read_back_text(), question)
         if not await self._app.push_screen_wait(screen):
             return False

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from estim.prepare.site import SitePolicy
 from estim.profile import body_chart, library
 from estim.profile.models import NEUROPATHY_KINDS, Profile
-from estim.visit import forms, instruments, placement, screening, sensation
+from estim.visit import forms, instruments, placement, screening, screening_items, sensation
 from estim.visit.course import Visit
 from estim.visit.forms import Verdict
 from estim.visit.placement import Placement, Wanted
@@ -323,7 +323,7 @@ def _local_yes(answers: Answers) -> list[str]:
     return [
         item.id
         for item in screening.items()
-        if item.gravity is screening.Gravity.LOCAL and answers.get(item.id) is True
+        if item.gravity is screening_items.Gravity.LOCAL and answers.get(item.id) is True
     ]
 
 

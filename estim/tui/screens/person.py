@@ -14,6 +14,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.events import ScreenResume
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -92,8 +93,8 @@ class PersonScreen(EstimScreen[None]):
         sign = "v " if loaded == self._proposed else "  "
         return Content.assemble((sign, "bold $accent"), words.safe(loaded.protocol.title))
 
-    def on_screen_resume(self) -> None:
-        self.estim.refresh_strip()
+    def on_screen_resume(self, event: ScreenResume) -> None:
+        super().on_screen_resume(event)
         if self.is_mounted:
             self.look()
 

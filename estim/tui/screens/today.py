@@ -15,6 +15,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.events import ScreenResume
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -68,8 +69,8 @@ class TodayScreen(EstimScreen[None]):
         self.query_one("#due").focus()
         self.call_after_refresh(self.look)
 
-    def on_screen_resume(self) -> None:
-        self.estim.refresh_strip()
+    def on_screen_resume(self, event: ScreenResume) -> None:
+        super().on_screen_resume(event)
         self.show_head()
 
     def show_head(self) -> None:
