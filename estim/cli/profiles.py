@@ -25,8 +25,7 @@ from estim.profile.library import find_any
 from estim.profile.loader import LoadedEntry, LoadedProfile
 from estim.profile.models import NOT_REVIEWED, Basis, Profile
 from estim.profile.table import Table
-from estim.safety.verdict import in_unit
-from estim.units import MS_PER_S, UA_PER_MA, format_ma
+from estim.units import MS_PER_S, UA_PER_MA, format_ma, in_unit
 from firmware_protocol.program import ChannelProgram, Keyframe
 
 SHOW_SCHEMA = "estim.profile/1"

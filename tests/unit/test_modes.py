@@ -386,16 +386,16 @@ def test_no_name_takes_a_sine_or_a_beat_to_a_person(
         # 500 ms from nothing to all: 2 permille for each millisecond of the hold before, of which
         # 100 count: on a person nothing leaps, however long it was quiet.
         ("{ at_s = 0 }, { at_s = 1, amplitude_permille = 0 }, { at_s = 1.5 }",
-         "stimulus.modulation.points: the amplitude rises by 1000 permille after a hold of 500 ms; "
-         "expected at most 200 on a person"),
+         "stimulus.modulation.points: the amplitude rises by 1000 permille from the hold at "
+         "1 s to the one at 1.5 s; expected at most 200 on a person"),
         ("{ at_s = 0 }, { at_s = 1.4, amplitude_permille = 898 }, { at_s = 1.45 }",
-         "stimulus.modulation.points: the amplitude rises by 102 permille after a hold of 50 ms; "
-         "expected at most 100 on a person"),
+         "stimulus.modulation.points: the amplitude rises by 102 permille from the hold at "
+         "1.4 s to the one at 1.45 s; expected at most 100 on a person"),
         ("{ at_s = 0 }, { at_s = 1.4, amplitude_permille = 900 }, { at_s = 1.45 }", None),
         # The last hold is followed by the first.
         ("{ at_s = 0 }, { at_s = 1.9, amplitude_permille = 799 }",
-         "stimulus.modulation.points: the amplitude rises by 201 permille after a hold of 100 ms; "
-         "expected at most 200 on a person"),
+         "stimulus.modulation.points: the amplitude rises by 201 permille from the hold at "
+         "1.9 s to the one at 0 s; expected at most 200 on a person"),
         ("{ at_s = 0 }, { at_s = 1.9, amplitude_permille = 800 }", None),
     ],
 )  # fmt: skip
@@ -409,6 +409,55 @@ def test_an_amplitude_leaps_on_no_person(points: str, said: str | None) -> None:
         compile_profile(loads(person, "own.toml").profile)
     else:
         assert refusal(person) == said
+
+
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [
+        # 120 of 400 us is a leap of 700 permille of the largest charge, 119 one of 702.5.
+        ("{ at_s = 0, phase_duration_us = 400 }, { at_s = 1, phase_duration_us = 120 }", None),
+        ("{ at_s = 0, phase_duration_us = 400 }, { at_s = 1, phase_duration_us = 119 }",
+         "the charge of a pulse rises by 703 permille of the largest from the hold at 1 s to the "
+         "one at 0 s; expected at most 700 on a person"),
+        ("{ at_s = 0, phase_duration_us = 10 }, { at_s = 1.9, phase_duration_us = 400 }",
+         "the charge of a pulse rises by 975 permille of the largest from the hold at 0 s to the "
+         "one at 1.9 s; expected at most 700 on a person"),
+        # Two steps are one leap, but for 200 permille in the 100 ms between them.
+        ("{ at_s = 0, phase_duration_us = 100 }, { at_s = 1, phase_duration_us = 600 }, "
+         "{ at_s = 1.1, phase_duration_us = 1000 }", None),
+        ("{ at_s = 0, phase_duration_us = 99 }, { at_s = 1, phase_duration_us = 600 }, "
+         "{ at_s = 1.9, phase_duration_us = 1000 }",
+         "the charge of a pulse rises by 901 permille of the largest from the hold at 0 s to the "
+         "one at 1.9 s; expected at most 900 on a person"),
+        ("{ at_s = 0, phase_duration_us = 1000 }, { at_s = 1, phase_duration_us = 90 }, "
+         "{ at_s = 1.951, phase_duration_us = 790 }",
+         "the charge of a pulse rises by 910 permille of the largest from the hold at 1 s to the "
+         "one at 0 s; expected at most 798 on a person"),
+        # Amplitude and phase together: 800 permille of 100 us are a fifth of 400 us.
+        ("{ at_s = 0, phase_duration_us = 400 }, "
+         "{ at_s = 1, phase_duration_us = 100, amplitude_permille = 800 }",
+         "the charge of a pulse rises by 800 permille of the largest from the hold at 1 s to the "
+         "one at 0 s; expected at most 700 on a person"),
+    ],
+)  # fmt: skip
+def test_a_charge_leaps_on_no_person(points: str, said: str | None) -> None:
+    """Nor is a phase that grows long at once a way round a ramp; down is free."""
+    held = f'[stimulus.modulation]\nchange = "hold"\ncycle_s = 2\npoints = [{points}]\n'
+    bench = with_stimulus(SIMPLE_STIMULUS + held)
+    compile_profile(loads(bench, "own.toml").profile)
+    person = bench.replace(PERSON, "")
+    if said is None:
+        prepare(loads(person, "own.toml").profile, is_bench=False)
+    else:
+        assert refusal(person) == f"stimulus.modulation.points: {said}"
+
+
+def test_a_pulse_rate_may_leap() -> None:
+    """It adds no charge to any pulse."""
+    points = "{ at_s = 0, pulse_rate_hz = 1 }, { at_s = 1, pulse_rate_hz = 100 }"
+    held = f'[stimulus.modulation]\nchange = "hold"\ncycle_s = 2\npoints = [{points}]\n'
+    person = in_mode("frequency-modulated", SIMPLE_STIMULUS + held).replace(PERSON, "")
+    assert prepare(loads(person, "own.toml").profile, is_bench=False).ceilings[0].ceiling_ua > 0
 
 
 def test_a_long_burst_is_no_way_round_a_ramp_either() -> None:
