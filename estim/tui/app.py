@@ -61,10 +61,11 @@ THEME = Theme(
 
 @dataclass(frozen=True, slots=True)
 class FoundPort:
-    """A serial port that is there; `url` is what to connect to."""
+    """A serial port that is there; `url` is what to connect to, the number its USB line's."""
 
     url: str
     description: str
+    serial_number: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from estim.session.states import ENERGISED, HostState
 
 if TYPE_CHECKING:
     from estim.prepare.session import Prepared
+    from estim.prepare.station import Standing
     from estim.profile.loader import LoadedProfile
 
 T = TypeVar("T")
@@ -80,6 +81,7 @@ class SessionController:
         self.plan = plan
         self.snapshot: Snapshot | None = None
         self.prepared: Prepared | None = None
+        self.standing: Standing | None = None
         self.session_id = ""
         self.record_path: Path | None = None
         self._finished: list[Delivered] = []
@@ -187,7 +189,15 @@ class SessionController:
         Raises:
             EstimError: it is not there, or it is another one.
         """
+        from estim.prepare import places, station
+
         await self._must(lambda number: messages.Connect(number, self.plan.url))
+        self.standing = await asyncio.to_thread(
+            station.standing,
+            places.configuration_folder(),
+            (await self._device()).serial_number,
+            self._clock.wall().date(),
+        )
         await self.prepare_again()
 
     def raise_channels(self, channels: tuple[int, ...]) -> None:
