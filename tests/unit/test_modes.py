@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from estim.errors import LimitRefused, ProfileError
 from estim.prepare.session import REFERENCE, prepare
 from estim.profile.explain import Origin
-from estim.profile.library import find
+from estim.profile.library import find, library
 from estim.profile.loader import loads, loads_entry
 from estim.profile.modes import EXCLUDED
 from estim.waveform.compile import compile_profile
@@ -349,6 +350,58 @@ def test_a_mode_must_be_what_its_name_says(mode: str, stimulus: str, said: str) 
     assert refusal(in_mode(mode, stimulus)) == said
 
 
+POINTS = """\
+[stimulus.modulation]
+change = "hold"
+cycle_s = 2
+points = [{{ at_s = 0, pulse_rate_hz = 100 }}, {{ at_s = 1, pulse_rate_hz = {} }}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "stimulus", "said"),
+    [
+        ("conventional", SIMPLE_STIMULUS.replace("= 100\n", "= 10\n", 1), None),
+        ("conventional", SIMPLE_STIMULUS.replace("= 100\n", "= 9.999\n", 1),
+         "stimulus.pulse_rate_hz: 9.999; expected 10 to 150 Hz in mode 'conventional'"),
+        ("conventional", SIMPLE_STIMULUS.replace("= 100\n", "= 150\n", 1), None),
+        ("conventional", SIMPLE_STIMULUS.replace("= 100\n", "= 150.001\n", 1),
+         "stimulus.pulse_rate_hz: 150.001; expected 10 to 150 Hz in mode 'conventional'"),
+        ("conventional", SIMPLE_STIMULUS + POINTS.format(10), None),
+        ("conventional", SIMPLE_STIMULUS + POINTS.format(2),
+         "stimulus.modulation.points[2].pulse_rate_hz: 2.000; expected 10 to 150 Hz in mode "
+         "'conventional'"),
+        ("conventional", RANDOM.replace("= 60\n", "= 6\n"),
+         "stimulus.modulation.lowest_pulse_rate_hz: 6.000; expected 10 to 150 Hz in mode "
+         "'conventional'"),
+        ("conventional", RANDOM.replace("hz = 100\n", "hz = 200\n"),
+         "stimulus.modulation.highest_pulse_rate_hz: 200.000; expected 10 to 150 Hz in mode "
+         "'conventional'"),
+        ("low-rate", SIMPLE_STIMULUS.replace("= 100\n", "= 10\n", 1), None),
+        ("low-rate", SIMPLE_STIMULUS.replace("= 100\n", "= 10.001\n", 1),
+         "stimulus.pulse_rate_hz: 10.001; expected 1 to 10 Hz in mode 'low-rate'"),
+        ("low-rate", SIMPLE_STIMULUS.replace("= 100\n", "= 0.999\n", 1),
+         "stimulus.pulse_rate_hz: 0.999; expected 1 to 10 Hz in mode 'low-rate'"),
+        ("frequency-modulated", SIMPLE_STIMULUS + POINTS.format(2), None),
+        ("frequency-modulated", SIMPLE_STIMULUS + POINTS.format(1000), None),
+        ("frequency-modulated", SIMPLE_STIMULUS + POINTS.format(1001),
+         "stimulus.modulation.points[2].pulse_rate_hz: 1001.000; expected 0 to 1000 Hz in mode "
+         "'frequency-modulated'"),
+    ],
+)  # fmt: skip
+def test_a_rate_on_a_person_is_one_that_the_mode_is_named_for(
+    mode: str, stimulus: str, said: str | None
+) -> None:
+    """A bench may try any rate under any name."""
+    bench = in_mode(mode, stimulus)
+    loads(bench, "own.toml")
+    person = bench.replace(PERSON, "")
+    if said is None:
+        loads(person, "own.toml")
+    else:
+        assert refusal(person) == said
+
+
 def test_a_channel_of_its_own_must_be_it_too() -> None:
     own = in_mode("randomised", RANDOM).replace(
         "amplitude_ceiling_ma = 40",
@@ -493,10 +546,63 @@ def test_a_device_without_what_a_mode_needs_is_refused_before_anything_is_sent()
         prepare(russian, coarse, is_bench=True)
 
 
-def test_no_person_gets_what_is_for_the_bench() -> None:
-    for profile_id in ("russian-quadriceps", "interferential-premodulated", "fes-drop-foot"):
-        with pytest.raises(LimitRefused, match=f"{profile_id} is for the bench only: "):
-            prepare(find(profile_id).profile, is_bench=False)
+SINES = ["russian-quadriceps", "interferential-premodulated"]
+HELD_BACK = [*SINES, "fes-drop-foot", "microcurrent-balanced"]
+
+
+def test_the_shipped_sines_are_the_ones_tried_here() -> None:
+    found = {
+        loaded.profile.id
+        for loaded in library()
+        for one in loaded.profile.channels
+        if loaded.profile.channel_stimulus(one).pulse.waveform == "stepped-sine"
+    }
+    assert found == set(SINES)
+    assert {loaded.profile.id for loaded in library() if loaded.profile.is_bench_only} == set(
+        HELD_BACK
+    )
+
+
+@pytest.mark.parametrize("profile_id", HELD_BACK)
+def test_no_person_gets_what_is_for_the_bench(profile_id: str) -> None:
+    with pytest.raises(LimitRefused, match=f"{profile_id} is for the bench only: "):
+        prepare(find(profile_id).profile, is_bench=False)
+
+
+@pytest.mark.parametrize("profile_id", SINES)
+def test_no_edit_of_its_file_takes_a_sine_to_a_person(profile_id: str, tmp_path: Path) -> None:
+    """Neither without the reason, nor under another name, nor as a channel's own stimulus."""
+    text = (Path(__file__).parents[2] / "profiles" / f"{profile_id}.toml").read_text("utf-8")
+    person = re.sub(r'^bench_only_reason = (""".*?"""|".*?")\n', "", text, flags=re.M | re.S)
+    assert person != text
+    renamed = re.sub(r'^mode = ".*"$', 'mode = "conventional"', person, flags=re.M)
+    for spoilt in (person, renamed):
+        with pytest.raises(ProfileError, match="bench_only_reason: missing"):
+            loads(spoilt, "own.toml")
+    sine = SINE.replace("[stimulus", "[channels.stimulus")
+    key = "amplitude_ceiling_ma = 40\n"
+    own = with_stimulus(SIMPLE_STIMULUS).replace(PERSON, "").replace(key, key + sine)
+    assert "stepped-sine" in own
+    with pytest.raises(ProfileError, match="bench_only_reason: missing"):
+        loads(own, "own.toml")
+
+
+def test_a_sine_drawn_as_a_custom_pulse_reaches_no_person_either() -> None:
+    """Its carrier gives it away: pulse upon pulse at 2500 Hz."""
+    shares = (199, 566, 848, 1000, 1000, 848, 566, 199)
+    steps = ", ".join(
+        f"{{ duration_us = 25, amplitude_permille = {share} }}"
+        for share in (*shares, *(-share for share in shares))
+    )
+    drawn = (
+        "[stimulus]\npulse_rate_hz = 2500\nburst = { pulses_per_burst = 25, burst_rate_hz = 50 }\n"
+        f'[stimulus.pulse]\nwaveform = "custom"\nphases = [{steps}]\n'
+    )
+    bench = in_mode("burst", drawn)
+    compile_profile(loads(bench, "own.toml").profile)
+    assert refusal(bench.replace(PERSON, "")) == (
+        "stimulus.pulse_rate_hz: 2500.000; expected 0 to 1000 Hz in mode 'burst'"
+    )
 
 
 # Pads, precautions, neuropathy, and entries that inform.
