@@ -52,7 +52,7 @@ class SessionSettings:
 
     Attributes:
         profile_id: for the record and the display.
-        duration_s: seconds after every target was reached; 0 for no end.
+        duration_s: seconds after every target was reached; 0 for no end, on a bench alone.
         step_ua: rise of one key press.
         ramp_down_ms: length of the ramp to zero at the end.
     """

@@ -72,7 +72,7 @@ def _prepare(session: SessionState, request: msg.Prepare, now_us: int) -> None:
     if missing or session.capabilities is None:
         session.refuse(request.request_id, RecordError(missing or "no device"))
         return
-    problem = _settings_problem(request.settings) or _bounds_problem(request.bounds)
+    problem = _settings_problem(request.settings, session.is_bench) or _bounds_problem(request.bounds)
     if request.bounds.is_bench is not session.is_bench:
         problem = "bounds: the record and they differ about whether this is a bench or a person"
     if problem:
@@ -89,11 +89,13 @@ def _prepare(session: SessionState, request: msg.Prepare, now_us: int) -> None:
     session.do(ev.ReviewLoad(program, bounds))
 
 
-def _settings_problem(settings: msg.SessionSettings) -> str:
+def _settings_problem(settings: msg.SessionSettings, is_bench: bool) -> str:
     """Say which setting makes no sense; the interface's own checks are not relied on."""
     step = limits.step_ua
     if settings.duration_s < 0:
         return f"duration_s: 0 or more expected, got {settings.duration_s}"
+    if not settings.duration_s and not is_bench:
+        return "duration_s: 1 or more expected on a person, got 0"
     if not step.minimum <= settings.step_ua <= step.maximum:
         return f"step_ua: {step.minimum} to {step.maximum} expected, got {settings.step_ua}"
     if not 0 <= settings.ramp_down_ms <= RAMP_DOWN_MAX_MS:
