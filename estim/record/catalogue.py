@@ -8,8 +8,9 @@ Rules:
    caught by `verify`, which always reads the file, never by the list.
 
 What it takes from a record: the header (`kind`, `profile.id`, `operator`, `pseudonym`, the serial
-of the asset of kind `stimulator`), a later event `identified` (`serial_number`), and the last event
-`closed` (`reason`, `delivered_ms`).
+of the asset of kind `stimulator`), a later event `identified` (`serial_number`), the last event
+`prepared` (`profile`) where the header names none, and the last event `closed` (`reason`,
+`delivered_ms`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ VERSION = 1
 
 CLOSED = "closed"
 IDENTIFIED = "identified"
+PREPARED = "prepared"
 
 _MAX_TEXT_CHARS = 256
 # A year; more is no session, and SQLite holds no integer of any length.
@@ -160,8 +162,12 @@ def _entry(session_id: str, path: Path, key: bytes | None) -> CatalogueEntry:
     facts |= {"session_id": session_id, "state": "unreadable"}
     try:
         verification = verify(path, key)
+        prepared_id = None
         for event in stream(path):
             facts |= _facts(event)
+            if event.kind == PREPARED:
+                prepared_id = _text(event.content.get("profile"))
+        facts["profile_id"] = facts["profile_id"] or prepared_id
     except RecordError:
         return CatalogueEntry(**facts)
     whats = {finding.what for finding in verification.findings}

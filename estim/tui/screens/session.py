@@ -109,17 +109,16 @@ class SessionScreen(EstimScreen[None]):
         self._try(self._open)
 
     def _show_title(self) -> None:
-        """Show bench, where the device stands once that is known, and the profile."""
-        plan, found = self._controller.plan, self._controller.standing
-        kind = "DEMO, bench" if plan.is_demo else "BENCH"
-        place = ""
+        """Show for whom, where the device stands once that is known, and the profile."""
+        controller = self._controller
+        found, place = controller.standing, ""
         if found is not None:
             place = f"{found.state}  " if found.is_for_people else f"! {found.state}, bench only  "
         self.query_one("#session-title", Static).update(
             Content.assemble(
-                (f"{kind} {plan.bench_ohm} ohm, nobody connected  ", "$accent"),
+                (f"{words.safe(controller.plan.heading)}  ", "$accent"),
                 (place, "" if found is None or found.is_for_people else "bold $warning"),
-                (words.safe(plan.loaded.profile.title), "bold"),
+                (words.safe(controller.title), "bold"),
             )
         )
 
@@ -127,9 +126,7 @@ class SessionScreen(EstimScreen[None]):
         """Say what the station's register has of the device, and what to do where it holds it."""
         found = self._controller.standing
         if found is None:
-            self._say(
-                Severity.INFORMATION, f"{serial_number} is not in the station's register: bench"
-            )
+            self._say(Severity.INFORMATION, f"{serial_number} is not in the station's register")
         elif found.is_for_people:
             self._say(Severity.INFORMATION, f"{serial_number} is {found.words}")
         else:
