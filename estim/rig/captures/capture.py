@@ -76,6 +76,8 @@ class CaptureInfo:
         column: what was read, in the file's own words.
         notes: what a person should know of how it was read.
         is_clipped: whether the file marks readings beyond the instrument's range.
+        sample_count: as many as were read; 0 for a list of changes.
+        stated_count: as many as the header says there are, at least; None where it does not say.
     """
 
     path: str
@@ -88,6 +90,8 @@ class CaptureInfo:
     column: str = ""
     notes: tuple[str, ...] = ()
     is_clipped: bool = False
+    sample_count: int = 0
+    stated_count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ Rules:
 2. Times must be even: a gap or a change of rate is an error with its line, never measured over.
 3. Readings beyond the instrument's range, written as infinity, become the largest that was seen,
    and the capture counts as clipped.
+4. A file that was cut in the middle of its last line is refused; one that holds fewer samples than
+   its header states says so.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from estim.rig.captures.capture import (
     whole_lines,
 )
 from estim.rig.captures.csv_headers import Header, read_header
+from estim.rig.captures.last_lines import why_cut
 from estim.text import sanitize
 
 _BLOCK_BYTES = 1 << 22
@@ -82,6 +85,7 @@ class _Csv(Capture):
             start_s=header.start_s,
             column=header.name,
             notes=header.notes,
+            stated_count=header.stated_count,
         )
 
     @property
@@ -103,6 +107,12 @@ class _Csv(Capture):
                         yield readings
                 offset += length
                 self._progress(offset, total)
+        missing = why_cut(self._path, self._header)
+        if missing:
+            raise UsageError(
+                f"{self._name}:{line + 1}: the last line is cut short; expected {missing}: save "
+                "the capture again"
+            )
         if self._count < 2:
             raise UsageError(f"{self._name}: {self._count} samples; expected a capture")
         if self._header.time_column is not None:
@@ -186,6 +196,7 @@ class _Csv(Capture):
             self._info,
             sample_rate_hz=1.0 / self._interval_s if self._interval_s > 0 else None,
             duration_s=self._count * self._interval_s,
+            sample_count=self._count,
             start_s=self._start_s,
         )
 

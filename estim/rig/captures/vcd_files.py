@@ -313,6 +313,12 @@ class _Vcd(Capture):
                     progress(done, total)
                 if ticks:
                     yield np.array(ticks, np.float64), np.array(levels, np.float64)
+        if pending is not None:
+            shown = sanitize(pending[:40].decode("utf-8", "replace"))
+            raise UsageError(
+                f"{self._header.name}:{line + 1}: {shown!r}: the file is cut short; expected the "
+                "code of a variable after it"
+            )
 
     def _level(self, token: bytes) -> float | None:
         """Return the value of a token; None where it is none."""

@@ -59,6 +59,7 @@ class Checker:
         """Make every check."""
         judge, found, alignment = self.judge, self._found, self.alignment
         self._tell_capture()
+        self._judge_length()
         judge.count(
             "pulses",
             1,
@@ -102,6 +103,16 @@ class Checker:
             float(found.pulses.onset_us[worst[0]]) if worst and outside else None,
             f"worst in {worst[1]}" if worst and outside else "",
         )
+
+    def _judge_length(self) -> None:
+        """Leave open what a file does not hold that its header promises."""
+        stated, count = self._info.stated_count, self._info.sample_count
+        if stated is not None and count < stated:
+            self.judge.add(
+                "samples", float(stated), float(count), 0.0,
+                lower_bound="the file is cut short, or only a part of the record was saved: what "
+                "followed was not seen",
+            )  # fmt: skip
 
     def _tell_capture(self) -> None:
         """Say offset, noise, resolution, and what they leave unknown."""
