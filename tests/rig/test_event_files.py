@@ -193,6 +193,58 @@ def test_a_vcd_of_noisy_samples_is_read_as_samples(tmp_path: Path) -> None:
     assert result.capture.sample_rate_hz == pytest.approx(1e6)
 
 
+def of_vcd_samples(folder: Path, levels_ma: np.ndarray, *, all_of_them: bool = False) -> Result:
+    """Measure samples, one every us, that were stored as changes."""
+    lines = ["$timescale 1 us $end $var real 64 a out_ma $end $enddefinitions $end"]
+    moved = np.append(True, np.diff(levels_ma) != 0) | all_of_them
+    lines += [f"#{n}\nr{levels_ma[n]:g} a" for n in np.flatnonzero(moved).tolist()]
+    path = folder / "samples.vcd"
+    path.write_text("\n".join([*lines, f"#{len(levels_ma)}"]) + "\n")
+    return measure(path, expected_of("dpn-conventional", 20_000), Settings(READ))
+
+
+@pytest.mark.parametrize(("deviation", "step"), [(0.04, 0.2), (0.06, 0.2), (0.2, 0.2), (0.2, 1.0)])
+def test_a_vcd_whose_samples_flicker_by_a_step_is_read_as_samples(
+    deviation: float, step: float, tmp_path: Path
+) -> None:
+    samples = sampled(steady(20, 0.2), 0.2) + noise(200_000, deviation, seed=3)
+    result = of_vcd_samples(tmp_path, np.round(samples / step) * step)
+    assert result.capture.sample_rate_hz == pytest.approx(1e6)
+    assert not failed(result)
+    # What a step hides of the balance is told.
+    assert open_checks(result) <= {"net_charge", "amplitude.phase1", "amplitude.phase2"}
+
+
+def test_a_vcd_that_repeats_its_samples_is_read_as_samples(tmp_path: Path) -> None:
+    result = of_vcd_samples(tmp_path, sampled(steady(20, 0.2), 0.2), all_of_them=True)
+    assert (result.verdict, result.capture.sample_rate_hz) == ("pass", pytest.approx(1e6))
+
+
+def test_a_rare_flicker_between_exact_pulses_is_no_part_of_them(tmp_path: Path) -> None:
+    levels = sampled(steady(20, 0.5), 0.5)
+    for begin in np.flatnonzero(np.diff(levels) > 15)[::10].tolist():
+        levels[begin - 7] = levels[begin + 420] = 0.2
+    result = of_vcd_samples(tmp_path, levels)
+    assert (result.verdict, result.capture.sample_rate_hz) == ("pass", None)
+    # Higher than a tenth of a pulse it is no flicker.
+    levels[levels == 0.2] = 3.0
+    assert "odd_pulses" in failed(of_vcd_samples(tmp_path, levels))
+
+
+@pytest.mark.parametrize("ma", [1.0, 2.0, 5.0])
+def test_an_exact_stepped_sine_is_not_taken_for_samples(ma: float, tmp_path: Path) -> None:
+    # 16 steps of 25 us: the sine in the middle of each, in whole steps of 0.1 mA.
+    sine = np.sin((np.arange(16) + 0.5) * np.pi / 8)
+    heights = np.sign(sine) * np.floor(np.abs(sine) / np.abs(sine).max() * ma * 10 + 1e-9) / 10
+    pulses = [
+        Pulse(burst / 50 + n * 4e-4, [(float(h), 25.0) for h in heights])
+        for burst in range(10)
+        for n in range(25)
+    ]
+    path = write_vcd(tmp_path / "sine.vcd", pulses, 0.2)
+    assert not open_capture(path, READ).is_sampled
+
+
 VCD_HEAD = "$timescale 1 us $end\n$var real 64 ! ch1_ma $end\n$enddefinitions $end\n"
 VCD_DAMAGES = {
     "no end of the header": (

@@ -30,6 +30,8 @@ class Layout:
         silence_us: a silence longer than this ends a pulse.
         is_continuous: pulses may follow each other without silence: lobes are counted instead.
         shortest_lobe_us: of any setting.
+        shortest_step_us: of any setting.
+        longest_pulse_us: of any setting.
         window_us: as long as a pulse; silence is followed in it, 0 where there is too little.
         has_silence: whether the programme ever pauses.
         shortest_gap_us: within a pulse, between lobes of one sign; 0 for none.
@@ -42,6 +44,8 @@ class Layout:
     silence_us: float
     is_continuous: bool
     shortest_lobe_us: float
+    shortest_step_us: float
+    longest_pulse_us: float
     shortest_gap_us: float
     window_us: float
     has_silence: bool
@@ -78,6 +82,8 @@ class Layout:
             silence_us=1.5 * gap_us + 1 if is_continuous else ends_us,
             is_continuous=is_continuous,
             shortest_lobe_us=expected.shortest_lobe_us,
+            shortest_step_us=expected.shortest_phase_us,
+            longest_pulse_us=longest_us,
             shortest_gap_us=min(
                 (p.duration for p in expected.channel.phases if p.is_gap), default=0
             ),

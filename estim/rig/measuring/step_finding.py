@@ -23,6 +23,8 @@ from estim.units import US_PER_S
 from firmware_protocol.program import FULL_PERMILLE
 
 _TOUCH_US = 1e-3
+_CRUMB_DURATION, _CRUMB_HEIGHT = 0.3, 0.1
+"""Of the shortest step and of the highest lobe: what is less is a reading that flickered."""
 
 
 def find_in_steps(capture: Capture, layout: Layout) -> Found:
@@ -85,16 +87,22 @@ def _lobes(steps: Steps, layout: Layout) -> _Lobes:
     last = np.append(first[1:], len(sign)) - 1
     length_us = steps.end_us - steps.start_us
     start_us, end_us, signs = steps.start_us[first], steps.end_us[last], sign[first]
-    return _Lobes(
+    peak_ua = np.maximum.reduceat(np.abs(steps.current_ua), first)
+    is_crumb = end_us - start_us < _CRUMB_DURATION * layout.shortest_step_us
+    is_crumb &= peak_ua < _CRUMB_HEIGHT * peak_ua.max()
+    number = np.zeros(len(first), np.int64)
+    number[~is_crumb] = group(start_us[~is_crumb], end_us[~is_crumb], signs[~is_crumb], layout, 1.0)
+    lobes = _Lobes(
         first=first,
         start_us=start_us,
         end_us=end_us,
         sign=signs,
         charge_pc=np.add.reduceat(steps.current_ua * length_us, first),
         square=np.add.reduceat(steps.current_ua**2 * length_us, first),
-        peak_ua=np.maximum.reduceat(np.abs(steps.current_ua), first),
-        number=group(start_us, end_us, signs, layout, 1.0),
+        peak_ua=peak_ua,
+        number=number,
     )
+    return lobes.only(~is_crumb)
 
 
 def _split(steps: Steps, layout: Layout) -> tuple[Steps | None, Steps]:
