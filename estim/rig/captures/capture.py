@@ -107,6 +107,8 @@ class Capture(ABC):
     """A capture that can be read once from its beginning."""
 
     is_sampled = True
+    is_window = True
+    """Whether it began and ended at any time, within a pulse perhaps; a trace of ours does not."""
 
     @property
     @abstractmethod

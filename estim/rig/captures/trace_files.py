@@ -40,6 +40,7 @@ def open_trace(name: str, options: ReadOptions, progress: Progress) -> Capture:
 
 class _Trace(Capture):
     is_sampled = False
+    is_window = False
 
     def __init__(self, name: str, options: ReadOptions, progress: Progress) -> None:
         self._name = name

@@ -60,15 +60,18 @@ class Checker:
         judge, found, alignment = self.judge, self._found, self.alignment
         self._tell_capture()
         self._judge_length()
-        judge.count(
-            "pulses",
-            1,
-            min(1, found.pulses.count),
-            None,
-            "" if found.pulses.count else self.looks_like,
-        )
-        if not found.pulses.count:
+        count = found.pulses.count
+        cut = found.cut_words
+        only_cut = f"no whole pulse: {cut}; capture longer"
+        judge.add(
+            "pulses", 1.0, float(min(1, count)), 0.0,
+            note="" if count or cut else self.looks_like,
+            lower_bound=only_cut if cut and not count and not found.odd.count else "",
+        )  # fmt: skip
+        if not count:
             return
+        if cut:
+            judge.notes.append(f"of the pulses, {cut}; not judged")
         judge.unknowns += alignment.unknowns
         judge.notes += alignment.notes
         is_other = mismatch(self._expected, found)

@@ -124,13 +124,21 @@ class Expected:
         return tuple(lobes)
 
     @property
-    def shortest_lobe_us(self) -> int:
-        """Return the length of the shortest lobe under any setting."""
-        return min(
-            sum(self.channel.phase_us(p, s.unit_us) for p in self.channel.phases[o.first : o.stop])
+    def shortest_lobes_us(self) -> tuple[float, ...]:
+        """Return the length of each lobe under the setting that makes it shortest."""
+        phases = self.channel.phases
+        return tuple(
+            min(
+                float(sum(self.channel.phase_us(p, s.unit_us) for p in phases[o.first : o.stop]))
+                for s in self.channel.settings
+            )
             for o in self.lobes
-            for s in self.channel.settings
         )
+
+    @property
+    def shortest_lobe_us(self) -> float:
+        """Return the length of the shortest lobe under any setting."""
+        return min(self.shortest_lobes_us)
 
     @property
     def shortest_phase_us(self) -> int:

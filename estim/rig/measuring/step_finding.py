@@ -23,6 +23,7 @@ from estim.units import US_PER_S
 from firmware_protocol.program import FULL_PERMILLE
 
 _TOUCH_US = 1e-3
+_WHOLE_LOBE = 0.99
 _CRUMB_DURATION, _CRUMB_HEIGHT = 0.3, 0.1
 """Of the shortest step and of the highest lobe: what is less is a reading that flickered."""
 
@@ -48,17 +49,45 @@ def find_in_steps(capture: Capture, layout: Layout) -> Found:
         pulses.append(found)
         odd.append(others)
         count += found.count
-    alike, rest, is_inverted = of_one_polarity(
-        Pulses.joined(pulses, layout), Others.joined(odd), layout
-    )
+    duration_us = capture.info.duration_s * US_PER_S
+    all_pulses, all_odd = Pulses.joined(pulses, layout), Others.joined(odd)
+    is_begin_cut = is_end_cut = False
+    if capture.is_window:
+        all_pulses, all_odd, is_begin_cut, is_end_cut = _without_cut(
+            all_pulses, all_odd, layout, duration_us
+        )
+    alike, rest, is_inverted = of_one_polarity(all_pulses, all_odd, layout)
     return Found(
         pulses=alike,
         odd=rest,
         glitches=Others.joined([]),
         is_inverted=is_inverted,
-        duration_us=capture.info.duration_s * US_PER_S,
+        duration_us=duration_us,
         sample_us=0.0,
         is_cut_short=count > PULSES_MAX,
+        is_begin_cut=is_begin_cut,
+        is_end_cut=is_end_cut,
+    )
+
+
+def _without_cut(
+    pulses: Pulses, odd: Others, layout: Layout, duration_us: float
+) -> tuple[Pulses, Others, bool, bool]:
+    """Return pulses and others without what the edges cut, and whether the edges cut any."""
+    begin_us, end_us = pulses.start_us, pulses.end_us
+    lengths_us = end_us - begin_us
+    # What has its whole length began, or ended, just there.
+    is_short = lengths_us < _WHOLE_LOBE * np.array(layout.lobes_us)
+    first = (begin_us[:, 0] <= _TOUCH_US) & is_short[:, 0]
+    last = (end_us[:, -1] >= duration_us - _TOUCH_US) & is_short[:, -1]
+    may_be = layout.may_be_cut(odd.duration_us)
+    odd_first = (odd.onset_us <= _TOUCH_US) & may_be
+    odd_last = (odd.onset_us + odd.duration_us >= duration_us - _TOUCH_US) & may_be
+    return (
+        pulses.only(~(first | last)),
+        odd.only(~(odd_first | odd_last)),
+        bool(first.any() or odd_first.any()),
+        bool(last.any() or odd_last.any()),
     )
 
 
