@@ -148,6 +148,28 @@ def test_bad_arguments_are_one_message(
     assert words in answer.err
 
 
+@pytest.mark.parametrize(
+    ("amplitude", "words"),
+    [
+        # The device has steps of 0.1 mA.
+        ("20.05", "channel 1: 20.05 mA asked, the device delivers steps of 0.1 mA"),
+        ("0.05", "steps of 0.1 mA"),
+        ("99", "99 mA"),
+    ],
+)
+def test_an_amplitude_that_would_not_be_delivered_is_refused_as_a_run_refuses_it(
+    amplitude: str, words: str, estim: Shell, tmp_path: Path
+) -> None:
+    path = trace(tmp_path)
+    answer = estim("measure", path, "--profile", "dpn-conventional", "--amplitude", amplitude)
+    answer.assert_one_message(4)
+    assert words in answer.err
+    run = estim("run", "dpn-conventional", "--bench", "500", "--clock", "virtual",
+                "--amplitude", f"1={amplitude}")  # fmt: skip
+    run.assert_one_message(4)
+    assert words in run.err
+
+
 def test_an_approved_result_shows_a_drift_within_tolerance(estim: Shell, tmp_path: Path) -> None:
     first = estim("measure", trace(tmp_path), *ARGUMENTS, "--json")
     result = saved(tmp_path, first)

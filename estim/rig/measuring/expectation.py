@@ -1,7 +1,7 @@
 """What a channel is to deliver, taken from its quantised programme.
 
 Rules:
-1. The programme decides, never the wish: an amplitude is snapped to the grid of the device.
+1. The programme decides, never the wish: an amplitude off the grid of the device is refused.
 2. A lobe is a run of adjacent phases of one sign: what a capture shows as one excursion. Its steps
    are the phases. Where a capture shows steps of equal current, they are still told apart, by time.
 3. Where a programme modulates, what is expected of a pulse follows from its place in the cycle.
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from estim.prepare.session import Prepared
+from estim.errors import LimitRefused
+from estim.prepare.session import Prepared, target_reasons
 from estim.units import US_PER_MS, US_PER_S
 from firmware_protocol.program import FULL_PERMILLE, ChannelProgram, Keyframe, Phase
 
@@ -84,11 +85,14 @@ class Expected:
 
         Raises:
             IndexError: there is no such channel.
+            LimitRefused: a run would refuse this amplitude: it cannot have been commanded.
         """
         channel = prepared.program.channels[channel_index]
         step_ua = prepared.bounds.amplitude_step_ua
         if amplitude_ua is not None:
-            amplitude_ua = channel.deliverable_ua(amplitude_ua, step_ua)
+            reasons = target_reasons(prepared, channel_index, amplitude_ua)
+            if reasons:
+                raise LimitRefused("; ".join(reasons))
         return cls(
             profile_id=prepared.settings.profile_id,
             program_digest=prepared.program.digest,
