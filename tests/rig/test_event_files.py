@@ -348,3 +348,39 @@ def test_whatever_follows_a_header_there_is_a_result_or_one_message(
 
 
 EXPECTED = expected_of("dpn-conventional", 20_000)
+
+
+@pytest.mark.parametrize(
+    ("at_s", "words"),
+    [
+        # Bursts begin every 0.5 s from 0.1 s on and last 0.09 s.
+        ([1.4], "1 pulse between bursts, the first at 1.400000 s"),
+        ([1.35], "1 pulse between bursts, the first at 1.350000 s"),
+        ([1.22], "1 pulse between bursts, the first at 1.220000 s"),
+        ([1.57], "1 pulse between bursts, the first at 1.570000 s"),
+        ([0.05], "1 pulse between bursts, the first at 0.050000 s"),
+        ([3.9], "1 pulse between bursts, the first at 3.900000 s"),
+        ([1.35, 1.36], "2 pulses between bursts, the first at 1.350000 s"),
+        ([0.35 + n / 2 for n in range(7)], "7 pulses between bursts, the first at 0.350000 s"),
+    ],
+)
+def test_a_lone_pulse_between_bursts_is_extra_and_no_burst(
+    at_s: list[float], words: str, tmp_path: Path
+) -> None:
+    pulses = sorted([*bursts(8), *(biphasic(s, 20) for s in at_s)], key=lambda p: p.at_s)
+    result = of_trace(tmp_path, pulses, "tens-burst", 20_000)
+    assert failed(result) - {"average", "rms"} == {"extra_pulses"}
+    check = result.check("extra_pulses")
+    assert (check.measured, check.note) == (len(at_s), words)
+    assert check.worst_at_s == pytest.approx(at_s[0], abs=1e-6)
+
+
+def test_what_only_resembles_a_lone_pulse_stays_what_it_is(tmp_path: Path) -> None:
+    whole = bursts(8)
+    cut = [pulse for pulse in whole if not 1.105 < pulse.at_s < 1.3]
+    result = of_trace(tmp_path, cut, "tens-burst", 20_000)
+    assert failed(result) - {"average", "rms"} == {"pulses_per_burst"}
+    assert result.check("pulses_per_burst").measured == 1
+    eleven = of_trace(tmp_path, bursts(8, 11), "tens-burst", 20_000)
+    assert "pulses_per_burst" in failed(eleven)
+    assert eleven.check("extra_pulses").measured == 0

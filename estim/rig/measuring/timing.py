@@ -18,7 +18,9 @@ from estim.rig.measuring.alignment import Alignment
 from estim.rig.measuring.expectation import Expected
 from estim.rig.measuring.judge import Judge
 from estim.rig.measuring.pulses import Booleans, Floats, Found, Integers
+from estim.rig.measuring.strays import strays
 from estim.rig.measuring.uncertainty import Uncertainty
+from estim.rig.counts import counted
 from estim.units import UA_PER_MA, US_PER_MS, US_PER_S
 
 _EARLY, _LATE = 0.75, 1.5
@@ -64,6 +66,7 @@ class Timing:
         self._sure = sure
         self._judge = judge
         self.missing_us: Floats = np.empty(0)
+        self._stray_us: Floats = np.empty(0)
         onset_us = found.pulses.onset_us
         odd_us = found.odd.onset_us[
             found.odd.peak_ua >= _FAINT_SHARE * max(alignment.reference_ua, 1e-9)
@@ -85,6 +88,7 @@ class Timing:
 
     def run(self, *, is_other: bool) -> None:
         """Add every check; of another profile's capture only the rate."""
+        self._leave_out_strays()
         interval_us = np.diff(self._onset_us)
         is_off = interval_us > self._off_us
         breaks = self._burst_breaks(interval_us) & ~is_off
@@ -103,6 +107,22 @@ class Timing:
             self._cycle(is_off)
         if self._expected.channel.keyframes:
             self._modulation()
+
+    def _leave_out_strays(self) -> None:
+        """Take lone pulses between bursts for what they are, before bursts are judged."""
+        if not self._has_bursts:
+            return
+        is_off = np.diff(self._onset_us) > self._off_us
+        channel = self._expected.channel
+        parts = [
+            strays(train_us, channel.pulses_per_burst, channel.burst_period_us, self._break_us)
+            for train_us in np.split(self._onset_us, np.flatnonzero(is_off) + 1)
+        ]
+        is_stray = np.concatenate(parts)
+        self._stray_us = self._onset_us[is_stray]
+        kept = ~is_stray
+        self._onset_us, self._setting = self._onset_us[kept], self._setting[kept]
+        self._is_sure, self._period_us = self._is_sure[kept], self._period_us[kept]
 
     # ---- single intervals ----
 
@@ -125,9 +145,14 @@ class Timing:
             if self._expected.channel.pulses_per_burst:
                 self._judge.unknowns.append("bursts follow each other too closely to be told apart")
             return np.zeros(len(interval_us), np.bool_)
-        longest_us = max(s.pulse_period_us for s in self._expected.channel.settings)
-        breaks: Booleans = interval_us > sqrt(longest_us * self._burst_gap_us)
+        breaks: Booleans = interval_us > self._break_us
         return breaks
+
+    @property
+    def _break_us(self) -> float:
+        """Return the interval that tells a burst's last pulse from the next one's first."""
+        longest_us = max(s.pulse_period_us for s in self._expected.channel.settings)
+        return sqrt(longest_us * self._burst_gap_us)
 
     def _classes(
         self, interval_us: Floats, within: Booleans
@@ -207,9 +232,15 @@ class Timing:
             worst_us=first_us,
             lower_bound=self._end(),
         )
-        extra = np.flatnonzero(is_extra)
-        extra_us = float(self._onset_us[extra[0] + 1]) if len(extra) else None
-        judge.count("extra_pulses", 0, len(extra), extra_us)
+        extra_us = np.sort(np.append(self._onset_us[1:][is_extra], self._stray_us))
+        note = ""
+        if len(self._stray_us):
+            at_s = judge.at_s(float(self._stray_us[0]))
+            note = (
+                f"{counted(len(self._stray_us), 'pulse')} between bursts, the first at {at_s:.6f} s"
+            )
+        first_extra_us = float(extra_us[0]) if len(extra_us) else None
+        judge.count("extra_pulses", 0, len(extra_us), first_extra_us, note)
         odd_us = self._odd_us
         judge.add(
             "odd_pulses", 0.0, float(len(odd_us)), 0.0,
