@@ -14,13 +14,13 @@ from math import sqrt
 
 import numpy as np
 
+from estim.rig.counts import counted
 from estim.rig.measuring.alignment import Alignment
 from estim.rig.measuring.expectation import Expected
 from estim.rig.measuring.judge import Judge
 from estim.rig.measuring.pulses import Booleans, Floats, Found, Integers
 from estim.rig.measuring.strays import strays
 from estim.rig.measuring.uncertainty import Uncertainty
-from estim.rig.counts import counted
 from estim.units import UA_PER_MA, US_PER_MS, US_PER_S
 
 _EARLY, _LATE = 0.75, 1.5
