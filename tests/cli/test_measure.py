@@ -192,6 +192,31 @@ def test_an_approved_result_shows_a_drift_within_tolerance(estim: Shell, tmp_pat
     assert by_file.code == 0
 
 
+def test_approving_what_has_no_drift_that_could_be_judged_warns_of_it(
+    estim: Shell, tmp_path: Path
+) -> None:
+    # 0.25 % of 4 uC are allowed, 0.4 of that as drift: 4 nC. With a sample every us the edges leave
+    # sqrt(1/2) us x 20 mA x 2 / sqrt(16 pulses) = 7 nC open.
+    samples = sampled(steady(20, 0.2), 0.2) + noise(200_000, 0.05)
+    capture = write_csv(tmp_path / "capture.csv", samples)
+    command = ("measure", capture, *ARGUMENTS, "--json")
+    result = saved(tmp_path, estim(*command))
+    approve = ("baseline", "approve", result, "--name", "b", "--who", "t", "--why", "w")
+    approved = estim(*approve)
+    assert approved.code == 0
+    assert "drift.net_charge" in approved.out
+    assert "drift.amplitude" not in approved.out
+    assert estim(*approve, "--json").objects[0]["never_judged"] == ["drift.net_charge"]
+    # It is as was said.
+    (again,) = estim(*command, "--baseline", "b").objects
+    drifts = [c for c in again["checks"] if c["name"].startswith("drift.")]
+    assert [c["name"] for c in drifts if c["verdict"] != "pass"] == ["drift.net_charge"]
+    # An exact trace leaves nothing open.
+    exact = saved(tmp_path, estim("measure", trace(tmp_path), *ARGUMENTS, "--json"))
+    approved = estim("baseline", "approve", exact, "--name", "c", "--who", "t", "--why", "w")
+    assert "drift" not in approved.out
+
+
 def test_an_instrument_cancels_out_of_its_own_drift(estim: Shell, tmp_path: Path) -> None:
     instrument = tmp_path / "scope.toml"
     instrument.write_text(INSTRUMENT.format(due="9999-12-31"))
