@@ -104,6 +104,25 @@ def test_a_single_contraction_is_timed_and_does_not_pass_with_another_form(tmp_p
         assert "may still be rising" in result.check(name).note
 
 
+def test_what_sags_at_the_end_of_a_contraction_is_no_ramp(tmp_path: Path) -> None:
+    whole = contractions()
+    # The last second of either plateau, 2 mA of 40 too low, before the ramp.
+    sagged = [
+        biphasic(p.at_s, 36, 250, 250) if 17 < p.at_s % 66 < 18 else p for p in whole
+    ]  # fmt: skip
+    assert "pulses_outside" in failed(of_trace(tmp_path, sagged, "nmes-quadriceps", 40_000))
+    # Two seconds that fall from the middle of the plateau on, and rise again.
+    dipped = [
+        biphasic(p.at_s, 40 - 10 * (1 - abs(p.at_s % 66 - 10)), 250, 250)
+        if 9 < p.at_s % 66 < 11 else p for p in whole
+    ]  # fmt: skip
+    assert "pulses_outside" in failed(of_trace(tmp_path, dipped, "nmes-quadriceps", 40_000))
+    # A plateau that falls for five seconds is no ramp of three.
+    slow = contractions(down_s=8, on_s=10)
+    result = of_trace(tmp_path, slow, "nmes-quadriceps", 40_000)
+    assert {"ramp.down", "on_time"} <= failed(result)
+
+
 def test_a_capture_may_begin_anywhere_in_the_cycle(tmp_path: Path) -> None:
     for start_s in (1.5, 10.0, 19.5, 40.0):
         later = [Pulse(p.at_s - start_s, p.phases) for p in contractions() if p.at_s >= start_s]

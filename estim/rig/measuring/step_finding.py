@@ -209,7 +209,9 @@ def _currents(steps: Steps, begin: Floats, end: Floats, layout: Layout) -> Float
         for share in ends:
             middle = begin[:, lobe] + (before + share) / 2 * length
             index = np.maximum(np.searchsorted(steps.start_us, middle, side="right") - 1, 0)
-            columns.append(np.where(steps.end_us[index] > middle, steps.current_ua[index], 0.0))
+            # The first steps of the first pulse may be those that round to zero.
+            flows = (steps.start_us[index] <= middle) & (steps.end_us[index] > middle)
+            columns.append(np.where(flows, steps.current_ua[index], 0.0))
             before = share
     return np.stack(columns, axis=1)
 

@@ -33,6 +33,8 @@ _CUT_PERIODS = 2.2
 """Silence that tells a burst's first or last pulse: one more may be cut by the capture's end."""
 _RAMP_LOW, _RAMP_HIGH, _RAMP_PULSES = 0.1, 0.9, 3
 _PLATEAU = 0.97
+_STAIRS = 2.5
+_FLAT, _STEP_TOLD = 0.05, 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +368,10 @@ class Timing:
             lengths_s = np.array([stretch[0] for stretch in judged]) / US_PER_S
             mean_s = float(lengths_s.mean())
             worst = int(np.argmax(np.abs(lengths_s - wanted_s)))
-            uncertainty_s, note = 0.5 * period_s, ""
+            step_s = self._step_s(name)
+            uncertainty_s, note = max(0.5 * period_s, step_s), ""
+            if step_s > _STEP_TOLD * wanted_s:
+                note = "the ramps have too few of the device's steps to be timed closely"
             allowed_s = self._judge.row(name).allowed(wanted_s, period_s)
             if not sure and abs(mean_s - wanted_s) > allowed_s:
                 # A person who raises the amplitude makes a ramp longer, and a plateau shorter.
@@ -378,6 +383,20 @@ class Timing:
             )  # fmt: skip
         if unseen:
             self._judge.unknowns.append(f"the capture does not show whole: {', '.join(unseen)}")
+
+    def _step_s(self, name: str) -> float:
+        """Return what the steps of the device leave open of a ramp, or of what lies between two.
+
+        A single step may be seen as late as it is long; a line through n steps is off by about
+        1 / n of a step at either end.
+        """
+        cycle = self._expected.channel.cycle
+        assert cycle is not None
+        grid_ua = self._expected.channel.grid_ua(self._expected.amplitude_step_ua)
+        share = grid_ua / max(self._alignment.reference_ua, float(grid_ua))
+        up_s, down_s = cycle.ramp_up_ms / 1000, cycle.ramp_down_ms / 1000
+        ramp_s = {"ramp.up": up_s, "ramp.down": down_s}.get(name, up_s + down_s)
+        return min(share, _STAIRS * share**2) * ramp_s
 
     def _segments(self, is_off: Booleans) -> list[_Segment]:
         """Return the on-phases, as far as the capture shows them."""
@@ -477,7 +496,8 @@ def _ramp(times_us: Floats, heights: Floats, level: float) -> tuple[float, float
     With fewer pulses than a line needs the ramp is as long as they are apart: a missing ramp is 0.
     """
     inner = (heights > _RAMP_LOW * level) & (heights < _RAMP_HIGH * level)
-    if np.count_nonzero(inner) < _RAMP_PULSES:
+    # What holds one step only shows no slope.
+    if np.count_nonzero(inner) < _RAMP_PULSES or np.ptp(heights[inner]) < _FLAT * level:
         outer, top = (0, -1) if heights[0] < heights[-1] else (-1, 0)
         return float(times_us[outer]), float(times_us[top])
     origin = float(times_us[inner][0])
