@@ -20,7 +20,7 @@ RUSSIAN = find("russian-quadriceps")
     ("amplitude_ua", "duration_s"),
     [
         # The outer steps carry 199 permille: 99.5 uA, which the device rounds to nothing. The
-        # ramps have five steps, and two, and one; that of 2 s at the end lies anywhere in the cycle.
+        # ramps have five steps, two, and one; that of 2 s at the end lies anywhere in the cycle.
         (500, 2),
         (500, 70),
         (200, 8),

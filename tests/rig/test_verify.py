@@ -167,7 +167,7 @@ def test_interrupted_and_resumed_gives_the_same_report(estim: Shell, tmp_path: P
     assert not (job.parent / "state" / "report-as-found.json").exists()
     resumed = estim("verify", job)
     assert resumed.code == 0
-    assert f"Going on: {done} steps are done" in resumed.out
+    assert f"Going on: {done} step" in resumed.out
     assert report_of(job)["stops"] == 1
     assert comparable(report_of(job)) == comparable(report_of(whole))
 

@@ -36,6 +36,7 @@ _QUANTITY = {
     "milliampere": "mA", "ua": "uA", "microampere": "uA",
 }  # fmt: skip
 _BRACKETS = re.compile(r"[(\[]\s*([^)\]]{1,12}?)\s*[)\]]")
+_KEYED = re.compile(r"[:=]")
 _CHANNEL = re.compile(
     r"(?:ch(?:annel)?|kanal|c)[\s_]*(\d)\b|(?:ch(?:annel)?)[\s_]*(\d)(?=_)", re.IGNORECASE
 )
@@ -143,7 +144,6 @@ class _Reader:
                 f"{self._name}: no column of times and no sample interval in the header; say it "
                 "with --sample-rate HZ"
             )
-        shown = [title for title in titles[value_column] if title]
         return Header(
             style=self._style(titles),
             delimiter=delimiter,
@@ -156,7 +156,7 @@ class _Reader:
             time_scale_s=scale_s,
             interval_s=interval_s,
             start_s=start_s,
-            name=sanitize(shown[0] if shown else f"column {value_column + 1}"),
+            name=sanitize(_name_of(titles[value_column]) or f"column {value_column + 1}"),
             notes=tuple(self._notes),
             stated_count=self._stated_count(),
         )
@@ -464,6 +464,21 @@ def _unit_of(titles: list[str]) -> str | None:
             if unit is not None:
                 return unit
     return None
+
+
+def _name_of(titles: list[str]) -> str:
+    """Return what a column is called: the nearest title that is more than a unit, and the unit."""
+    shown = [title for title in titles if title and not _KEYED.search(title)]
+    if not shown:
+        return ""
+    *above, nearest = shown
+    bare = _plain(nearest).strip("()[]").strip()
+    if not above or (bare not in _QUANTITY and bare != "value"):
+        return nearest
+    name = f"channel {above[-1]}" if above[-1].isdigit() else above[-1]
+    if bare == "value" or _BRACKETS.search(name):
+        return name
+    return f"{name} ({nearest.strip('()[] ')})"
 
 
 def _channel_of(name: str) -> int | None:

@@ -199,7 +199,8 @@ def _summary(report: dict[str, Any]) -> Iterator[Block]:
         yield Grid(tuple(header), tuple(rows), tuple(shares))
     missing = report["step_count"] - len(rows)
     if missing:
-        yield Paragraph(f"{missing} of {report['step_count']} steps are not done.", is_strong=True)
+        steps = counted(report["step_count"], "step")
+        yield Paragraph(f"Not done: {missing} of {steps}.", is_strong=True)
 
 
 def _amplitude(step: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from estim.rig.captures.capture import CaptureInfo
+from estim.rig.counts import counted
 from estim.rig.measuring.alignment import Alignment, align
 from estim.rig.measuring.expectation import Expected
 from estim.rig.measuring.instrument import Instrument
@@ -153,7 +154,7 @@ class Checker:
         if self._sure.is_undersampled:
             samples = self._expected.shortest_phase_us / found.sample_us
             judge.unknowns.append(
-                f"undersampled: the shortest phase has {samples:.3g} samples; durations are "
+                f"undersampled: samples in the shortest phase: {samples:.3g}; durations are "
                 "uncertain by one sample"
             )
         # What barely stands out of the noise is a pulse too faint to be measured, or noise.
@@ -162,9 +163,10 @@ class Checker:
         )
         if tall.any():
             first_us = float(found.glitches.onset_us[tall][0])
+            shown = counted(int(np.count_nonzero(tall)), "glitch")
             judge.notes.append(
-                f"{np.count_nonzero(tall)} glitches shorter than any phase, the first at "
-                f"{judge.at_s(first_us):.6f} s; not counted as pulses"
+                f"{shown} shorter than any phase, the first at {judge.at_s(first_us):.6f} s; not "
+                "counted as pulses"
             )
 
     def _clipping(self) -> str:

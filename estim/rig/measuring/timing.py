@@ -263,13 +263,14 @@ class Timing:
         if charged.count:
             share = float(np.abs(charged.net_pc).max()) / phase_pc * 100
             texts.append(
-                f"{charged.count} faint excursions of up to {share:.3g} % of a phase's charge, the "
-                f"first at {self._judge.at_s(float(charged.onset_us[0])):.6f} s"
+                f"{counted(charged.count, 'faint excursion')} of up to {share:.3g} % of a phase's "
+                f"charge, the first at {self._judge.at_s(float(charged.onset_us[0])):.6f} s"
             )
         if tall.count:
             texts.append(
-                f"{tall.count} glitches of up to {tall.peak_ua.max() / UA_PER_MA:.4g} mA, the "
-                f"first at {self._judge.at_s(float(tall.onset_us[0])):.6f} s"
+                f"{counted(tall.count, 'glitch')} of up to "
+                f"{tall.peak_ua.max() / UA_PER_MA:.4g} mA, the first at "
+                f"{self._judge.at_s(float(tall.onset_us[0])):.6f} s"
             )
         return "; ".join([*texts, "the capture cannot tell whose"]) if texts else ""
 
@@ -300,7 +301,7 @@ class Timing:
             wrong = int(np.count_nonzero(counts[chosen] != wanted))
             self._judge.count(
                 "pulses_per_burst", wanted, int(counts[worst]), float(starts_us[worst]),
-                f"{wrong} of {len(chosen)} bursts" if wrong else "",
+                f"{wrong} of {counted(len(chosen), 'burst')}" if wrong else "",
             )  # fmt: skip
         else:
             self._judge.unknowns.append("no whole burst: pulses per burst are unknown")
