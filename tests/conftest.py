@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator
 
 import pytest
+from _pytest.runner import runtestprotocol
 from hypothesis import settings
+
+from tests.still_machine import Witnesses
+
+# A test that failed while the machine itself stood still is played again, at most so often.
+AGAIN_MAX = 3
+PLAYED_AGAIN = "played again"
 
 # A deadline per example measures how busy the machine is, not whether the code is right.
 settings.register_profile("estim", deadline=None)
@@ -16,3 +25,53 @@ settings.load_profile("estim")
 def runtime_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the engines' sockets out of this user's own folder; all processes inherit it."""
     os.environ["XDG_RUNTIME_DIR"] = str(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def witnesses(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[None]:
+    """Watch for times in which no program ran, however urgent: no test outlasts those."""
+    watching = Witnesses.start(tmp_path_factory.mktemp("witnesses"))
+    pytestconfig.stash[WITNESSES] = watching
+    yield
+    watching.end()
+
+
+WITNESSES = pytest.StashKey[Witnesses]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+    """Run a test; play it again where it failed and the machine stood still meanwhile.
+
+    A virtual machine is held now and then, by up to some tenths of a second. Estim ends its output
+    then, as it must, and a test of what it does in time shows nothing. Told in the summary.
+    """
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for again in range(AGAIN_MAX + 1):
+        began_us = time.monotonic_ns() // 1000
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        held_ms = _held_ms(item.config, began_us)
+        if held_ms == 0 or again == AGAIN_MAX or not any(report.failed for report in reports):
+            break
+        words = "\n".join(report.longreprtext for report in reports if report.failed)
+        item.user_properties.append((PLAYED_AGAIN, f"held for {held_ms} ms\n{words}"))
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def _held_ms(config: pytest.Config, since_us: int) -> int:
+    watching = config.stash.get(WITNESSES, None)
+    return watching.held_ms(since_us) if watching is not None else 0
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell which tests were played again, and how they had failed."""
+    for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
+        for name, words in report.user_properties:
+            if name == PLAYED_AGAIN and report.when == "call":
+                terminalreporter.section(f"{PLAYED_AGAIN}: {report.nodeid}")
+                terminalreporter.write_line(str(words))

@@ -1,18 +1,24 @@
-"""Only what all processors overslept at once is the machine's own standing still."""
+"""How long the machine stood still, as its witnesses tell."""
 
-from tests.soak.still_machine import together
+from pathlib import Path
 
-
-def test_only_what_is_common_counts() -> None:
-    first = [(1_000_000, 100_000), (2_000_000, 300_000), (9_000_000, 400_000)]
-    second = [(990_000, 80_000), (2_050_000, 200_000), (5_000_000, 500_000)]
-    # 910..990 ms in both; 1850..2000 ms in both; the others were one processor's alone.
-    assert together([first, second]) == [80_000, 150_000]
+from tests.still_machine import Hold, Witnesses
 
 
-def test_a_short_meeting_is_none() -> None:
-    assert together([[(1_000_000, 100_000)], [(1_070_000, 110_000)]]) == []
+def test_only_what_falls_within_counts() -> None:
+    hold = Hold(ended_us=1_000_000, lasted_us=200_000)
+    assert hold.ms_within(0) == 200
+    assert hold.ms_within(900_000) == 100
+    assert hold.ms_within(0, 850_000) == 50
+    assert hold.ms_within(1_000_001) == 0
+    assert hold.ms_within(0, 700_000) == 0
 
 
-def test_one_processor_is_the_machine() -> None:
-    assert together([[(1_000_000, 60_000)]]) == [60_000]
+def test_the_worst_processor_counts_in_all(tmp_path: Path) -> None:
+    paths = [tmp_path / "0", tmp_path / "1"]
+    paths[0].write_text("1000000 60000\n2000000 90000\n")
+    paths[1].write_text("1500000 100000\n")
+    witnesses = Witnesses([], paths)
+    assert witnesses.held_ms(0) == 150
+    assert witnesses.held_ms(1_200_000) == 100
+    assert witnesses.held_ms(3_000_000) == 0

@@ -104,12 +104,11 @@ class SessionScreen(EstimScreen[None]):
         yield EventList()
 
     def on_mount(self) -> None:
-        plan = self._controller.plan
-        kind = "DEMO, bench" if plan.is_demo else "BENCH"
+        controller = self._controller
         self.query_one("#session-title", Static).update(
             Content.assemble(
-                (f"{kind} {plan.bench_ohm} ohm, nobody connected  ", "$accent"),
-                (words.safe(plan.loaded.profile.title), "bold"),
+                (f"{words.safe(controller.plan.heading)}  ", "$accent"),
+                (words.safe(controller.title), "bold"),
             )
         )
         self._say(Severity.INFORMATION, "opening the record, asking the device who it is")
