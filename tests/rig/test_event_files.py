@@ -236,7 +236,8 @@ def test_a_vcd_whose_samples_flicker_by_a_step_is_read_as_samples(
 
 def test_a_vcd_that_repeats_its_samples_is_read_as_samples(tmp_path: Path) -> None:
     result = of_vcd_samples(tmp_path, sampled(steady(20, 0.2), 0.2), all_of_them=True)
-    assert (result.verdict, result.capture.sample_rate_hz) == ("pass", pytest.approx(1e6))
+    assert result.verdict == "pass"
+    assert result.capture.sample_rate_hz == pytest.approx(1e6)
 
 
 def test_a_rare_flicker_between_exact_pulses_is_no_part_of_them(tmp_path: Path) -> None:

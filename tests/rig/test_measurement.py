@@ -159,6 +159,16 @@ def test_hum_is_followed_beside_the_pulses(tmp_path: Path) -> None:
     assert "amplitude.phase1" in failed(measured(tmp_path, noisy(steady(21, LENGTH_S)) + hum))
 
 
+def test_a_slow_current_whose_mean_is_nothing_may_not_pass(tmp_path: Path) -> None:
+    samples = noisy(steady(20, LENGTH_S))
+    instants_s = np.arange(len(samples)) * 1e-6
+    result = measured(tmp_path, samples + 2 * np.sin(2 * np.pi * 5 * instants_s))
+    assert result.verdict == "inconclusive"
+    assert open_checks(result) == {"offset"}
+    # The mean of half a period, 0.1 s: 2 mA x 2 / pi.
+    assert abs(result.check("offset").measured or 0) == pytest.approx(1273, rel=0.02)
+
+
 def test_clipping_leaves_amplitudes_unknown_and_times_known(tmp_path: Path) -> None:
     samples = np.clip(noisy(steady(20, LENGTH_S)), -15, 15)
     result = measured(tmp_path, samples)

@@ -362,4 +362,4 @@ def _are_samples(levels: Floats) -> bool:
         return True
     silent = np.count_nonzero(levels == 0) / len(levels)
     # Pulses come back to zero after each; noise, or an offset, does not.
-    return silent <= _NOISY_SHARE and len(np.unique(levels)) >= _NOISY_CHANGES_MIN // 4
+    return bool(silent <= _NOISY_SHARE) and len(np.unique(levels)) >= _NOISY_CHANGES_MIN // 4

@@ -29,7 +29,7 @@ from estim.rig.measuring.pulses import (
     group,
     of_one_polarity,
 )
-from estim.rig.measuring.silence import Silence
+from estim.rig.measuring.silence import SLOW_US, Silence
 from estim.rig.measuring.step_finding import find_in_steps
 from estim.units import US_PER_S
 
@@ -111,7 +111,8 @@ class _Finder:
         """Take the next samples in uA."""
         self._sample_us = sample_us
         window = int(self._layout.window_us / sample_us)
-        self._silence.take(samples, self._layout.shortest_lobe_us / sample_us, window)
+        shortest, slow = self._layout.shortest_lobe_us / sample_us, int(SLOW_US / sample_us)
+        self._silence.take(samples, shortest, window, slow)
         self._sample_count += len(samples)
         waiting = np.concatenate([self._pending, samples]) if len(self._pending) else samples
         keep = self._search(waiting, is_last=False)
@@ -137,6 +138,7 @@ class _Finder:
             duration_us=self._sample_count * scale,
             sample_us=scale,
             offset_ua=silence.offset_ua,
+            largest_offset_ua=silence.largest_offset_ua,
             has_silence=silence.has_silence,
             drift_ua=silence.drift_ua,
             noise_ua=silence.noise_ua,

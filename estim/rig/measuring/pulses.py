@@ -243,6 +243,7 @@ class Found:
         sample_us: between samples; 0 for a list of changes.
         offset_ua: what flows, or seems to, in the silent stretches; the mean of all samples where
             there are none, since every pulse is balanced.
+        largest_offset_ua: the mean of a tenth of a second of it that is farthest from zero.
         has_silence: whether there are silent stretches.
         drift_ua: how much that moved within the capture.
         noise_ua: standard deviation in the silent stretches.
@@ -260,6 +261,7 @@ class Found:
     duration_us: float
     sample_us: float
     offset_ua: float = 0.0
+    largest_offset_ua: float = 0.0
     has_silence: bool = True
     drift_ua: float = 0.0
     noise_ua: float = 0.0
