@@ -353,13 +353,22 @@ def test_nothing_that_was_loaded_before_counts_as_read_back_now(
     assert visit.settle(visit.ask(msg.Arm))
 
 
-def test_a_reading_that_was_asked_for_under_the_load_before_does_not_count(visit: Visit) -> None:
+@pytest.mark.parametrize("is_loading", [False, True])
+def test_a_reading_that_was_asked_for_before_the_load_does_not_count(
+    visit: Visit, is_loading: bool
+) -> None:
     """It becomes durable once the same has been loaded again."""
     visit.begin()
     visit.answer(*ANSWERED)
     visit.holds_durable = True
-    reading = visit.annotate("read_back", prepared_digest=visit.digest)
-    visit.prepare(on_a_person())
+    digest = visit.digest
+    if is_loading:
+        loading = visit.ask(msg.Prepare, *visit.prepare_request(on_a_person()))
+        reading = visit.annotate("read_back", prepared_digest=digest)
+        assert visit.settle(loading)
+    else:
+        reading = visit.annotate("read_back", prepared_digest=digest)
+        visit.prepare(on_a_person())
     visit.holds_durable = False
     for token in visit.held:
         visit.loop.durable(token)
