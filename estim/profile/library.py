@@ -27,7 +27,7 @@ def library() -> list[LoadedProfile]:
 
 def shipped_ids() -> list[str]:
     """Return the ids of the shipped profiles, sorted, without reading them."""
-    return sorted(path.stem for path in _folder().glob("*.toml"))
+    return sorted(path.stem for path in folder().glob("*.toml"))
 
 
 def entries() -> list[LoadedEntry]:
@@ -41,7 +41,7 @@ def entries() -> list[LoadedEntry]:
 
 def entry_ids() -> list[str]:
     """Return the ids of the shipped entries, sorted, without reading them."""
-    return sorted(path.stem for path in (_folder() / "entries").glob("*.toml"))
+    return sorted(path.stem for path in (folder() / "entries").glob("*.toml"))
 
 
 def find(id_or_path: str) -> LoadedProfile:
@@ -82,7 +82,8 @@ def find_any(id_or_path: str) -> LoadedProfile | LoadedEntry:
     raise ProfileError(f"there is no profile {shown!r}; {hint}")
 
 
-def _folder() -> Path:
+def folder() -> Path:
+    """Return the folder of the library; raise ProfileError where there is none."""
     for folder in _FOLDERS:
         if folder.is_dir():
             return folder
@@ -90,14 +91,14 @@ def _folder() -> Path:
 
 
 def _load_shipped(profile_id: str) -> LoadedProfile:
-    loaded = load(_folder() / f"{profile_id}.toml")
+    loaded = load(folder() / f"{profile_id}.toml")
     if loaded.profile.id != profile_id:
         raise ProfileError(f"{loaded.path}: id: {loaded.profile.id!r}; expected {profile_id!r}")
     return loaded
 
 
 def _load_shipped_entry(entry_id: str) -> LoadedEntry:
-    loaded = load_entry(_folder() / "entries" / f"{entry_id}.toml")
+    loaded = load_entry(folder() / "entries" / f"{entry_id}.toml")
     if loaded.entry.id != entry_id:
         raise ProfileError(f"{loaded.path}: id: {loaded.entry.id!r}; expected {entry_id!r}")
     return loaded

@@ -1,0 +1,143 @@
+"""What the plain steps ask, and what the answers mean."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from estim.profile.body_chart import SITES
+from estim.visit import forms, protocol
+from estim.visit.questions import Answer, Form, Kind, missing
+
+PROTOCOL = protocol.find("diabetic-neuropathy-first").protocol
+BEFORE = PROTOCOL.step("skin-before")
+AFTER = PROTOCOL.step("skin-after")
+
+
+@pytest.mark.parametrize(
+    ("answers", "count"),
+    [
+        ({}, 2),
+        ({"explained": True}, 1),
+        ({"explained": True, "agrees": False}, 1),
+        ({"explained": False, "agrees": True}, 1),
+        ({"explained": True, "agrees": True}, 0),
+    ],
+)
+def test_nothing_is_delivered_without_explanation_and_agreement(
+    answers: dict[str, Answer], count: int
+) -> None:
+    assert len(forms.consent_verdict(answers).blocks) == count
+
+
+def test_skin_that_was_not_looked_at_blocks() -> None:
+    assert forms.skin_verdict(BEFORE, {}).blocks == ("the skin was not looked at",)
+    assert forms.skin_verdict(BEFORE, {"clear": True}) == forms.Verdict()
+
+
+def test_a_wound_forbids_its_part_of_the_body_and_no_other() -> None:
+    answers: dict[str, Answer] = {
+        "clear": False,
+        "finding-1": "wound",
+        "where-1": "left-leg",
+        "another-1": True,
+        "finding-2": "dry",
+        "where-2": "right-leg",
+        "another-2": False,
+    }
+    assert missing(forms.skin_form(BEFORE, answers), answers) == ()
+    verdict = forms.skin_verdict(BEFORE, answers)
+    legs = {name for name, site in SITES.items() if site.part == "left leg"}
+    assert set(verdict.forbidden) == legs
+    assert "left-calf-upper" in legs
+    assert len(verdict.cautions) == 2
+
+
+def test_a_finding_is_asked_for_until_there_is_no_other() -> None:
+    form = forms.skin_form(BEFORE, {"clear": False, "another-1": True})
+    assert [q.id for q in form] == [
+        *("clear", "finding-1", "where-1", "another-1"),
+        *("finding-2", "where-2", "another-2", "words"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("finding", "is_adverse"), [("mild", False), ("marked", True), ("blister", True)]
+)
+def test_marked_redness_after_is_an_adverse_event(finding: str, is_adverse: bool) -> None:
+    answers: dict[str, Answer] = {"clear": False, "finding-1": finding, "where-1": "left-leg"}
+    assert forms.is_skin_adverse(AFTER, answers) is is_adverse
+    assert not forms.is_skin_adverse(
+        BEFORE, {"clear": False, "finding-1": "wound", "where-1": "left-leg"}
+    )
+
+
+def test_no_stimulation_in_or_near_water() -> None:
+    wet: dict[str, Answer] = {"aquatic": True}
+    assert forms.adjunct_verdict(wet, is_sensation_normal=True).blocks
+    assert forms.adjunct_verdict({**wet, "dry": False}, is_sensation_normal=True).blocks
+    assert not forms.adjunct_verdict({**wet, "dry": True}, is_sensation_normal=True).blocks
+
+
+def test_heat_is_named_where_it_cannot_be_felt() -> None:
+    assert forms.adjunct_verdict({"heat": True}, is_sensation_normal=False).cautions
+    assert not forms.adjunct_verdict({"heat": True}, is_sensation_normal=True).cautions
+
+
+def test_an_adverse_event_is_told_whole() -> None:
+    form = forms.review_form(PROTOCOL.step("review"), {"adverse": True})
+    required = {q.id for q in form if not q.is_optional}
+    assert required == {
+        *("adverse", "adverse-onset", "adverse-what", "adverse-action", "adverse-report"),
+    }
+
+
+def test_a_device_without_a_patients_stop_is_told_as_such() -> None:
+    step = PROTOCOL.step("stop")
+    assert [c.id for c in forms.stop_form(step, has_patient_stop=False)[1].choices] == ["none"]
+    assert [c.id for c in forms.stop_form(step, has_patient_stop=True)[1].choices] == ["tried"]
+
+
+def _some_answers(form: Form) -> st.SearchStrategy[dict[str, Answer]]:
+    by_kind: dict[Kind, st.SearchStrategy[Answer]] = {
+        Kind.YES_NO: st.booleans(),
+        Kind.WHOLE: st.integers(1, 100),
+        Kind.TEXT: st.just("words"),
+    }
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            q.id: st.sampled_from([c.id for c in q.choices]) if q.choices else by_kind[q.kind]
+            for q in form
+        },
+    )
+
+
+@given(st.data())
+def test_whatever_is_answered_the_form_closes_and_each_question_stands_once(
+    data: st.DataObject,
+) -> None:
+    makers = [
+        (forms.skin_form, BEFORE),
+        (forms.skin_form, AFTER),
+        (forms.exercise_form, PROTOCOL.step("exercise")),
+        (forms.adjunct_form, PROTOCOL.step("adjuncts")),
+        (forms.education_form, PROTOCOL.step("education")),
+        (forms.review_form, PROTOCOL.step("review")),
+    ]
+    make, step = data.draw(st.sampled_from(makers))
+    answers: dict[str, Answer] = {}
+    for _ in range(20):
+        form = make(step, answers)
+        ids = [q.id for q in form]
+        assert len(set(ids)) == len(ids)
+        answers |= data.draw(_some_answers(form))
+        forms.skin_verdict(step if step.when else BEFORE, answers)
+        forms.adjunct_verdict(answers, is_sensation_normal=False)
+    for _ in range(60):
+        waiting = missing(make(step, answers), answers)
+        if not waiting:
+            break
+        answers |= data.draw(_some_answers(waiting[:1]).filter(bool))
+    assert missing(make(step, answers), answers) == ()
