@@ -83,7 +83,7 @@ def two_channel_capabilities() -> Capabilities:
 def prepared(profile: str = "dpn-conventional", **options: Any) -> Prepared:
     """Return a shipped profile, prepared for the hand device."""
     loaded = load(PROFILES / f"{profile}.toml")
-    given = {"is_bench": True, "sha256": loaded.sha256} | options
+    given: dict[str, Any] = {"is_bench": True, "sha256": loaded.sha256} | options
     return prepare(loaded.profile, two_channel_capabilities(), **given)
 
 

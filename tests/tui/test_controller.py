@@ -81,7 +81,8 @@ async def insist(ask: Callable[[], Any]) -> None:
     """Ask again where a slow disk made the engine refuse."""
     for _ in range(5):
         try:
-            return await ask()
+            await ask()
+            return
         except LimitRefused as error:
             if "too slow" not in str(error):
                 raise
