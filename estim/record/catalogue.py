@@ -25,7 +25,7 @@ from typing import Any
 
 from estim.errors import RecordError
 from estim.record import files
-from estim.record.lines import HEADER, Event, key_id
+from estim.record.lines import ADDENDUM, HEADER, REASSIGNED, Event, key_id
 from estim.record.names import SUFFIX, is_session_id
 from estim.record.reader import stream
 from estim.record.verify import SealState, What, verify
@@ -33,7 +33,7 @@ from estim.units import MS_PER_S
 
 FILE_NAME = "catalogue.sqlite3"
 # Raise it with every change of the columns.
-VERSION = 1
+VERSION = 2
 
 CLOSED = "closed"
 IDENTIFIED = "identified"
@@ -201,6 +201,8 @@ def _facts(event: Event) -> dict[str, Any]:
             "end_reason": _text(content.get("reason")),
             "delivered_s": _whole_seconds(content.get("delivered_ms")),
         }
+    if event.kind == ADDENDUM and content.get("why") == REASSIGNED:
+        return {"pseudonym": _text(content.get("text"))}
     return {}
 
 
