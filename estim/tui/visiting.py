@@ -9,8 +9,9 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from estim.clock import SystemClock
 from estim.errors import EstimError, LimitRefused
@@ -50,6 +51,68 @@ class Visiting:
         from estim.prepare import places
 
         return self._app.options.records or places.records_folder()
+
+    def due_and_unfinished(self) -> list[tuple[str, str]]:
+        """Return who is due and what is unfinished; reads records.
+
+        Raises:
+            EstimError: the record folder cannot be read.
+        """
+        from estim.tui import people
+
+        return people.due_and_unfinished(self.records)
+
+    def new_pseudonym(self) -> str:
+        """Return a pseudonym that nobody has; reads records.
+
+        Raises:
+            EstimError: the record folder cannot be read.
+        """
+        from estim.tui import people
+
+        return people.new_pseudonym(self.records)
+
+    def open_person(self, pseudonym: str) -> None:
+        """Show a person."""
+        from estim.tui.screens.person import PersonScreen
+
+        self._app.push_screen(PersonScreen(pseudonym))
+
+    # What screens ask for; each runs in the background and says what refused it.
+
+    def ask_who(self) -> None:
+        """Ask who works here; during a visit, hand over."""
+        self._run(self._ask_who())
+
+    async def _ask_who(self) -> None:
+        await self.sign_in()
+
+    def ask_to_begin(self, pseudonym: str, loaded: LoadedProtocol) -> None:
+        """Begin a visit."""
+        self._run(self.begin(pseudonym, loaded))
+
+    def ask_to_stimulate(self) -> None:
+        """Go to the stimulation."""
+        self._run(self.stimulate())
+
+    def ask_to_end(self) -> None:
+        """End the visit."""
+        self._run(self.end())
+
+    def ask_to_override(self) -> None:
+        """Let a clinician take responsibility for a screening item."""
+        self._run(self.override())
+
+    def _run(self, doing: Coroutine[Any, Any, None]) -> None:
+        async def attempt() -> None:
+            try:
+                await doing
+            except EstimError as error:
+                self._app.notify(
+                    words.safe(str(error)), severity="warning", markup=False, timeout=15
+                )
+
+        self._app.run_worker(attempt(), group="visiting")
 
     # Who works here.
 
@@ -190,6 +253,40 @@ class Visiting:
             return False
         await sitting.read_back()
         return True
+
+    async def override(self) -> None:
+        """Have a clinician sign for a screening item.
+
+        Raises:
+            EstimError: nothing can be overridden, or it was not kept.
+        """
+        from estim.prepare import roster
+        from estim.tui.screens.override import OverrideScreen
+        from estim.tui.screens.sign_in import SignInScreen
+        from estim.tui.screens.visit import VisitScreen
+
+        sitting = self.sitting
+        if sitting is None:
+            return
+        items = sitting.overridable()
+        if not items:
+            raise LimitRefused("no screening item holds output back")
+        chosen = await self._app.push_screen_wait(OverrideScreen(items))
+        if chosen is None:
+            return
+        clinicians = frozenset(
+            each.id for each in roster.operators(self.configuration) if each.may_override
+        )
+        if not clinicians:
+            raise LimitRefused("no clinician is on this station's roster")
+        title = "Which clinician takes responsibility?"
+        who = await self._app.push_screen_wait(
+            SignInScreen(self.configuration, title, only=clinicians)
+        )
+        if who is not None:
+            await sitting.override(chosen[0], who, chosen[1])
+        if isinstance(self._app.screen, VisitScreen):
+            self._app.screen.show_again()
 
     async def end(self) -> None:
         """End the visit: note, report, seal.

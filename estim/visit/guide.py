@@ -307,7 +307,9 @@ def _screening(visit: Visit, given: Given, answers: Answers) -> Screening:
 def _screening_remarks(found: Screening) -> tuple[Remark, ...]:
     graver = (*found.stops, *found.clearances)
     forbidden = dict.fromkeys(found.forbidden_sites.values())
-    blocked = [f"the profile's site {site.replace('-', ' ')}" for site in found.blocked_profile_sites]
+    blocked = [
+        f"the profile's site {site.replace('-', ' ')}" for site in found.blocked_profile_sites
+    ]
     return (
         *_all(Gravity.STOP, [each.words for each in graver]),
         *_all(Gravity.CARE, [f"no pads where {reason}" for reason in forbidden]),
@@ -343,9 +345,7 @@ def _sensation_form(visit: Visit, answers: Answers) -> Form:
         asked.append(Question(f"more-{number}", "Is another site to be tested?", Kind.YES_NO))
         if answers.get(f"more-{number}") is not True:
             break
-        asked.append(
-            Question(f"site-{number}", "Which site?", Kind.CHOICE, placement.SITE_CHOICES)
-        )
+        asked.append(Question(f"site-{number}", "Which site?", Kind.CHOICE, placement.SITE_CHOICES))
     return tuple(asked)
 
 

@@ -243,27 +243,23 @@ class VisitScreen(EstimScreen[None]):
 
     def action_stimulation(self) -> None:
         """Read back and arm; or go to the stimulation that runs."""
-        self.estim.open_stimulation()
+        self.estim.visiting.ask_to_stimulate()
 
     def action_override(self) -> None:
         """Let a clinician take responsibility for a screening item."""
-        self._try(self._override())
+        self.estim.visiting.ask_to_override()
 
-    async def _override(self) -> None:
-        from estim.tui.screens.override import OverrideScreen
-
-        made = await self.app.push_screen_wait(OverrideScreen(self._sitting.overridable()))
-        if made is not None:
-            await self._sitting.override(*made)
-            self._open(self._step)
+    def show_again(self) -> None:
+        """Show the same step anew: what holds it back may have changed."""
+        self._open(self._step)
 
     def action_hand_over(self) -> None:
         """Let somebody else go on, level and limits read back."""
-        self.estim.hand_over()
+        self.estim.visiting.ask_who()
 
     def action_end_visit(self) -> None:
         """End the visit, finished or not."""
-        self.estim.end_visit()
+        self.estim.visiting.ask_to_end()
 
     def _try(self, step: Awaitable[None]) -> None:
         """Do something in the background; say what refused it."""
