@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,15 +28,16 @@ from estim.visit.fold import REVIEW, Facts, read_facts
 _CLINICAL = "clinical"
 # An hour of two noisy channels takes half a second to read; facts take some kB.
 _KEPT_FACTS = 256
+_LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class PastVisit:
     """One visit as its record tells it.
 
     Attributes:
         session_id: names the record.
-        started: when its record began; None where that cannot be read.
+        started: when its record began, or its first readable line; None where there is none.
         state: of the record, as the catalogue says.
         pseudonym: to whom it belongs; None where that cannot be read.
         end_reason: why it ended, None where nothing says so.
@@ -108,7 +109,7 @@ class Person:
 
 def visits_of(
     folder: Path, pseudonym: str, key: bytes | None = None, *, at_most: int | None = None
-) -> tuple[Visit, ...]:
+) -> tuple[PastVisit, ...]:
     """Return the visits of a person, newest first.
 
     Args:
@@ -123,7 +124,7 @@ def visits_of(
     return _visits(folder, key, pseudonym, at_most)
 
 
-def unfinished(folder: Path, key: bytes | None = None) -> tuple[Visit, ...]:
+def unfinished(folder: Path, key: bytes | None = None) -> tuple[PastVisit, ...]:
     """Return the visits that somebody still has to look at, newest first.
 
     Records of which nobody can tell whose they are, or what they are, are among them.
@@ -159,30 +160,32 @@ def people(folder: Path, key: bytes | None = None) -> tuple[Person, ...]:
     return tuple(sorted(found, key=lambda each: each.last_visit_on or date.min, reverse=True))
 
 
-def find(visits: Iterable[Visit], session_id: str) -> Visit | None:
+def find(visits: Iterable[PastVisit], session_id: str) -> PastVisit | None:
     """Return the visit that a session id names."""
     return next((visit for visit in visits if visit.session_id == session_id), None)
 
 
 def _visits(
     folder: Path, key: bytes | None, pseudonym: str | None, at_most: int | None
-) -> tuple[Visit, ...]:
-    visits: list[Visit] = []
-    for entry in list_records(folder, key):
-        if len(visits) == at_most:
-            break
+) -> tuple[PastVisit, ...]:
+    entries = [
+        entry
+        for entry in list_records(folder, key)
         # What cannot be told is no bench session: it may be somebody's visit.
-        if entry.kind not in (_CLINICAL, None):
-            continue
-        if pseudonym is not None and entry.pseudonym not in (pseudonym, None):
-            continue
-        visit = _visit(folder, entry)
-        if pseudonym in (None, visit.pseudonym):
-            visits.append(visit)
-    return tuple(visits)
+        if entry.kind in (_CLINICAL, None)
+        and (pseudonym is None or entry.pseudonym in (pseudonym, None))
+    ]
+    # Where damage took day or pseudonym, only reading tells whether it is among the newest.
+    doubtful = [each for each in entries if each.started_wall is None or each.pseudonym is None]
+    plain = [each for each in entries if each not in doubtful][:at_most]
+    visits = [_visit(folder, entry) for entry in (*doubtful, *plain)]
+    mine = [visit for visit in visits if pseudonym in (None, visit.pseudonym)]
+    # A visit without any day counts as the newest: nothing older may then be taken for the last.
+    mine.sort(key=lambda visit: visit.started or _LATEST, reverse=True)
+    return tuple(mine[:at_most])
 
 
-def _visit(folder: Path, entry: CatalogueEntry) -> Visit:
+def _visit(folder: Path, entry: CatalogueEntry) -> PastVisit:
     problem = _problem(entry)
     path = record_path(folder, entry.session_id)
     try:
@@ -193,9 +196,9 @@ def _visit(folder: Path, entry: CatalogueEntry) -> Visit:
         problem = problem or f"its record cannot be read: {error}"
     if facts.faults and not problem:
         problem = facts.faults[0]
-    return Visit(
+    return PastVisit(
         entry.session_id,
-        _started(entry),
+        _started(entry) or facts.first_wall,
         entry.state,
         # Where damage took the header, the visit's first annotation still says whose it is.
         entry.pseudonym or facts.pseudonym,

@@ -2,8 +2,8 @@
 
 A plan is an annotation of kind `plan` in the record of the visit in which it was made:
 
-    {"goals": TEXT, "sessions_per_week": 1..7, "planned_sessions": 1..200, "ceiling_ua": INT or null,
-     "protocol": ID, "review_on": "YYYY-MM-DD" or null, "operator": ID}
+    {"goals": TEXT, "sessions_per_week": 1..7, "planned_sessions": 1..200,
+     "ceiling_ua": INT or null, "protocol": ID, "review_on": "YYYY-MM-DD" or null, "operator": ID}
 
 When is the time of that line. The newest plan holds, whole; none is ever changed.
 
@@ -27,8 +27,9 @@ from typing import Any, Protocol
 from estim.errors import UsageError
 from estim.text import sanitize
 from estim.units import MS_PER_S
-from estim.visit.fold import PLAN, Written
-from estim.visit.history import Person, Visit
+from estim.visit.course import PLAN
+from estim.visit.fold import Written
+from estim.visit.history import PastVisit, Person
 from estim.visit.questions import Answers
 from firmware_protocol import limits
 
@@ -115,7 +116,7 @@ class Measure:
 
     words: str
     unit: str
-    of: Callable[[Visit], Decimal | None]
+    of: Callable[[PastVisit], Decimal | None]
     is_better_higher: bool | None = None
     is_pain: bool = False
 
@@ -185,7 +186,7 @@ def check(content: Mapping[str, Any], made_on: date) -> Plan:
     )
 
 
-def plan_of(visits: Sequence[Visit]) -> FoundPlan:
+def plan_of(visits: Sequence[PastVisit]) -> FoundPlan:
     """Return the plan that holds for a person, given all visits, newest first. Never raises."""
     for visit in visits:
         found: Written | None = visit.facts.plans[-1] if visit.facts.plans else None
@@ -214,7 +215,7 @@ def due(people: Iterable[Person], plans: Mapping[str, Plan], today: date) -> tup
     return tuple(sorted(found, key=lambda each: (each.on, each.pseudonym)))
 
 
-def trend(visits: Sequence[Visit], measure: Measure) -> Trend:
+def trend(visits: Sequence[PastVisit], measure: Measure) -> Trend:
     """Return how a measure went over a person's visits, which may come in any order."""
     points: list[Point] = []
     gaps: list[str] = []
@@ -240,7 +241,7 @@ def answer_measure(
 ) -> Measure:  # fmt: skip
     """Return the measure that is the answer to one question in a kind of step."""
 
-    def value_of(visit: Visit) -> Decimal | None:
+    def value_of(visit: PastVisit) -> Decimal | None:
         for step in visit.facts.steps:
             # What was carried from an earlier visit was not measured in this one.
             if step.kind == kind and step.carried_from is None and question_id in step.answers:
@@ -254,7 +255,7 @@ def score_measure(instrument: Scoring, question_ids: Iterable[str], unit: str = 
     """Return the measure that is an instrument's score, in the visits that answer its questions."""
     wanted = frozenset(question_ids)
 
-    def value_of(visit: Visit) -> Decimal | None:
+    def value_of(visit: PastVisit) -> Decimal | None:
         for step in visit.facts.steps:
             if step.carried_from is None and wanted <= step.answers.keys():
                 return _number(instrument.score(step.answers).value)
@@ -263,7 +264,7 @@ def score_measure(instrument: Scoring, question_ids: Iterable[str], unit: str = 
     return Measure(instrument.title, unit, value_of, instrument.higher_is_better)
 
 
-def _delivered_min(visit: Visit) -> Decimal | None:
+def _delivered_min(visit: PastVisit) -> Decimal | None:
     if visit.delivered_ms is None or not visit.facts.stimulations:
         return None
     return (Decimal(visit.delivered_ms) / (60 * MS_PER_S)).quantize(Decimal("0.1"))
