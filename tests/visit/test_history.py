@@ -204,6 +204,21 @@ def test_a_record_cut_anywhere_never_raises_nor_disappears(tmp_path: Path) -> No
         assert visit.session_id == "a"
 
 
+def test_a_visit_without_its_header_keeps_its_place_among_the_others(tmp_path: Path) -> None:
+    """Its first readable line tells the day; what tells none at all is looked at first."""
+    for number in (1, 2, 3):
+        whole_visit(tmp_path, f"s{number}", day(number))
+    damage(tmp_path / "s2.jsonl", 0)
+    assert [(each.session_id, each.on) for each in visits(tmp_path)] == [
+        ("s3", date(2000, 1, 4)), ("s2", date(2000, 1, 3)), ("s1", date(2000, 1, 2)),
+    ]  # fmt: skip
+    assert [v.session_id for v in history.visits_of(tmp_path, PERSON, KEY, at_most=2)] == [
+        "s3", "s2",
+    ]  # fmt: skip
+    (tmp_path / "x.jsonl").write_bytes(b"\n")
+    assert [each.session_id for each in history.unfinished(tmp_path, KEY)] == ["x", "s2"]
+
+
 @pytest.mark.parametrize("octets", [b"", b"\n", b"{}\n", b"\xff" * 5000, b"\n" * 500])
 def test_what_is_no_record_waits_to_be_looked_at(tmp_path: Path, octets: bytes) -> None:
     (tmp_path / "x.jsonl").write_bytes(octets)
