@@ -14,7 +14,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from estim.clock import SystemClock
 from estim.engine.client import EngineClient
@@ -119,6 +119,11 @@ class EngineLink:
     def acknowledge(self, latch_count: int) -> None:
         """Acknowledge the fault; `latch_count` is the one that was on screen."""
         self._client.send(messages.Acknowledge(self._client.new_id(), latch_count))
+
+    def note(self, kind: str, content: dict[str, Any]) -> None:
+        """Have something kept in the record; a refusal comes back as its outcome."""
+        if not self.is_ended:
+            self._client.send(messages.Annotate(self._client.new_id(), kind, content))
 
     def ask(self, kind: Callable[[int], Request]) -> None:
         """Send a request that carries only its number: Pause, Resume, Finish."""

@@ -25,9 +25,10 @@ CERTAINTY_WORDS = {
     "E": "an engineering proposal of this project",
 }
 
-BENCH_ONLY = (
-    "Every session is a bench session: a dummy load, nobody connected. "
-    "Sessions with a person need the guided visit, which this version does not have."
+BENCH_ONLY = "A session from here is a bench session: a dummy load, nobody connected."
+NOT_CERTIFIED = (
+    "Not a certified medical device. Use on a person is the decision and the responsibility of "
+    "somebody who is qualified to make it."
 )
 
 _NO_BEATS = str.maketrans(BEAT_SIGNS, REPLACEMENT * len(BEAT_SIGNS))

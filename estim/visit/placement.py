@@ -7,7 +7,8 @@ Rules:
 3. No pad lies on a site that the screening forbids, or whose sensation was not tested, has failed
    or is too old.
 4. The smallest pad of a channel counts for its density; a pad whose size is not told has none.
-5. Every problem is told at once, in words; while there is one, nothing may be armed.
+5. Where sensation is impaired, a pad has at least 25 cm2 [E].
+6. Every problem is told at once, in words; while there is one, nothing may be armed.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from firmware_protocol.program import ChannelProgram
 
 PADS_MIN = 2
 MM2_PER_CM2 = 100
+IMPAIRED_AREA_MIN_CM2 = 25
+"""Smallest pad where sensation is impaired (clinical facts, section 3.2 [E])."""
 OTHER = "other"
 NOT_PRINTED = "none"
 
@@ -54,7 +57,7 @@ _SIZES = (
     Choice("7x13", "7 x 13 cm (91 cm2)"),
     Choice(OTHER, "another size: its area is asked"),
 )
-_SITE_CHOICES = tuple(
+SITE_CHOICES = tuple(
     Choice(site.name, site.words) for site in SITES.values() if never(site) is None
 )
 _EXPIRY = re.compile(r"(\d{4})-(\d{2})(?:-(\d{2}))?", re.ASCII)
@@ -115,7 +118,7 @@ def form(wanted: Wanted, answers: Answers) -> Form:
         for pad in pads:
             name = f"channel {channel}, pad {pad}"
             found.append(
-                Question(_id(channel, pad, "site"), f"{name}: where?", Kind.CHOICE, _SITE_CHOICES)
+                Question(_id(channel, pad, "site"), f"{name}: where?", Kind.CHOICE, SITE_CHOICES)
             )
             size = Question(
                 _id(channel, pad, "size"), f"{name}: which size?", Kind.CHOICE, _SIZES,
@@ -257,8 +260,18 @@ def _area(
                 f"channel {channel}: pad {pad} has {area} cm2, the profile requires at least "
                 f"{wanted.minimum_area_cm2} cm2"
             )
+        elif area < IMPAIRED_AREA_MIN_CM2 and _lowers(wanted, heard, channel, pad):
+            problems.append(
+                f"channel {channel}: pad {pad} has {area} cm2; where sensation is impaired at "
+                f"least {IMPAIRED_AREA_MIN_CM2} cm2 are required [E]"
+            )
     told = [area for area in areas if area is not None]
     return (min(told) if len(told) == len(areas) else None), problems
+
+
+def _lowers(wanted: Wanted, heard: Mapping[str, object], channel: int, pad: str) -> bool:
+    felt = wanted.sensation.get(str(heard.get(_id(channel, pad, "site"))))
+    return felt is not None and felt.lowers_ceilings
 
 
 def _pack(wanted: Wanted, heard: Mapping[str, object], channel: int) -> tuple[list[str], list[str]]:

@@ -25,18 +25,19 @@ from textual.widgets.option_list import Option
 from estim.errors import UsageError
 from estim.tui import words
 from estim.tui.widgets.choices import ChoiceList
-from estim.visit.questions import Answer, Answers, Form, Kind, Question, parse
+from estim.visit.questions import (
+    Answer,
+    Answers,
+    Form,
+    Gravity,
+    Kind,
+    Question,
+    Remark,
+    parse,
+)
 
 _TYPED = (Kind.WHOLE, Kind.DECIMAL, Kind.TEXT)
 _YES, _NO, _CONFIRM = "yes", "no", "confirm"
-
-
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """What the answers mean: `sign` is `words.STOP_SIGN`, `words.CARE_SIGN` or a blank."""
-
-    sign: str
-    text: str
 
 
 class AnswerField(Input):
@@ -229,8 +230,9 @@ class FormView(Vertical):
             lines.append(Content.styled("▸ all answered: Enter confirms, u takes back", "bold"))
         self.query_one("#questions", Static).update(Content("\n").join(lines))
         remarks = [
-            Content.styled(f"{remark.sign} {words.safe(remark.text)}", _STYLES.get(remark.sign, ""))
+            Content.styled(f"{sign} {words.safe(remark.text)}", style)
             for remark in self._judge(self.answers)
+            for sign, style in [_REMARKS[remark.gravity]]
         ]
         self.query_one("#remarks", Static).update(Content("\n").join(remarks))
         scroll = self.query_one(VerticalScroll)
@@ -284,7 +286,11 @@ class FormView(Vertical):
             (field if is_typed else choices).focus()
 
 
-_STYLES = {words.STOP_SIGN: "bold $error", words.CARE_SIGN: "$warning"}
+_REMARKS = {
+    Gravity.STOP: (words.STOP_SIGN, "bold $error"),
+    Gravity.CARE: (words.CARE_SIGN, "$warning"),
+    Gravity.NOTE: (" ", "$secondary"),
+}
 
 
 def _options(question: Question | None) -> list[Option]:
