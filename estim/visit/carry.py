@@ -22,7 +22,7 @@ from datetime import date, timedelta
 
 from estim.units import format_ma
 from estim.visit.fold import Confirmed, Stimulation
-from estim.visit.history import PastVisit, find
+from estim.visit.history import Visit, find
 from estim.visit.questions import Answer
 
 COMFORTABLE = "comfortable"
@@ -78,7 +78,7 @@ class Offer:
 
 
 def answers_of(
-    visits: Sequence[PastVisit], kind: str, today: date, valid_days: int, *, step: str | None = None
+    visits: Sequence[Visit], kind: str, today: date, valid_days: int, *, step: str | None = None
 ) -> Carried:
     """Return the newest answers of a kind of step, as far as they may still be shown.
 
@@ -103,7 +103,7 @@ def answers_of(
     return _none("asked for the first time")
 
 
-def comfortable(visits: Sequence[PastVisit], today: Today, valid_days: int) -> tuple[Offer, ...]:
+def comfortable(visits: Sequence[Visit], today: Today, valid_days: int) -> tuple[Offer, ...]:
     """Return for every channel of today the last comfortable level, if it may serve as a marker.
 
     Args:
@@ -118,7 +118,7 @@ def comfortable(visits: Sequence[PastVisit], today: Today, valid_days: int) -> t
 
 
 def _judged(
-    visits: Sequence[PastVisit], visit: PastVisit, newest: Confirmed, today: date, valid_days: int
+    visits: Sequence[Visit], visit: Visit, newest: Confirmed, today: date, valid_days: int
 ) -> Carried:
     origin = _origin(visits, visit, newest)
     if isinstance(origin, str):
@@ -132,7 +132,7 @@ def _judged(
     return Carried(newest.answers, origin.session_id, asked_on, f"changed since {asked_on}?")
 
 
-def _origin(visits: Sequence[PastVisit], visit: PastVisit, confirmed: Confirmed) -> Confirmed | str:
+def _origin(visits: Sequence[Visit], visit: Visit, confirmed: Confirmed) -> Confirmed | str:
     """Return the step in which this was really asked, or why nobody can tell."""
     # A chain that is longer than the visits leads in a circle.
     for _ in range(len(visits) + 1):
@@ -151,7 +151,7 @@ def _origin(visits: Sequence[PastVisit], visit: PastVisit, confirmed: Confirmed)
     return "it was carried in a circle"
 
 
-def _offer(visits: Sequence[PastVisit], today: Today, valid_days: int, channel: int) -> Offer:
+def _offer(visits: Sequence[Visit], today: Today, valid_days: int, channel: int) -> Offer:
     why_not = "no comfortable level is recorded"
     is_first = True
     for visit in visits:
@@ -186,9 +186,7 @@ def _difference(stimulation: Stimulation, today: Today) -> str:
     return "" if stimulation.placement == today.placement else "at other sites"
 
 
-def _against(
-    visit: PastVisit, today: Today, valid_days: int, channel: int, amplitude_ua: int
-) -> str:
+def _against(visit: Visit, today: Today, valid_days: int, channel: int, amplitude_ua: int) -> str:
     """Say why the level of the same programme at the same sites does not serve, '' if it does."""
     if visit.on is None or visit.on > today.on:
         return "that is after today"
@@ -200,7 +198,7 @@ def _against(
     return ""
 
 
-def _newest(visit: PastVisit, kind: str, step: str | None) -> Confirmed | None:
+def _newest(visit: Visit, kind: str, step: str | None) -> Confirmed | None:
     return next(
         (
             each
@@ -211,7 +209,7 @@ def _newest(visit: PastVisit, kind: str, step: str | None) -> Confirmed | None:
     )
 
 
-def _unreliable(visit: PastVisit) -> str:
+def _unreliable(visit: Visit) -> str:
     if visit.problem:
         return f"of the visit {_day(visit)}, {visit.problem}"
     if visit.facts.corrections:
@@ -219,7 +217,7 @@ def _unreliable(visit: PastVisit) -> str:
     return ""
 
 
-def _day(visit: PastVisit) -> str:
+def _day(visit: Visit) -> str:
     return f"on {visit.on}" if visit.on else visit.session_id
 
 

@@ -23,6 +23,7 @@ from estim.errors import RecordError
 from estim.record.catalogue import CatalogueEntry, list_records
 from estim.record.names import record_path
 from estim.record.verify import SealState
+from estim.visit.course import NOTE
 from estim.visit.fold import REVIEW, Facts, read_facts
 
 _CLINICAL = "clinical"
@@ -32,7 +33,7 @@ _LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class PastVisit:
+class Visit:
     """One visit as its record tells it.
 
     Attributes:
@@ -109,7 +110,7 @@ class Person:
 
 def visits_of(
     folder: Path, pseudonym: str, key: bytes | None = None, *, at_most: int | None = None
-) -> tuple[PastVisit, ...]:
+) -> tuple[Visit, ...]:
     """Return the visits of a person, newest first.
 
     Args:
@@ -121,19 +122,25 @@ def visits_of(
     Raises:
         RecordError: the folder itself cannot be read.
     """
-    return _visits(folder, key, pseudonym, at_most)
+    entries = _entries(folder, key)
+    # Where damage took day or pseudonym, only reading tells whether it is among the newest.
+    doubtful = [each for each in entries if each.started_wall is None or each.pseudonym is None]
+    plain = [each for each in entries if each.pseudonym == pseudonym and each.started_wall]
+    visits = _read(folder, (*doubtful, *plain[:at_most]))
+    return tuple(visit for visit in visits if visit.pseudonym == pseudonym)[:at_most]
 
 
-def unfinished(folder: Path, key: bytes | None = None) -> tuple[PastVisit, ...]:
+def unfinished(folder: Path, key: bytes | None = None) -> tuple[Visit, ...]:
     """Return the visits that somebody still has to look at, newest first.
 
-    Records of which nobody can tell whose they are, or what they are, are among them.
+    Records of which nobody can tell whose they are, or what they are, are among them. Those that
+    the catalogue knows to be finished are not read.
 
     Raises:
         RecordError: the folder itself cannot be read.
     """
-    found = _visits(folder, key, None, None)
-    return tuple(visit for visit in found if not visit.is_finished)
+    entries = [entry for entry in _entries(folder, key) if not _is_finished(entry)]
+    return _read(folder, entries)
 
 
 def people(folder: Path, key: bytes | None = None) -> tuple[Person, ...]:
@@ -160,32 +167,48 @@ def people(folder: Path, key: bytes | None = None) -> tuple[Person, ...]:
     return tuple(sorted(found, key=lambda each: each.last_visit_on or date.min, reverse=True))
 
 
-def find(visits: Iterable[PastVisit], session_id: str) -> PastVisit | None:
+def find(visits: Iterable[Visit], session_id: str) -> Visit | None:
     """Return the visit that a session id names."""
     return next((visit for visit in visits if visit.session_id == session_id), None)
 
 
-def _visits(
-    folder: Path, key: bytes | None, pseudonym: str | None, at_most: int | None
-) -> tuple[PastVisit, ...]:
-    entries = [
-        entry
-        for entry in list_records(folder, key)
-        # What cannot be told is no bench session: it may be somebody's visit.
-        if entry.kind in (_CLINICAL, None)
-        and (pseudonym is None or entry.pseudonym in (pseudonym, None))
-    ]
-    # Where damage took day or pseudonym, only reading tells whether it is among the newest.
-    doubtful = [each for each in entries if each.started_wall is None or each.pseudonym is None]
-    plain = [each for each in entries if each not in doubtful][:at_most]
-    visits = [_visit(folder, entry) for entry in (*doubtful, *plain)]
-    mine = [visit for visit in visits if pseudonym in (None, visit.pseudonym)]
-    # A visit without any day counts as the newest: nothing older may then be taken for the last.
-    mine.sort(key=lambda visit: visit.started or _LATEST, reverse=True)
-    return tuple(mine[:at_most])
+def newest_holding(folder: Path, annotation: str, key: bytes | None = None) -> tuple[Visit, ...]:
+    """Return for every person the newest visit that holds a kind of annotation.
+
+    One that cannot be relied on comes in its place where it is newer, as it may hold one too.
+
+    Raises:
+        RecordError: the folder itself cannot be read.
+    """
+    newest: dict[str, CatalogueEntry] = {}
+    for entry in _entries(folder, key):
+        is_wanted = annotation in entry.annotations.split() or _problem(entry)
+        if entry.pseudonym is not None and is_wanted:
+            newest.setdefault(entry.pseudonym, entry)
+    return _read(folder, newest.values())
 
 
-def _visit(folder: Path, entry: CatalogueEntry) -> PastVisit:
+def _entries(folder: Path, key: bytes | None) -> list[CatalogueEntry]:
+    """Return what may be a visit; what cannot be told is no bench session."""
+    return [entry for entry in list_records(folder, key) if entry.kind in (_CLINICAL, None)]
+
+
+def _read(folder: Path, entries: Iterable[CatalogueEntry]) -> tuple[Visit, ...]:
+    """Return these visits, newest first.
+
+    One without any day counts as the newest: nothing older may then be taken for the last.
+    """
+    visits = [_visit(folder, entry) for entry in entries]
+    visits.sort(key=lambda visit: visit.started or _LATEST, reverse=True)
+    return tuple(visits)
+
+
+def _is_finished(entry: CatalogueEntry) -> bool:
+    is_closed = entry.state != SealState.UNSEALED and entry.end_reason is not None
+    return is_closed and not _problem(entry) and {REVIEW, NOTE} <= set(entry.annotations.split())
+
+
+def _visit(folder: Path, entry: CatalogueEntry) -> Visit:
     problem = _problem(entry)
     path = record_path(folder, entry.session_id)
     try:
@@ -196,7 +219,7 @@ def _visit(folder: Path, entry: CatalogueEntry) -> PastVisit:
         problem = problem or f"its record cannot be read: {error}"
     if facts.faults and not problem:
         problem = facts.faults[0]
-    return PastVisit(
+    return Visit(
         entry.session_id,
         _started(entry) or facts.first_wall,
         entry.state,

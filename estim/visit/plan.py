@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Protocol
 
 from estim.errors import UsageError
@@ -29,7 +30,7 @@ from estim.text import sanitize
 from estim.units import MS_PER_S
 from estim.visit.course import PLAN
 from estim.visit.fold import Written
-from estim.visit.history import PastVisit, Person
+from estim.visit.history import Person, Visit, newest_holding
 from estim.visit.questions import Answers
 from firmware_protocol import limits
 
@@ -116,7 +117,7 @@ class Measure:
 
     words: str
     unit: str
-    of: Callable[[PastVisit], Decimal | None]
+    of: Callable[[Visit], Decimal | None]
     is_better_higher: bool | None = None
     is_pain: bool = False
 
@@ -152,7 +153,7 @@ class Scoring(Protocol):
     def title(self) -> str: ...
 
     @property
-    def higher_is_better(self) -> bool: ...
+    def higher_is_better(self) -> bool | None: ...
 
     def score(self, answers: Answers, /) -> Scored: ...
 
@@ -186,7 +187,7 @@ def check(content: Mapping[str, Any], made_on: date) -> Plan:
     )
 
 
-def plan_of(visits: Sequence[PastVisit]) -> FoundPlan:
+def plan_of(visits: Sequence[Visit]) -> FoundPlan:
     """Return the plan that holds for a person, given all visits, newest first. Never raises."""
     for visit in visits:
         found: Written | None = visit.facts.plans[-1] if visit.facts.plans else None
@@ -205,6 +206,22 @@ def plan_of(visits: Sequence[PastVisit]) -> FoundPlan:
     return FoundPlan(None, "nothing is planned yet")
 
 
+def plans_of(folder: Path, key: bytes | None = None) -> dict[str, Plan]:
+    """Return the plan of everybody who has one, reading no more than one record for each person.
+
+    For what is due. What limits somebody today comes from `plan_of`, which looks at every visit.
+
+    Raises:
+        RecordError: the folder itself cannot be read.
+    """
+    plans = {}
+    for visit in newest_holding(folder, PLAN, key):
+        found = plan_of([visit])
+        if visit.pseudonym is not None and found.plan is not None:
+            plans[visit.pseudonym] = found.plan
+    return plans
+
+
 def due(people: Iterable[Person], plans: Mapping[str, Plan], today: date) -> tuple[Due, ...]:
     """Return what is due today or was before, what has waited longest first."""
     found: list[Due] = []
@@ -215,7 +232,7 @@ def due(people: Iterable[Person], plans: Mapping[str, Plan], today: date) -> tup
     return tuple(sorted(found, key=lambda each: (each.on, each.pseudonym)))
 
 
-def trend(visits: Sequence[PastVisit], measure: Measure) -> Trend:
+def trend(visits: Sequence[Visit], measure: Measure) -> Trend:
     """Return how a measure went over a person's visits, which may come in any order."""
     points: list[Point] = []
     gaps: list[str] = []
@@ -241,7 +258,7 @@ def answer_measure(
 ) -> Measure:  # fmt: skip
     """Return the measure that is the answer to one question in a kind of step."""
 
-    def value_of(visit: PastVisit) -> Decimal | None:
+    def value_of(visit: Visit) -> Decimal | None:
         for step in visit.facts.steps:
             # What was carried from an earlier visit was not measured in this one.
             if step.kind == kind and step.carried_from is None and question_id in step.answers:
@@ -255,7 +272,7 @@ def score_measure(instrument: Scoring, question_ids: Iterable[str], unit: str = 
     """Return the measure that is an instrument's score, in the visits that answer its questions."""
     wanted = frozenset(question_ids)
 
-    def value_of(visit: PastVisit) -> Decimal | None:
+    def value_of(visit: Visit) -> Decimal | None:
         for step in visit.facts.steps:
             if step.carried_from is None and wanted <= step.answers.keys():
                 return _number(instrument.score(step.answers).value)
@@ -264,7 +281,7 @@ def score_measure(instrument: Scoring, question_ids: Iterable[str], unit: str = 
     return Measure(instrument.title, unit, value_of, instrument.higher_is_better)
 
 
-def _delivered_min(visit: PastVisit) -> Decimal | None:
+def _delivered_min(visit: Visit) -> Decimal | None:
     if visit.delivered_ms is None or not visit.facts.stimulations:
         return None
     return (Decimal(visit.delivered_ms) / (60 * MS_PER_S)).quantize(Decimal("0.1"))

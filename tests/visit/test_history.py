@@ -21,7 +21,7 @@ from tests.record.samples import KEY
 from tests.visit.past import PERSON, PLACEMENT, Past, damage, day, whole_visit
 
 
-def visits(folder: Path, pseudonym: str = PERSON) -> tuple[history.PastVisit, ...]:
+def visits(folder: Path, pseudonym: str = PERSON) -> tuple[history.Visit, ...]:
     return history.visits_of(folder, pseudonym, KEY)
 
 
@@ -128,6 +128,14 @@ def test_what_is_missing_makes_a_visit_unfinished(tmp_path: Path) -> None:
         ),
     }
     open_visit.journal.close()
+
+
+def test_finished_visits_are_not_read_to_find_the_others(tmp_path: Path) -> None:
+    for number in range(5):
+        whole_visit(tmp_path, f"s{number}", day(number))
+    history._kept_facts.cache_clear()
+    assert history.unfinished(tmp_path, KEY) == ()
+    assert history._kept_facts.cache_info().misses == 0
 
 
 def test_a_note_written_later_finishes_a_visit(tmp_path: Path) -> None:

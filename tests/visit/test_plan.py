@@ -23,6 +23,7 @@ from estim.visit.plan import (
     check,
     due,
     plan_of,
+    plans_of,
     score_measure,
     trend,
 )  # fmt: skip
@@ -128,6 +129,20 @@ def test_no_plan_holds_from_or_before_a_damaged_or_corrected_visit(tmp_path: Pat
         wall=day(2),
     )  # fmt: skip
     assert found(tmp_path)[0] is None
+
+
+def test_everybodys_plan_is_found_with_one_record_read_for_each(tmp_path: Path) -> None:
+    planned(tmp_path, "a", 0, ceiling_ua=30_000)
+    planned(tmp_path, "b", 1)
+    whole_visit(tmp_path, "c", day(2))
+    whole_visit(tmp_path, "d", day(3), pseudonym="P-7")
+    history._kept_facts.cache_clear()
+    assert {who: each.ceiling_ua for who, each in plans_of(tmp_path, KEY).items()} == {
+        PERSON: 20_000
+    }
+    assert history._kept_facts.cache_info().misses == 1
+    damage(tmp_path / "c.jsonl", 3)
+    assert plans_of(tmp_path, KEY) == {}, "a newer damaged visit may hold a newer plan"
 
 
 # What is due.
