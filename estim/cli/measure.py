@@ -145,6 +145,8 @@ def _show(result: Result) -> None:
     say_table(
         ("figure", "unit", "expected", "measured", "off by", "allowed", "U", "verdict", "worst at"),
         [_row(check) for check in result.checks],
+        giving=("worst at", "U"),
+        folding=("figure",),
     )
     for check in result.checks:
         if check.note and check.verdict is not Verdict.PASS:

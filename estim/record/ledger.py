@@ -131,8 +131,12 @@ def read_ledger(path: Path) -> tuple[Event, ...]:
     Raises:
         RecordError: it is damaged or cannot be read.
     """
-    if not os.path.lexists(path):
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
         return ()
+    except (OSError, ValueError):
+        pass  # it may be there: `open_regular` says what stands in the way
     descriptor = files.open_regular(path)
     try:
         return _events(_read_all(descriptor, path), path)

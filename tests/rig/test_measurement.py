@@ -416,6 +416,7 @@ def stepped_profile(folder: Path, burst: str) -> Path:
     text = shipped[:begin] + stimulus + shipped[end:]
     if not burst:
         text = text.replace('mode = "burst"', 'mode = "conventional"')
+    text = text.replace("[stimulus]", 'bench_only_reason = "a carrier"\n\n[stimulus]', 1)
     path = folder / "tens-stepped.toml"
     path.write_text(text.replace("amplitude_ceiling_ma = 60", "amplitude_ceiling_ma = 15"))
     return path

@@ -84,3 +84,12 @@ def test_texts_that_cannot_be_shown_are_refused(tmp_path: Path, text: str) -> No
     with pytest.raises(UsageError, match="why"):
         station.enter(tmp_path, "SN-1", who="A", why=text, clock=CLOCK, state=State.QUARANTINED)
     assert not (tmp_path / station.FILE_NAME).exists()
+
+
+def test_a_register_that_cannot_be_looked_for_is_not_one_that_is_missing(tmp_path: Path) -> None:
+    """Not knowing is no permission, whatever stands in the way."""
+    (tmp_path / "a-file").write_text("")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for folder in (tmp_path / "a-file", tmp_path / "loop"):
+        assert state_of(folder) is State.UNKNOWN, folder
+    assert state_of(tmp_path / "nothing yet") is None
