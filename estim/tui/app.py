@@ -21,13 +21,13 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
 from textual.driver import Driver
-from textual.theme import Theme
 
 from estim.errors import EstimError
 from estim.priority import INTERFACE_NICE, ask_for_priority
 from estim.tui import messages, words
 from estim.tui.screens.base import EstimScreen, HelpScreen
 from estim.tui.screens.library import LibraryScreen
+from estim.tui.theme import THEME
 from estim.tui.widgets.strip import StatusStrip, StripState
 
 if TYPE_CHECKING:
@@ -42,21 +42,6 @@ HEIGHTS = [(0, "-low"), (36, "-tall")]
 DEMO_OHM = 500
 SIMULATOR_URL = "sim:"
 EXIT_NO_TERMINAL = 2
-
-THEME = Theme(
-    name="estim",
-    primary="#7fb7c9",
-    secondary="#8aa0b5",
-    accent="#d9b36c",
-    success="#8fbf8f",
-    warning="#e0b050",
-    error="#e8786c",
-    foreground="#d7dde2",
-    background="#14191d",
-    surface="#1b2227",
-    panel="#232c32",
-    dark=True,
-)
 
 
 @dataclass(frozen=True, slots=True)
