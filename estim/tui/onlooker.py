@@ -38,7 +38,10 @@ HISTORY_US = 60 * US_PER_S
 HISTORY_POINTS_MAX = 4096
 SOURCES_MAX = 16
 RECEIVE_MAX = LINE_MAX
-PLAUSIBLE_MAX = 2**53
+CURRENT_MAX_UA = 1_000_000
+NUMBER_MAX = 2**53
+_MAY_BE_NONE = frozenset({"measured_ua", "status_age_ms", "latch_count"})
+"""What a snapshot gives as -1 where there is none."""
 
 
 class Source:
@@ -199,22 +202,23 @@ def _snapshot(line: bytes) -> Snapshot:
     return cast(Snapshot, _checked(message))
 
 
-def _checked(part: Any) -> Any:
-    """Return a part of a snapshot with its texts sanitised.
+def _checked(part: Any, name: str = "") -> Any:
+    """Return a part of a snapshot with its texts sanitised; `name` is the field it stands in.
 
     Raises:
         UsageError: a number that no engine sends.
     """
     if isinstance(part, str) and not isinstance(part, Enum):
         return sanitize(part)
-    if type(part) is int and not -1 <= part <= PLAUSIBLE_MAX:
-        raise UsageError(f"{part} is no plausible number")
+    if type(part) is int:
+        highest = CURRENT_MAX_UA if name.endswith("_ua") else NUMBER_MAX
+        if not -(name in _MAY_BE_NONE) <= part <= highest:
+            raise UsageError(f"{name}: {part} is not plausible")
     if is_dataclass(part) and not isinstance(part, type):
-        return replace(
-            part, **{field.name: _checked(getattr(part, field.name)) for field in fields(part)}
-        )
+        checked = {one.name: _checked(getattr(part, one.name), one.name) for one in fields(part)}
+        return replace(part, **checked)
     if isinstance(part, tuple):
-        return tuple(_checked(one) for one in part)
+        return tuple(_checked(one, name) for one in part)
     if isinstance(part, dict):
         return {}  # what a device can do in detail is not shown, so it is not kept
     return part

@@ -45,6 +45,7 @@ PACKET_MAX = 4 * 1024 * 1024
 UNSEEN_US = 2 * US_PER_S
 COLUMNS_MAX, ROWS_MAX = 500, 200
 SHUTDOWN_S = 1.0
+HEARTBEAT_S = 5.0
 PAGE = Path(__file__).with_name("page")
 _PRELUDE = b"__GANGLION__\n"
 _FORBIDDEN = "estim: refused. Open the address that `estim serve` printed.\n"
@@ -67,7 +68,8 @@ class Server:
         self._socket = _listen(host, port)
         address, port = self._socket.getsockname()[:2]
         self._authority = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-        self._tabs: set[asyncio.subprocess.Process] = set()
+        self._viewers: set[asyncio.subprocess.Process] = set()
+        self._tab_count = 0
 
     @property
     def url(self) -> str:
@@ -81,7 +83,7 @@ class Server:
         web.run_app(
             self.application(),
             sock=self._socket,
-            print=None,  # type: ignore[arg-type]
+            print=None,
             access_log=None,  # it would hold the token
             shutdown_timeout=SHUTDOWN_S,
         )
@@ -90,7 +92,12 @@ class Server:
         """Return what answers requests."""
         from aiohttp import web
 
-        application = web.Application(middlewares=[web.middleware(self._guard)])
+        @web.middleware
+        async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+            self._judge(request)
+            return await handler(request)
+
+        application = web.Application(middlewares=[guard])
         application.add_routes(
             [
                 web.get(f"/{self._token}/", self._page),
@@ -100,12 +107,12 @@ class Server:
             ]
         )
         application.on_response_prepare.append(self._harden)
-        application.on_shutdown.append(self._end_tabs)
+        application.on_shutdown.append(self._end_viewers)
         return application
 
     # Who may ask.
 
-    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    def _judge(self, request: web.Request) -> None:
         """Refuse what is not meant for this server, or comes from another page (rule 1)."""
         from aiohttp import web
 
@@ -116,14 +123,13 @@ class Server:
             and request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
         )
         has_token = secrets.compare_digest(
-            request.path.split("/")[1].encode(), self._token.encode()
+            request.path.split("/")[1].encode("utf-8", "replace"), self._token.encode()
         )
         is_public = request.path.startswith(("/page/", "/static/"))
         if not is_own or not (has_token or is_public):
             raise web.HTTPForbidden(text=_FORBIDDEN)
         if request.path.endswith("/ws") and not origins:
             raise web.HTTPForbidden(text=_FORBIDDEN)
-        return await handler(request)
 
     async def _harden(self, request: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(
@@ -155,32 +161,39 @@ class Server:
         """Run a viewer for a tab, as long as both are there."""
         from aiohttp import web
 
-        if len(self._tabs) >= TABS_MAX:
+        if self._tab_count >= TABS_MAX:
             raise web.HTTPServiceUnavailable(text=f"estim: {TABS_MAX} pages look on already.\n")
-        columns = _within(request.query.get("width"), 80, COLUMNS_MAX)
-        rows = _within(request.query.get("height"), 24, ROWS_MAX)
-        process = await _start_viewer(columns, rows)
-        self._tabs.add(process)
-        page = web.WebSocketResponse(heartbeat=5.0, max_msg_size=MESSAGE_MAX)
-        tasks: list[asyncio.Task[None]] = []
+        self._tab_count += 1
         try:
+            columns = _within(request.query.get("width"), 80, COLUMNS_MAX)
+            rows = _within(request.query.get("height"), 24, ROWS_MAX)
+            page = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=MESSAGE_MAX)
             await page.prepare(request)
-            unseen: deque[int] = deque()
-            assert process.stdin is not None and process.stdout is not None
-            tasks = [
-                asyncio.create_task(self._forward(process.stdout, page, unseen)),
-                asyncio.create_task(_obey(page, process.stdin, unseen)),
-            ]
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            await _kill(process)
-            self._tabs.discard(process)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._join(page, await _start_viewer(columns, rows))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(page.close(), SHUTDOWN_S)
-        return page
+            return page
+        finally:
+            self._tab_count -= 1
+
+    async def _join(self, page: web.WebSocketResponse, viewer: asyncio.subprocess.Process) -> None:
+        """Carry between page and viewer until one has ended; leave no viewer behind."""
+        assert viewer.stdin is not None
+        assert viewer.stdout is not None
+        self._viewers.add(viewer)
+        unseen: deque[int] = deque()
+        tasks = [
+            asyncio.create_task(self._forward(viewer.stdout, page, unseen)),
+            asyncio.create_task(_obey(page, viewer.stdin, unseen)),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await _kill(viewer)
+            self._viewers.discard(viewer)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _forward(
         self, viewer: StreamReader, page: web.WebSocketResponse, unseen: deque[int]
@@ -202,9 +215,9 @@ class Server:
                     unseen.append(now_us)
                     await asyncio.wait_for(page.send_bytes(drawn), UNSEEN_US / US_PER_S)
 
-    async def _end_tabs(self, application: web.Application) -> None:
-        for process in list(self._tabs):
-            await _kill(process)
+    async def _end_viewers(self, application: web.Application) -> None:
+        for viewer in list(self._viewers):
+            await _kill(viewer)
 
 
 async def _obey(page: web.WebSocketResponse, viewer: StreamWriter, unseen: deque[int]) -> None:
@@ -323,6 +336,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host.replace("localhost", "127.0.0.1"), port))
+        listener.listen()  # at once: the address is printed before the loop runs
     except OSError as error:
         listener.close()
         raise UsageError(f"--port {port}: {error.strerror}") from None

@@ -36,7 +36,6 @@ from estim.tui.widgets.channels import ChannelPanel, ChannelsState
 from estim.tui.widgets.choices import ChoiceList
 from estim.tui.widgets.plot import Plot, history_trace
 from estim.units import US_PER_MS, US_PER_S
-from firmware_protocol.messages import MAINS_PERCENT
 
 TICK_S = 0.1
 PLOT_TURNS = 5
@@ -267,9 +266,8 @@ def _alarms_told(snapshot: Snapshot) -> list[str]:
             lines.append(f"channel {number}: electrode off, held at zero")
         if channel.is_shorted:
             lines.append(f"channel {number}: shorted")
-    if snapshot.battery_percent not in (-1, MAINS_PERCENT):
-        if snapshot.battery_percent < BATTERY_LOW_PERCENT:
-            lines.append(f"the stimulator's battery is at {snapshot.battery_percent} %")
+    if 0 <= snapshot.battery_percent < BATTERY_LOW_PERCENT:
+        lines.append(f"the stimulator's battery is at {snapshot.battery_percent} %")
     if snapshot.is_link_slow:
         lines.append("the link to the stimulator is slow")
     return lines
