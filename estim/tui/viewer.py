@@ -52,6 +52,7 @@ class ViewerApp(App[None]):
         Path(__file__).with_name("viewer.tcss"),
     ]
     TITLE = "Estim, view only"
+    AUTO_FOCUS = None
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space,x,X,f12,ctrl+x,ctrl+c", "no_stop", priority=True, show=False),

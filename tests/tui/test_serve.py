@@ -323,6 +323,6 @@ async def _publish(engine: Viewers) -> None:
     began = time.monotonic()
     while True:
         reached_ua = min(12_000, int((time.monotonic() - began) * 8_000))
-        rows: tuple[Any, ...] = (channel(shown_ua=reached_ua, target_ua=reached_ua), channel())
+        rows: tuple[Any, ...] = (channel(shown_ua=reached_ua, target_ua=reached_ua),)
         engine.publish(snapshot(at_us=time.monotonic_ns() // 1000, channels=rows))
         await asyncio.sleep(0.05)
