@@ -83,6 +83,7 @@ def prepare(
     patient_ceiling_ua: int | None = None,
     is_sensation_impaired: bool = False,
     standing: Standing | None = None,
+    sha256: str = "",
     origin: Origin | None = None,
 ) -> Prepared:
     """Compile a profile and gather its bounds for one device.
@@ -98,6 +99,7 @@ def prepare(
         patient_ceiling_ua: what this patient may have at most.
         is_sensation_impaired: whether sensation at the site is impaired.
         standing: where the station's register says that the device stands; None if it is not there.
+        sha256: of the profile's file, for the record; on a person the engine asks for it.
         origin: the profile's file, for messages.
 
     Raises:
@@ -132,7 +134,13 @@ def prepare(
     verdict = kernel.review_load(program, bounds, capabilities, 0)
     if isinstance(verdict, Refused):
         raise LimitRefused(str(verdict))
-    settings = SessionSettings(profile.id, wanted_s, profile.rise.step_ua)
+    settings = SessionSettings(
+        profile.id,
+        wanted_s,
+        profile.rise.step_ua,
+        profile_version=profile.version,
+        profile_sha256=sha256,
+    )
     return Prepared(program, bounds, settings, _ceilings(profile, program, bounds))
 
 

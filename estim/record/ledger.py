@@ -118,7 +118,7 @@ def open_ledger(path: Path, *, wait_s: float = 0.0, ops: FileOps | None = None) 
         raise RecordError(f"{path}: cannot be made: {error.strerror}") from None
     descriptor = files.open_regular(path, for_appending=True)
     try:
-        _lock(descriptor, path, wait_s)
+        wait_for_lock(descriptor, path, wait_s)
         return Ledger(path, descriptor, ops)
     except BaseException:
         os.close(descriptor)
@@ -140,7 +140,12 @@ def read_ledger(path: Path) -> tuple[Event, ...]:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, path: Path, wait_s: float) -> None:
+def wait_for_lock(descriptor: int, path: Path, wait_s: float) -> None:
+    """Become the one writer of a file, once whoever writes to it now lets go of it.
+
+    Raises:
+        RecordError: it is still being written to after `wait_s`, or this system cannot lock.
+    """
     while True:
         try:
             return files.lock(descriptor, path)

@@ -24,21 +24,23 @@ from textual.driver import Driver
 
 from estim.errors import EstimError
 from estim.priority import INTERFACE_NICE, ask_for_priority
-from estim.tui import messages, words
+from estim.tui import messages, themes, words
 from estim.tui.screens.base import EstimScreen, HelpScreen
-from estim.tui.screens.library import LibraryScreen
-from estim.tui.theme import THEME
+from estim.tui.screens.today import TodayScreen
+from estim.tui.visiting import Visiting
 from estim.tui.widgets.strip import StatusStrip, StripState
 
 if TYPE_CHECKING:
     from estim.profile.loader import LoadedProfile
     from estim.session.messages import Reply
-    from estim.tui.controller import SessionController, SessionPlan
+    from estim.tui.controller import SessionController, SessionPlan, VisitPlan
+    from estim.tui.screens.palette import Command
     from estim.tui.screens.session import SessionScreen
 
 TICK_S = 0.1
 WIDTHS = [(0, "-narrow"), (120, "-wide")]
-HEIGHTS = [(0, "-low"), (36, "-tall")]
+HEIGHTS = [(0, "-tiny"), (12, "-low"), (36, "-tall")]
+BELL_GAP_S = 0.3
 DEMO_OHM = 500
 SIMULATOR_URL = "sim:"
 EXIT_NO_TERMINAL = 2
@@ -62,6 +64,8 @@ class Options:
         records: folder of the records; None for the usual one.
         is_demo: begin the demo session at once.
         list_ports: finds the serial ports that are there.
+        theme: one of `themes.THEMES`.
+        is_reduced_motion: nothing moves on screen but the beat that output needs.
     """
 
     device_url: str = ""
@@ -69,6 +73,8 @@ class Options:
     records: Path | None = None
     is_demo: bool = False
     list_ports: Callable[[], tuple[FoundPort, ...]] = tuple
+    theme: str = themes.DEFAULT
+    is_reduced_motion: bool = False
 
 
 class EstimApp(App[None]):
@@ -86,6 +92,7 @@ class EstimApp(App[None]):
         Binding("ctrl+q", "leave", "Quit", priority=True, show=False),
         Binding("q", "leave", "Quit"),
         Binding("question_mark", "show_help", "Help", key_display="?"),
+        Binding("ctrl+p", "palette", "Commands", show=False),
     ]
 
     def __init__(self, options: Options, driver_class: type[Driver] | None = None) -> None:
@@ -93,17 +100,22 @@ class EstimApp(App[None]):
         super().__init__(driver_class, ansi_color=True if "NO_COLOR" in os.environ else None)
         self.options = options
         self.controller: SessionController | None = None
+        self.visiting = Visiting(self)
         self.before_suspension: Callable[[], None] = lambda: None
         self._beat = 0
-        self.register_theme(THEME)
-        self.theme = THEME.name
+        self.person = ""
+        for theme in themes.THEMES.values():
+            self.register_theme(theme)
+        self.set_theme(self.options.theme)
+        if self.options.is_reduced_motion:
+            self.animation_level = "none"
 
     def on_mount(self) -> None:
         self.set_interval(TICK_S, self._tick)
 
-    def get_default_screen(self) -> LibraryScreen:
+    def get_default_screen(self) -> TodayScreen:
         """Return the home screen."""
-        return LibraryScreen()
+        return TodayScreen()
 
     # The strip and the beat.
 
@@ -123,13 +135,28 @@ class EstimApp(App[None]):
             return
         controller = self.controller
         if controller is None:
-            strip.show(StripState())
-        else:
-            strip.show(
-                StripState(
-                    controller.snapshot, controller.is_known(), self._beat, controller.is_lost
-                )
+            strip.show(StripState(person=self.person))
+            return
+        session = self.session_screen
+        strip.show(
+            StripState(
+                controller.snapshot,
+                controller.is_known(),
+                self._beat,
+                controller.is_lost,
+                self.person,
+                session.running.strip_alarm if session is not None else "",
             )
+        )
+
+    def ring(self, bells: int) -> None:
+        """Ring the bell some times: what is heard tells an alarm's priority."""
+        for number in range(bells):
+            self.set_timer(0.001 + number * BELL_GAP_S, self.bell)
+
+    def set_theme(self, name: str) -> None:
+        """Choose a theme by the name that people know it by."""
+        self.theme = themes.chosen(name).name
 
     def beat_flushed(self, beat: int) -> None:
         """Pass a beat on that has reached the terminal; called in the terminal's writer thread."""
@@ -168,6 +195,20 @@ class EstimApp(App[None]):
         screen = self.screen
         if isinstance(screen, EstimScreen) and not isinstance(screen, HelpScreen):
             self.push_screen(HelpScreen(screen.TITLE_WORDS, screen.HELP_LINES))
+
+    def action_palette(self) -> None:
+        """Offer what the screen on top can do, by name."""
+        from estim.tui.screens.palette import PaletteScreen, commands_of
+
+        if isinstance(self.screen, PaletteScreen):
+            return
+        commands = commands_of(self.screen, self.set_theme)
+
+        async def run(chosen: Command | None) -> None:
+            if chosen is not None:
+                await chosen.run()
+
+        self.push_screen(PaletteScreen(commands), run)
 
     def action_stop_or_leave(self) -> None:
         """Stop the output; where there is none, leave."""
@@ -219,14 +260,27 @@ class EstimApp(App[None]):
         self.open_session(SessionPlan(loaded, SIMULATOR_URL, DEMO_OHM, is_demo=True))
 
     def open_session(self, plan: SessionPlan) -> None:
-        """Start an engine for a plan and show its session."""
-        from estim.tui.controller import SessionController
+        """Start an engine for a bench session and show it."""
         from estim.tui.screens.session import SessionScreen
+
+        if self.controller is not None:
+            self.notify("A session is open already: end it first.", severity="warning")
+            return
+        self.push_screen(SessionScreen(self.open_engine(plan)))
+
+    def open_engine(self, plan: SessionPlan | VisitPlan) -> SessionController:
+        """Start an engine for a plan."""
+        from estim.tui.controller import SessionController
 
         self.controller = SessionController(
             plan, self.options.records, self._engine_said, self._engine_ended
         )
-        self.push_screen(SessionScreen(self.controller))
+        return self.controller
+
+    def go_home(self) -> None:
+        """Close every screen but the first."""
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
 
     def end_session(self) -> None:
         """Forget a session that has ended."""

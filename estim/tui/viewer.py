@@ -28,10 +28,9 @@ from estim.clock import SystemClock
 from estim.engine.viewers import viewers_folder
 from estim.session.messages import ChannelSnapshot, Snapshot
 from estim.session.states import HostState
-from estim.tui import session_words, words
+from estim.tui import session_words, themes, words
 from estim.tui.onlooker import HISTORY_US, Lookout, Source
 from estim.tui.parent import end_with_parent
-from estim.tui.theme import THEME
 from estim.tui.widgets.channels import ChannelPanel, ChannelsState
 from estim.tui.widgets.choices import ChoiceList
 from estim.tui.widgets.plot import Plot, history_trace
@@ -67,8 +66,9 @@ class ViewerApp(App[None]):
         self._chosen: Path | None = None
         self._source_count = 0
         self._offered: list[str] = []
-        self.register_theme(THEME)
-        self.theme = THEME.name
+        theme = themes.THEMES[themes.DEFAULT]
+        self.register_theme(theme)
+        self.theme = theme.name
 
     def compose(self) -> ComposeResult:
         yield Static(id="view-state", markup=False)

@@ -152,25 +152,41 @@ def is_skin_adverse(step: Step, answers: Answers) -> bool:
 
 # The stop.
 
-STOP_KEYS = ("F12", "Ctrl+X", "Space", "x")
-_NO_INPUT = Choice("none", "the device has none")
+HEARD = "heard"
+TRIED = "tried"
+NONE = "none"
 
 
-def stop_form(step: Step, has_patient_stop: bool) -> Form:
-    """Return what is asked about the stop; the interface answers the keys by hearing them."""
-    keys = tuple(Choice(key, key) for key in STOP_KEYS)
-    tried = Choice("tried", "tried: the device reported it")
+def stop_form(has_patient_stop: bool) -> Form:
+    """Return what is asked about the stop; hearing a stop key answers the first question."""
+    own = (Choice(TRIED, "pressed: the device reported it"),)
+    none = (Choice(NONE, "a word or a sign was agreed on"),)
     return (
-        Question("key", "Press the stop key now.", Kind.CHOICE, keys),
+        Question(
+            "key", "Press the stop key now: SPACE, x, F12 or Ctrl+X.", Kind.CHOICE,
+            (Choice(HEARD, "heard"),),
+        ),
         Question(
             "patient",
             "Let the person press their own stop."
             if has_patient_stop
             else "This device has no stop for the patient: agree on a word or a sign.",
             Kind.CHOICE,
-            (tried,) if has_patient_stop else (_NO_INPUT,),
+            own if has_patient_stop else none,
         ),
-    )
+    )  # fmt: skip
+
+
+def stop_verdict(answers: Answers, *, has_patient_stop: bool, is_reported: bool) -> Verdict:
+    """Judge the trial of the stop; what the device has not reported was not tried."""
+    blocks = []
+    if answers.get("key") != HEARD:
+        blocks.append("stop: no stop key was heard")
+    if has_patient_stop and (answers.get("patient") != TRIED or not is_reported):
+        blocks.append("stop: the device has not reported that the patient's stop was pressed")
+    if not has_patient_stop and "patient" not in answers:
+        blocks.append("stop: no word or sign was agreed on")
+    return Verdict(tuple(blocks))
 
 
 # Exercises, manual therapy, adjuncts.

@@ -15,10 +15,12 @@ from textual.widgets import Input
 from estim.session.messages import Outcome
 from estim.session.states import HostState
 from estim.tui.screens.base import EstimModal, EstimScreen, HelpScreen
+from estim.tui.screens.bell import BellScreen
 from estim.tui.screens.bench import BenchScreen
 from estim.tui.screens.devices import DeviceScreen
 from estim.tui.screens.library import LibraryScreen
 from estim.tui.screens.lost import LostScreen
+from estim.tui.screens.palette import PaletteScreen, commands_of
 from estim.tui.screens.report import ReportScreen
 from estim.tui.screens.session import SessionScreen
 from tests.tui.harness import WatchedApp, drive, open_demo, start, until
@@ -34,6 +36,8 @@ SCREENS: dict[type[Screen[Any]], Callable[[WatchedApp], Screen[Any] | None]] = {
     HelpScreen: lambda app: HelpScreen("Help", SessionScreen.HELP_LINES),
     ReportScreen: lambda app: ReportScreen(_controller(app)),
     LostScreen: lambda app: LostScreen(_controller(app), "for the test"),
+    PaletteScreen: lambda app: PaletteScreen(commands_of(app.screen, app.set_theme)),
+    BellScreen: lambda app: BellScreen(),
 }
 
 
@@ -93,7 +97,7 @@ def test_stop_keys_reach_the_engine_from_every_focusable_widget_of_every_screen(
     drive(script, records)
     assert failed == []
     text_fields = {screen for screen, widget, _ in tried if widget == "Input"}
-    assert text_fields == {"LibraryScreen", "DeviceScreen", "BenchScreen"}
+    assert text_fields == {"LibraryScreen", "DeviceScreen", "BenchScreen", "PaletteScreen"}
     # What reached the record is the engine's own witness; one more Stop ends the test.
     lines = next(records.glob("*.jsonl")).read_text().splitlines()
     stops = [json.loads(line) for line in lines if '"kind":"stop"' in line]

@@ -94,9 +94,28 @@ def test_an_adverse_event_is_told_whole() -> None:
 
 
 def test_a_device_without_a_patients_stop_is_told_as_such() -> None:
-    step = PROTOCOL.step("stop")
-    assert [c.id for c in forms.stop_form(step, has_patient_stop=False)[1].choices] == ["none"]
-    assert [c.id for c in forms.stop_form(step, has_patient_stop=True)[1].choices] == ["tried"]
+    assert [c.id for c in forms.stop_form(has_patient_stop=False)[1].choices] == ["none"]
+    assert [c.id for c in forms.stop_form(has_patient_stop=True)[1].choices] == ["tried"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "has_patient_stop", "is_reported", "count"),
+    [
+        ({}, False, False, 2),
+        ({"key": "heard", "patient": "none"}, False, False, 0),
+        ({"key": "heard", "patient": "tried"}, True, False, 1),
+        ({"key": "heard", "patient": "none"}, True, True, 1),
+        ({"key": "heard", "patient": "tried"}, True, True, 0),
+        ({"patient": "tried"}, True, True, 1),
+    ],
+)
+def test_a_stop_counts_as_tried_only_where_it_was_heard(
+    answers: dict[str, Answer], has_patient_stop: bool, is_reported: bool, count: int
+) -> None:
+    verdict = forms.stop_verdict(
+        answers, has_patient_stop=has_patient_stop, is_reported=is_reported
+    )
+    assert len(verdict.blocks) == count
 
 
 def _some_answers(form: Form) -> st.SearchStrategy[dict[str, Answer]]:

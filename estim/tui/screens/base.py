@@ -29,6 +29,11 @@ STOP_HELP: HelpLines = (
     ("F12, Ctrl+X", "stop at once, from everywhere"),
 )
 
+EVERYWHERE_HELP: HelpLines = (
+    ("Ctrl+P", "commands by name, themes"),
+    ("?", "the keys of this screen"),
+)
+
 
 class EstimScreen(Screen[Result]):
     """A full screen; subclasses give `compose_body`, a title and lines of help."""
@@ -84,9 +89,10 @@ class HelpScreen(EstimModal[None]):
 
     def compose_body(self) -> ComposeResult:
         text = Content.assemble((f"Keys: {self._title}\n\n", "bold"), key_table(self._lines))
-        stop = Content.assemble(("\nThe stop key\n\n", "bold"), key_table(STOP_HELP))
+        stop = Content.assemble(("The stop key\n\n", "bold"), key_table(STOP_HELP))
+        everywhere = Content.assemble(("\nOn every screen\n\n", "bold"), key_table(EVERYWHERE_HELP))
         with VerticalScroll(classes="dialogue"):
-            yield Static(Content.assemble(text, stop))
+            yield Static(Content.assemble(stop, everywhere, "\n", text))
 
 
 def key_table(lines: HelpLines) -> Content:

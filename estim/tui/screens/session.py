@@ -17,24 +17,32 @@ from operator import ge
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Static
 
+from estim.clock import SystemClock
 from estim.errors import EstimError
 from estim.session import messages as requests
 from estim.session.messages import Notice, Reply, Severity, Snapshot
 from estim.session.states import HostState
-from estim.tui import session_words, words
+from estim.tui import session_keys, session_words, words
 from estim.tui.controller import SessionController
 from estim.tui.messages import EngineGone, EngineTold, StateChanged
+from estim.tui.running import Running, RunningPlan
 from estim.tui.screens.base import EstimScreen, HelpLines
+from estim.tui.screens.bell import BellScreen, is_bell_tried
+from estim.tui.widgets.alarms import AlarmPanel
+from estim.tui.widgets.bedside import Bedside, bedside_state
 from estim.tui.widgets.channels import ChannelPanel, ChannelsState
 from estim.tui.widgets.events import EventList
 from estim.tui.widgets.fault import FaultPanel
+from estim.tui.widgets.level import LevelLine, LevelState
 from estim.tui.widgets.plot import VIEWS, Plot, history_trace
+from estim.tui.widgets.prompt import PromptPanel
 from estim.units import US_PER_S
+from estim.visit.level import Marker
 
 if TYPE_CHECKING:
     from estim.tui.screens.lost import LostScreen
@@ -49,43 +57,14 @@ class SessionScreen(EstimScreen[None]):
     """Show one visit's session until it is closed."""
 
     TITLE_WORDS = "Session"
-    HELP_LINES: ClassVar[HelpLines] = (
-        ("g", "arm and start, from zero"),
-        ("+, up", "raise the marked channels by one step"),
-        ("-, down", "lower them by one step"),
-        ("1 to 4", "mark one channel"),
-        ("0, a", "mark all channels, linked"),
-        ("p", "pause: to zero, armed"),
-        ("r", "resume: from zero to the intensity of before"),
-        ("f", "finish: ramp down, then stop"),
-        ("k", "acknowledge a fault"),
-        ("l", "re-arm channels whose electrode came off"),
-        ("v", "next waveform view"),
-        ("PgUp, PgDn", "look back in the events"),
-        ("e", "end the visit: seal the record, show the report"),
-        ("q", "end the visit and quit, once output is off"),
-    )
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("g", "start", "Start"),
-        Binding("plus,up,equals_sign", "raise", "Raise", key_display="+"),
-        Binding("minus,down", "lower", "Lower", key_display="-"),
-        Binding("p", "pause", "Pause"),
-        Binding("r", "resume", "Resume"),
-        Binding("f", "finish", "Finish"),
-        Binding("k", "acknowledge", "Acknowledge"),
-        Binding("l", "rearm", "Re-arm"),
-        Binding("e", "end_visit", "End visit"),
-        *(Binding(str(number), f"select({number})", show=False) for number in range(1, 5)),
-        Binding("0,a", "select(0)", show=False),
-        Binding("v", "next_view", show=False),
-        Binding("pageup", "look_back(5)", show=False),
-        Binding("pagedown", "look_back(-5)", show=False),
-    ]
+    HELP_LINES: ClassVar[HelpLines] = session_keys.HELP_LINES
+    BINDINGS: ClassVar[list[BindingType]] = session_keys.BINDINGS
 
-    def __init__(self, controller: SessionController) -> None:
+    def __init__(self, controller: SessionController, plan: RunningPlan | None = None) -> None:
         super().__init__()
         self._controller = controller
-        self._selected: frozenset[int] = frozenset()
+        self._clock = SystemClock()
+        self.running = Running(plan or RunningPlan(controller.note))
         self._view = 0
         self._history: deque[tuple[int, int]] = deque()
         self._shown_trace: object = None
@@ -97,29 +76,34 @@ class SessionScreen(EstimScreen[None]):
         yield Static(id="session-title", markup=False)
         yield Static(id="session-time", markup=False)
         yield ChannelPanel()
+        yield LevelLine()
         yield FaultPanel()
+        yield AlarmPanel()
+        yield PromptPanel()
+        yield Bedside()
         with Horizontal(id="plots"):
             yield Plot(id="waveform")
             yield Plot(id="history")
         yield EventList()
 
     def on_mount(self) -> None:
-        plan = self._controller.plan
-        kind = "DEMO, bench" if plan.is_demo else "BENCH"
+        controller = self._controller
         self.query_one("#session-title", Static).update(
             Content.assemble(
-                (f"{kind} {plan.bench_ohm} ohm, nobody connected  ", "$accent"),
-                (words.safe(plan.loaded.profile.title), "bold"),
+                (f"{words.safe(controller.plan.heading)}  ", "$accent"),
+                (words.safe(controller.title), "bold"),
             )
         )
-        self._say(Severity.INFORMATION, "opening the record, asking the device who it is")
+        if controller.is_bench:
+            self._say(Severity.INFORMATION, "opening the record, asking the device who it is")
         self._try(self._open)
 
     async def _open(self) -> None:
         controller = self._controller
-        await controller.open()
+        if controller.is_bench:
+            await controller.open()
         assert controller.prepared is not None
-        self._selected = frozenset(range(len(controller.prepared.ceilings)))
+        self.running.prepare(len(controller.prepared.ceilings), controller.step_ua)
         snapshot = controller.snapshot
         if snapshot is not None and snapshot.device is not None:
             device = snapshot.device
@@ -135,9 +119,15 @@ class SessionScreen(EstimScreen[None]):
         # All is loaded: from now on a full collection would hold up the beat for nothing.
         gc.collect()
         gc.freeze()
+        compared = "ready: compare the ceilings with what you meant, then g starts"
         self._say(
-            Severity.INFORMATION, "ready: compare the ceilings with what you meant, then g starts"
+            Severity.INFORMATION,
+            compared
+            if controller.is_bench
+            else "armed at zero: g starts, w goes back to the visit",
         )
+        if not is_bell_tried():
+            self._say(Severity.INFORMATION, "the bell was not tried today: t tries it")
 
     # What the engine says.
 
@@ -158,6 +148,7 @@ class SessionScreen(EstimScreen[None]):
     def on_engine_told(self, event: EngineTold) -> None:
         reply = event.reply
         if isinstance(reply, Notice):
+            self.running.hear(reply)
             self._say(reply.severity, reply.text, reply.remedy, reply.blame)
         elif not reply.is_done and not self._controller.is_waited_for(reply.request_id):
             self._say(Severity.WARNING, f"refused: {'; '.join(reply.reasons)}")
@@ -166,6 +157,7 @@ class SessionScreen(EstimScreen[None]):
         from estim.tui.screens.lost import LostScreen
 
         self._say(Severity.ALARM, f"{event.reason}: output ends by itself, this session is over")
+        self.running.lose(event.reason)
         self.estim.refresh_strip()
         self._show(0)
         self.run_worker(self._after_loss(LostScreen(self._controller, event.reason)))
@@ -187,13 +179,22 @@ class SessionScreen(EstimScreen[None]):
         if snapshot is None or not self.is_mounted:
             return
         is_known = self._controller.is_known()
+        self._follow(snapshot, is_known)
         self.query_one("#session-time", Static).update(_time_line(snapshot, self.size.width))
+        keys = self.running.keys
+        markers = tuple(keys.markers(index) for index in range(keys.count))
         self.query_one(ChannelPanel).show(
-            ChannelsState(snapshot.channels, is_known, self._selected & _indexes(snapshot))
+            ChannelsState(snapshot.channels, is_known, keys.chosen, markers)
         )
-        self.query_one(FaultPanel).show(snapshot.fault)
-        self.set_class(snapshot.fault is not None, "-fault")
-        keys_for = (snapshot.state, snapshot.has_program, snapshot.fault, _lead_off(snapshot))
+        is_locked = keys.is_locked and snapshot.state is HostState.RUNNING
+        self.query_one(LevelLine).show(LevelState(markers, is_locked, keys.is_linked))
+        self._show_asked(snapshot)
+        if self.has_class("-bedside"):
+            self.query_one(Bedside).show(bedside_state(snapshot, is_known))
+        keys_for = (
+            snapshot.state, snapshot.has_program, snapshot.fault,
+            session_keys.lead_off(snapshot), bool(self.query_one(AlarmPanel).waiting),
+        )  # fmt: skip
         if keys_for != self._keys_for:
             self._keys_for = keys_for
             self.refresh_bindings()
@@ -202,6 +203,26 @@ class SessionScreen(EstimScreen[None]):
         self._remember(snapshot)
         if turn % turns == 0:
             self._plot(snapshot)
+
+    def _follow(self, snapshot: Snapshot, is_known: bool) -> None:
+        """Let level, prompts and alarms see a snapshot; ring, and pause where nobody answers."""
+        turn = self.running.see(snapshot, is_known=is_known, now_us=self._clock.now_us())
+        if turn.bells:
+            self.estim.ring(turn.bells)
+        if turn.must_pause:
+            self._say(Severity.WARNING, "nobody answered: the output is paused")
+            self._controller.ask(requests.Pause)
+
+    def _show_asked(self, snapshot: Snapshot) -> None:
+        """Show fault, alarms and the question; a fault's own alarm only where the fault is gone."""
+        fault = snapshot.fault
+        self.query_one(FaultPanel).show(fault)
+        latched = self.running.alarms.latched
+        told = tuple(one for one in latched if fault is None or one.finding.words != fault.text)
+        self.query_one(AlarmPanel).show(told, latched)
+        asked = self.running.prompts.open
+        self.query_one(PromptPanel).show(asked[0] if asked else None, len(asked) - 1)
+        self.set_class(bool(asked or told or fault), "-asking")
 
     def _tell_changes(self, snapshot: Snapshot) -> None:
         """List what changed between two snapshots: the state, and what is commanded."""
@@ -235,7 +256,7 @@ class SessionScreen(EstimScreen[None]):
         prepared = self._controller.prepared
         if prepared is None or not snapshot.channels:
             return
-        index = min(self._selected & _indexes(snapshot), default=0)
+        index = min(self.running.keys.chosen & _indexes(snapshot), default=0)
         channel = snapshot.channels[index]
         self.query_one("#history", Plot).show(history_trace(list(self._history), HISTORY_US))
         wanted = (self._view, index, channel.shown_ua, prepared)
@@ -255,18 +276,19 @@ class SessionScreen(EstimScreen[None]):
         remedy: str = "",
         blame: requests.Blame | None = None,
     ) -> None:
-        is_new = self.query_one(EventList).add(severity, text, remedy, blame)
-        if is_new and severity is Severity.ALARM:
-            self.app.bell()
+        self.query_one(EventList).add(severity, text, remedy, blame)
 
     # Keys.
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer the keys that do something now; what stops or lowers is never taken away."""
         snapshot = self._controller.snapshot
+        if action == "acknowledge":
+            is_fault = snapshot is not None and snapshot.state is HostState.FAULT
+            return is_fault or (self.is_mounted and bool(self.query_one(AlarmPanel).waiting))
         if snapshot is None:
-            return action not in _NEEDS
-        needed = _NEEDS.get(action)
+            return action not in session_keys.NEEDS
+        needed = session_keys.NEEDS.get(action)
         return needed is None or needed(snapshot)
 
     def action_start(self) -> None:
@@ -278,12 +300,43 @@ class SessionScreen(EstimScreen[None]):
             self._try(self._controller.arm_and_start)
 
     def action_raise(self) -> None:
-        """Ask for one step more."""
-        self._controller.raise_channels(tuple(sorted(self._selected)))
+        """Ask for one step more, where the level's keys let it pass."""
+        snapshot = self._controller.snapshot
+        if snapshot is None:
+            return
+        keys = self.running.keys
+        refusal = self.running.press_raise(snapshot, self._clock.now_us())
+        if refusal:
+            self._say(Severity.WARNING, f"refused: {refusal}")
+        else:
+            self._controller.raise_channels(tuple(sorted(keys.chosen)))
 
     def action_lower(self) -> None:
         """Go down by one step."""
-        self._controller.lower_channels(tuple(sorted(self._selected)))
+        self.running.press_lower(self._clock.now_us())
+        self._controller.lower_channels(tuple(sorted(self.running.keys.chosen)))
+
+    def action_mark(self, marker: str) -> None:
+        """Mark the chosen channels where they are."""
+        snapshot = self._controller.snapshot
+        if snapshot is None or not self._controller.is_known():
+            self._say(Severity.WARNING, "nothing is marked while the intensity is not known")
+            return
+        said = self.running.mark(Marker(marker), snapshot, self._clock.now_us())
+        self._say(Severity.INFORMATION, said)
+        self._show(0)
+
+    def action_answer(self, key: str) -> None:
+        """Answer the question on screen."""
+        snapshot = self._controller.snapshot
+        if snapshot is None:
+            return
+        answered = self.running.answer(key, snapshot, self._clock.now_us())
+        if answered.words:
+            self._say(Severity.WARNING, answered.words)
+        if answered.raised:
+            self._controller.raise_channels(answered.raised)
+        self._show(0)
 
     def action_pause(self) -> None:
         """Go to zero, armed."""
@@ -291,6 +344,7 @@ class SessionScreen(EstimScreen[None]):
 
     def action_resume(self) -> None:
         """Rise from zero to where the pause began."""
+        self.running.press_resume()
         self._controller.ask(requests.Resume)
 
     def action_finish(self) -> None:
@@ -298,25 +352,31 @@ class SessionScreen(EstimScreen[None]):
         self._controller.ask(requests.Finish)
 
     def action_acknowledge(self) -> None:
-        """Acknowledge the fault that is on screen (rule 3)."""
-        if self._shown is not None:
+        """Acknowledge the alarms and the fault that are on screen (rule 3)."""
+        self.running.acknowledge(self.query_one(AlarmPanel).drawn)
+        if self._shown is not None and self._shown.state is HostState.FAULT:
             self._controller.acknowledge(self._shown.latch_count)
+        self._show(0)
 
     def action_rearm(self) -> None:
         """Clear the lead-off latches that are on screen (rule 3)."""
         shown = self._shown
-        if shown is not None and _lead_off(shown):
-            self._controller.rearm(_lead_off(shown), shown.latch_count)
+        if shown is not None and session_keys.lead_off(shown):
+            self._controller.rearm(session_keys.lead_off(shown), shown.latch_count)
 
     def action_select(self, number: int) -> None:
-        """Mark a channel by its number; 0 marks all."""
-        snapshot = self._controller.snapshot
-        known = _indexes(snapshot) if snapshot is not None else frozenset()
-        if number == 0:
-            self._selected = known
-        elif number - 1 in known:
-            self._selected = frozenset({number - 1})
+        """Choose a channel by its number; 0 chooses all."""
+        self.running.keys.choose(number - 1 if number else None)
         self._show(0)
+
+    def action_bedside(self) -> None:
+        """Turn to the view that is read across a room, and back."""
+        self.toggle_class("-bedside")
+        self._show(0)
+
+    def action_try_bell(self) -> None:
+        """Ring the bell and ask whether it was heard."""
+        self.app.push_screen(BellScreen())
 
     def action_next_view(self) -> None:
         """Show another view of the waveform."""
@@ -358,32 +418,6 @@ class SessionScreen(EstimScreen[None]):
 
 def _indexes(snapshot: Snapshot) -> frozenset[int]:
     return frozenset(range(len(snapshot.channels)))
-
-
-def _lead_off(snapshot: Snapshot) -> tuple[int, ...]:
-    return tuple(index for index, row in enumerate(snapshot.channels) if row.is_lead_off)
-
-
-def _is_paused(snapshot: Snapshot) -> bool:
-    return snapshot.state is HostState.ARMED and any(row.marker_ua for row in snapshot.channels)
-
-
-_NEEDS: dict[str, Callable[[Snapshot], bool]] = {
-    "start": lambda now: (
-        now.state in (HostState.READY, HostState.IDENTIFIED, HostState.DISCONNECTED)
-        or (now.state is HostState.ARMED and not _is_paused(now))
-    ),
-    "raise": lambda now: now.state is HostState.RUNNING,
-    "lower": lambda now: now.state is HostState.RUNNING,
-    "pause": lambda now: now.state is HostState.RUNNING,
-    "resume": _is_paused,
-    "finish": lambda now: now.state in (HostState.RUNNING, HostState.ARMED),
-    "acknowledge": lambda now: now.state is HostState.FAULT,
-    "rearm": lambda now: bool(_lead_off(now)),
-    "end_visit": lambda now: (
-        now.state not in (HostState.ARMED, HostState.RUNNING, HostState.STOPPING)
-    ),
-}
 
 
 def _time_line(snapshot: Snapshot, width: int) -> Content:

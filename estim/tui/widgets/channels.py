@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from textual.content import Content
@@ -9,6 +10,7 @@ from textual.widget import Widget
 
 from estim.session.messages import ChannelSnapshot
 from estim.tui import session_words, words
+from estim.visit.level import Marker
 
 _COLUMNS = (("commanded", 11), ("measured", 19), ("ceiling", 11), ("load", 11), ("contact", 13))
 _HEAD_CELLS = 14
@@ -17,11 +19,12 @@ _BAR_MIN, _BAR_MAX = 12, 60
 
 @dataclass(frozen=True, slots=True)
 class ChannelsState:
-    """What the panel shows; `selected` holds indexes from 0."""
+    """What the panel shows; `selected` holds indexes from 0, `markers` stands by channel."""
 
     channels: tuple[ChannelSnapshot, ...] = ()
     is_known: bool = True
     selected: frozenset[int] = frozenset()
+    markers: tuple[Mapping[Marker, int], ...] = ()
 
 
 class ChannelPanel(Widget):
@@ -52,7 +55,7 @@ class ChannelPanel(Widget):
             lines.append(Content.styled("   no programme is loaded", "dim"))
         for index, channel in enumerate(self._state.channels):
             lines.append(self._figures(index, channel).truncate(width))
-            lines.append(self._explanation(channel, width).truncate(width, ellipsis=True))
+            lines.append(self._explanation(index, channel, width).truncate(width, ellipsis=True))
         return Content("\n").join(lines)
 
     def _figures(self, index: int, channel: ChannelSnapshot) -> Content:
@@ -74,7 +77,7 @@ class ChannelPanel(Widget):
             (row, alarm),
         )
 
-    def _explanation(self, channel: ChannelSnapshot, width: int) -> Content:
+    def _explanation(self, index: int, channel: ChannelSnapshot, width: int) -> Content:
         if channel.is_lead_off:
             return Content.styled(
                 "    ▲ electrode off, at zero: press it on, then l re-arms", "bold $error"
@@ -84,9 +87,19 @@ class ChannelPanel(Widget):
         cycle = session_words.CYCLE_WORDS.get(channel.cycle_phase, words.safe(channel.cycle_phase))
         tail = f"{cycle}, {limit}" if cycle and limit else cycle or limit
         bar_cells = max(_BAR_MIN, min(_BAR_MAX, width - 7 - len(tail)))
-        return Content.assemble("    ", self._bar(channel, bar_cells), "  ", (tail, "dim"))
+        return Content.assemble("    ", self._bar(index, channel, bar_cells), "  ", (tail, "dim"))
 
-    def _bar(self, channel: ChannelSnapshot, cells: int) -> Content:
-        share = channel.shown_ua / channel.ceiling_ua if channel.ceiling_ua else 0.0
+    def _bar(self, index: int, channel: ChannelSnapshot, cells: int) -> Content:
+        """Return how much of the ceiling flows, with the letters of the markers at their places."""
+        ceiling_ua = channel.ceiling_ua
+        share = channel.shown_ua / ceiling_ua if ceiling_ua else 0.0
         filled = min(cells, -(-int(share * cells * 1000) // 1000)) if self._state.is_known else 0
-        return Content.assemble(("━" * filled, "$primary"), ("─" * (cells - filled), "dim"))
+        line = list("━" * filled + "─" * (cells - filled))
+        for marker, amplitude_ua in sorted(self._markers(index).items(), key=lambda one: one[1]):
+            if ceiling_ua:
+                line[min(cells - 1, amplitude_ua * cells // ceiling_ua)] = marker.letter
+        text = "".join(line)
+        return Content.assemble((text[:filled], "$primary"), (text[filled:], "dim"))
+
+    def _markers(self, index: int) -> Mapping[Marker, int]:
+        return self._state.markers[index] if index < len(self._state.markers) else {}

@@ -24,12 +24,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StripState:
-    """What the strip shows: no snapshot without a session, `is_lost` once the engine has died."""
+    """What the strip shows: no snapshot without a session, `is_lost` once the engine has died.
+
+    `person` is a pseudonym; `alarm` is one of high priority, in words.
+    """
 
     snapshot: Snapshot | None = None
     is_known: bool = True
     beat: int = 0
     is_lost: bool = False
+    person: str = ""
+    alarm: str = ""
+
+
+NARROW_CELLS = 24
+"""With less room than this beside the stop key there is the current alone, and a sign."""
 
 
 class StatusStrip(Widget):
@@ -56,15 +65,22 @@ class StatusStrip(Widget):
         self.refresh()
 
     def render(self) -> Content:
-        left = self._left()
-        right = Content.assemble((f" {self._stop_words} ", "bold reverse"))
-        room = self.size.width - right.cell_length
+        width = self.size.width
+        stop_words = self._stop_words
+        if len(stop_words) + NARROW_CELLS > width:
+            stop_words = stop_words.replace(" or Ctrl+X", "")
+        right = Content.assemble((f" {stop_words} ", "bold reverse"))
+        room = width - right.cell_length
+        left = self._left(is_narrow=room < NARROW_CELLS)
         return Content.assemble(left.truncate(room, ellipsis=True, pad=True), right)
 
-    def _left(self) -> Content:
+    def _left(self, is_narrow: bool) -> Content:
+        """Return beat, state, current, then what a narrow terminal may cut off."""
         snapshot = self._state.snapshot
+        person = words.safe(self._state.person)
         if snapshot is None:
-            return Content("   NO SESSION, nothing is delivered")
+            idle = "   NO SESSION, nothing is delivered"
+            return Content(f"{idle}   {person}" if person else idle)
         from estim.tui import session_words
 
         sign, state_words = session_words.state_words(snapshot)
@@ -74,16 +90,20 @@ class StatusStrip(Widget):
         beat = " "
         if snapshot.device is not None and not self._state.is_lost:
             beat = words.BEAT_SIGNS[self._state.beat % len(words.BEAT_SIGNS)]
-        shown = words.current(session_words.largest_ua(snapshot)) if is_known else "UNKNOWN mA"
+        largest = words.current(session_words.largest_ua(snapshot)) if is_known else "UNKNOWN mA"
+        shown = (largest, "bold")
+        if is_narrow:
+            return Content.assemble((f"{beat}{sign}", "bold"), shown)
         parts: list[str | tuple[str, str]] = [
-            (f"{beat} ", "bold"),
-            (f"{sign} {state_words}", "bold"),
-            "   ",
-            (shown, "bold"),
-        ]
+            (f"{beat} ", "bold"), (f"{sign} {state_words}", "bold"), "   ", shown,
+        ]  # fmt: skip
+        if self._state.alarm:
+            parts.append((f"   {words.safe(self._state.alarm)}", "bold $error"))
         left_ms = session_words.left_ms(snapshot)
         if left_ms is not None and not session_words.is_over(snapshot):
             parts.append(f"   {words.clock_ms(left_ms)} left")
+        if person:
+            parts.append((f"   {person}", "bold"))
         if snapshot.is_busy:
             parts.append("   … busy")
         elif snapshot.is_link_slow:
@@ -110,4 +130,6 @@ def _is_energised(snapshot: Snapshot | None) -> bool:
 
 def _is_alarming(state: StripState) -> bool:
     snapshot = state.snapshot
-    return snapshot is not None and (snapshot.fault is not None or not state.is_known)
+    return snapshot is not None and (
+        snapshot.fault is not None or not state.is_known or bool(state.alarm)
+    )
