@@ -61,7 +61,7 @@ class SessionSettings:
         profile_id: for the record and the display.
         profile_version, profile_sha256: of the profile's file, for the record; on a person all
             three are asked for.
-        duration_s: seconds after every target was reached; 0 for no end.
+        duration_s: seconds after every target was reached; 0 for no end, on a bench alone.
         step_ua: rise of one key press.
         ramp_down_ms: length of the ramp to zero at the end.
     """

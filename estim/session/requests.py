@@ -100,6 +100,8 @@ def _settings_problem(settings: msg.SessionSettings, is_bench: bool) -> str:
         return "profile: on a person its id, version and sha256 are recorded"
     if settings.duration_s < 0:
         return f"duration_s: 0 or more expected, got {settings.duration_s}"
+    if not settings.duration_s and not is_bench:
+        return "duration_s: 1 or more expected on a person, got 0"
     if not step.minimum <= settings.step_ua <= step.maximum:
         return f"step_ua: {step.minimum} to {step.maximum} expected, got {settings.step_ua}"
     if not 0 <= settings.ramp_down_ms <= RAMP_DOWN_MAX_MS:

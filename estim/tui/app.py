@@ -48,10 +48,11 @@ EXIT_NO_TERMINAL = 2
 
 @dataclass(frozen=True, slots=True)
 class FoundPort:
-    """A serial port that is there; `url` is what to connect to."""
+    """A serial port that is there; `url` is what to connect to, the number its USB line's."""
 
     url: str
     description: str
+    serial_number: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +184,7 @@ class EstimApp(App[None]):
             self.notify("Nothing is being delivered.")
             return
         self.controller.stop()
+        self.visiting.hear_stop()
 
     def stop_now(self, reason: str) -> None:
         """Send Stop from any thread."""

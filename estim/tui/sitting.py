@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from estim.errors import LimitRefused
-from estim.prepare import roster, site
+from estim.prepare import roster
+from estim.prepare.site import SitePolicy
 from estim.profile.library import find
 from estim.profile.loader import LoadedProfile
 from estim.tui import words
@@ -34,15 +35,18 @@ from estim.visit.questions import Answers, Form, Remark
 PATIENT_STOP_REPORTED = ("pressed", "tested")
 
 
-def given_for(records: Path, configuration: Path, pseudonym: str, today: date) -> Given:
+def given_for(
+    records: Path, configuration: Path, policy: SitePolicy, pseudonym: str, today: date
+) -> Given:
     """Return what is known of a person before a visit; reads files.
 
     Raises:
-        EstimError: roster, policy or the record folder cannot be read.
+        EstimError: roster or record folder cannot be read.
     """
     return Given(
         today=today,
-        site=site.load_site(configuration),
+        sensation_valid_days=policy.sensation_valid_days,
+        electrode_uses_max=policy.electrode_uses_max,
         clinicians=frozenset(
             each.id for each in roster.operators(configuration) if each.may_override
         ),
@@ -57,14 +61,21 @@ class Sitting:
         given: what was known before.
         controller: drives the engine; its record is open.
         plan: whose visit it is, and who begins it.
+        policy: of the site.
     """
 
     def __init__(
-        self, loaded: LoadedProtocol, given: Given, controller: SessionController, plan: VisitPlan
+        self,
+        loaded: LoadedProtocol,
+        given: Given,
+        controller: SessionController,
+        plan: VisitPlan,
+        policy: SitePolicy,
     ) -> None:
         self.controller = controller
         self.visit: Visit = course.begin(loaded.protocol, plan.pseudonym, plan.operator)
         self._given = given
+        self._policy = policy
         self._one_at_a_time = asyncio.Lock()
 
     @property
@@ -203,7 +214,7 @@ class Sitting:
 
     def running_plan(self) -> RunningPlan:
         """Return what is asked while current flows, and the markers of the visit before."""
-        policy, given = self._given.site, self._given
+        policy, given = self._policy, self._given
         count = max(given.markers, default=0)
         return RunningPlan(
             self.note,

@@ -95,6 +95,13 @@ class Visiting:
         """Go to the stimulation."""
         self._run(self.stimulate())
 
+    def hear_stop(self) -> None:
+        """Take it that a stop key was pressed; it was sent already."""
+        from estim.tui.screens.visit import VisitScreen
+
+        if isinstance(self._app.screen, VisitScreen):
+            self._app.screen.hear_stop()
+
     def ask_to_end(self) -> None:
         """End the visit."""
         self._run(self.end())
@@ -166,6 +173,7 @@ class Visiting:
         Raises:
             EstimError: nobody signed in, or the record cannot be opened.
         """
+        from estim.prepare import site
         from estim.tui.controller import VisitPlan
         from estim.tui.screens.visit import VisitScreen
         from estim.tui.sitting import Sitting, given_for
@@ -175,10 +183,12 @@ class Visiting:
             raise LimitRefused("a session is open already: end it first")
         if not self.operator and not await self.sign_in():
             return
+        policy = site.load_site(self.configuration)
         given = await asyncio.to_thread(
             given_for,
             self.records,
             self.configuration,
+            policy,
             pseudonym,
             SystemClock().wall().date(),
         )
@@ -190,7 +200,7 @@ class Visiting:
             await asyncio.to_thread(controller.abandon)
             app.end_session()
             raise
-        self.sitting = Sitting(loaded, given, controller, plan)
+        self.sitting = Sitting(loaded, given, controller, plan, policy)
         await app.push_screen(VisitScreen(self.sitting))
 
     async def stimulate(self) -> None:

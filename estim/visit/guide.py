@@ -16,7 +16,6 @@ from datetime import date
 from decimal import Decimal
 from types import MappingProxyType
 
-from estim.prepare.site import SitePolicy
 from estim.profile import body_chart, library
 from estim.profile.models import NEUROPATHY_KINDS, Profile
 from estim.visit import forms, instruments, placement, screening, screening_items, sensation
@@ -67,6 +66,7 @@ class Given:
 
     Attributes:
         today: the day of the visit.
+        sensation_valid_days, electrode_uses_max: figures of the site policy.
         clinicians: ids on the roster that may override.
         is_first_session: nothing was ever delivered to this person here.
         ceiling_ua: what the plan allows at most; None without one.
@@ -76,7 +76,8 @@ class Given:
     """
 
     today: date
-    site: SitePolicy = field(default_factory=SitePolicy)
+    sensation_valid_days: int
+    electrode_uses_max: int
     clinicians: frozenset[str] = frozenset()
     is_first_session: bool = True
     ceiling_ua: int | None = None
@@ -106,7 +107,7 @@ def form(step: Step, visit: Visit, given: Given, answers: Answers) -> Form:
         asked = _neuropathy_form(visit)
         return (*asked, *screening.form(_context(visit, given, answers), answers))
     if step.kind == "consent":
-        return forms.consent_form(step, answers)
+        return forms.consent_form(is_first=_is_first(visit))
     if step.kind == "inspect_skin":
         return forms.skin_form(step, answers)
     if step.kind == "assess":
@@ -114,7 +115,7 @@ def form(step: Step, visit: Visit, given: Given, answers: Answers) -> Form:
     if step.kind == "test_sensation":
         return _sensation_form(visit, answers)
     if step.kind == "try_stop":
-        return forms.stop_form(given.has_patient_stop)
+        return forms.stop_form(has_patient_stop=given.has_patient_stop, is_first=_is_first(visit))
     if step.kind == "place_electrodes":
         return _placement_form(visit, given, answers)
     if step.kind in ("exercise", "manual_therapy"):
@@ -370,7 +371,7 @@ def _sensation(visit: Visit, given: Given, answers: Answers | None) -> Mapping[s
         except ValueError:
             return {}
     sites = list(dict.fromkeys([*_pads(profile), *_more_sites(told)]))
-    valid_days = given.site.sensation_valid_days
+    valid_days = given.sensation_valid_days
     return sensation.judge(sites, told, tested_on, given.today, valid_days)
 
 
@@ -460,7 +461,7 @@ def _wanted(visit: Visit, given: Given, profile: Profile) -> Wanted:
         forbidden_sites=forbidden_sites(visit, given),
         sensation=_sensation(visit, given, None),
         today=given.today,
-        uses_max=given.site.electrode_uses_max,
+        uses_max=given.electrode_uses_max,
     )
 
 
@@ -511,7 +512,7 @@ def _assess_remarks(step: Step, answers: Answers) -> tuple[Remark, ...]:
 
 def _verdict(step: Step, visit: Visit, given: Given, answers: Answers) -> Verdict:
     if step.kind == "consent":
-        return forms.consent_verdict(answers)
+        return forms.consent_verdict(answers, is_first=_is_first(visit))
     if step.kind == "inspect_skin":
         return forms.skin_verdict(step, answers)
     if step.kind == "try_stop":
@@ -525,6 +526,10 @@ def _verdict(step: Step, visit: Visit, given: Given, answers: Answers) -> Verdic
         is_normal = all(each.state is sensation.State.NORMAL for each in felt)
         return forms.adjunct_verdict(answers, is_sensation_normal=is_normal)
     return Verdict()
+
+
+def _is_first(visit: Visit) -> bool:
+    return visit.protocol.visit != "follow-up"
 
 
 def _offered(visit: Visit) -> tuple[str, ...]:

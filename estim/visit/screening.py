@@ -320,16 +320,12 @@ class _Weighing:
         if gravity is Gravity.STOP and override is None:
             self._stops.append(Finding(item.id, f"STOP: {told}{_lifted_by(item)}"))
             return
-        if _is_md(item, gravity, self._answers) and not self._is_answered_for(item, gravity):
+        is_answered_for = override is not None or _is_cleared(item, self._answers)
+        if _is_md(item, gravity, self._answers) and not is_answered_for:
             self._clearances.append(Finding(item.id, f"{told}; {_needed(item)}"))
         if self._answers.get("pregnancy-first-trimester") is True and item.id == "pregnancy":
             told += "; first trimester, or the week is not known"
         self._cautions.append(Finding(item.id, told))
-
-    def _is_answered_for(self, item: Item, gravity: Gravity) -> bool:
-        """Tell whether somebody answers for an MD item: who cleared it, or who overrides it."""
-        is_overridden = gravity is Gravity.MD and item.id in self._overrides
-        return is_overridden or _is_cleared(item, self._answers)
 
     def _forbid_places(self, item: Item, override: Override | None) -> None:
         if item.lift_if and override is not None:

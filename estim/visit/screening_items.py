@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -410,7 +411,7 @@ class Precaution:
     certainty: str
 
 
-BY_KIND: dict[str, tuple[Precaution, ...]] = {
+BY_KIND: Mapping[str, tuple[Precaution, ...]] = {
     "autonomic": (
         Precaution("begin seated or lying, never standing; stand up slowly afterwards", "K"),
         Precaution("take the heart rate before, at 5 min and at the end", "K"),
@@ -426,7 +427,7 @@ BY_KIND: dict[str, tuple[Precaution, ...]] = {
         Precaution("test sensation in that nerve's own area, against the other side", "K"),
     ),
 }  # fmt: skip
-BY_CAUSE: dict[str, tuple[Precaution, ...]] = {
+BY_CAUSE: Mapping[str, tuple[Precaution, ...]] = {
     "diabetic": (
         Precaution("heat, irritation and burns go unfelt: comfort alone sets no dose", "K"),
     ),

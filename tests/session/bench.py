@@ -83,7 +83,8 @@ def two_channel_capabilities() -> Capabilities:
 def prepared(profile: str = "dpn-conventional", **options: Any) -> Prepared:
     """Return a shipped profile, prepared for the hand device."""
     loaded = load(PROFILES / f"{profile}.toml")
-    return prepare(loaded.profile, two_channel_capabilities(), is_bench=True, **options)
+    options = {"is_bench": True, "sha256": loaded.sha256, **options}
+    return prepare(loaded.profile, two_channel_capabilities(), **options)
 
 
 class HandDevice:
@@ -402,11 +403,9 @@ class Bench:
 
     # Steps of a session.
 
-    def open_record(self) -> None:
-        folder = str(self.folder)
-        assert self.settle(
-            self.ask(msg.OpenRecord, folder, folder, HEADER["session_id"], dict(HEADER))
-        )
+    def open_record(self, **changes: Any) -> None:
+        folder, header = str(self.folder), HEADER | changes
+        assert self.settle(self.ask(msg.OpenRecord, folder, folder, HEADER["session_id"], header))
 
     def connect(self) -> None:
         assert self.settle(self.ask(msg.Connect, "native:/dev/hand"))

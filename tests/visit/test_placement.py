@@ -87,6 +87,13 @@ def test_nothing_answered_names_every_pad_that_is_missing() -> None:
     assert found.area_cm2 is None
 
 
+def test_the_area_is_not_known_while_one_pad_is_not_told() -> None:
+    """The pad that is not told may be the smallest."""
+    found = placement.judge(wanted(2), channel())
+    assert found.area_cm2_by_channel == (Decimal(25), None)
+    assert found.area_cm2 is None
+
+
 def test_no_channel_is_a_problem() -> None:
     assert placement.judge(wanted(0), {}).problems == ("no channel has pads",)
 

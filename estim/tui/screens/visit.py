@@ -25,6 +25,7 @@ from estim.tui import words
 from estim.tui.screens.base import EstimScreen, HelpLines
 from estim.tui.sitting import Sitting
 from estim.tui.widgets.form import FormView
+from estim.visit import forms
 from estim.visit.guide import Earlier
 from estim.visit.protocol import Step
 from estim.visit.questions import Answers, Kind, Question
@@ -149,12 +150,30 @@ class VisitScreen(EstimScreen[None]):
 
     def on_form_view_confirmed(self, event: FormView.Confirmed) -> None:
         step = self._step
-        if step is not None:
+        if step is not None and step.kind == "try_stop":
+            self.notify("Press the stop key: SPACE, x, F12 or Ctrl+X.")
+        elif step is not None:
             self._try(self._confirm(step, event.answers))
+
+    def hear_stop(self) -> None:
+        """Take it that a stop key was pressed: in the step that tries it, that is the answer."""
+        step = self._step
+        forms_shown = self.query(FormView)
+        if step is None or step.kind != "try_stop" or not forms_shown:
+            return
+        form = forms_shown.first()
+        question = form.current
+        if question is not None and question.id == "key":
+            form.answer(forms.HEARD)
+            if form.current is None:
+                self._try(self._confirm(step, form.answers))
 
     async def _confirm(self, step: Step, answers: Answers) -> None:
         await self._sitting.confirm(step, answers)
         self.open_next()
+        following = self._sitting.visit.next_step
+        if following is not None and following.kind == "stimulate":
+            self.action_stimulation()
 
     def _settle_earlier(self, step: Step, *, is_changed: bool) -> None:
         """Take earlier answers over where somebody said that nothing changed; else ask anew."""

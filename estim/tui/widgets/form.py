@@ -17,7 +17,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.events import Click, Key
+from textual.events import Click, Key, Resize
 from textual.message import Message
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
@@ -33,10 +33,12 @@ from estim.visit.questions import (
     Kind,
     Question,
     Remark,
+    check,
     parse,
 )
 
-_TYPED = (Kind.WHOLE, Kind.DECIMAL, Kind.TEXT)
+_SCALE_MAX = 10
+"""Whole numbers up to this are chosen by one key: 0 to 9, and t for ten."""
 _YES, _NO, _CONFIRM = "yes", "no", "confirm"
 
 
@@ -93,6 +95,9 @@ class FormView(Vertical):
 
     def on_mount(self) -> None:
         self._show(moves_focus=True)
+
+    def on_resize(self, event: Resize) -> None:
+        self._show(moves_focus=False)
 
     # What is asked.
 
@@ -176,6 +181,12 @@ class FormView(Vertical):
             return
         elif question.kind is Kind.YES_NO and event.character.lower() in ("y", "n"):
             self.answer(event.character.lower() == "y")
+        elif not _is_typed(question) and _is_scale(question) and event.character in "0123456789t":
+            number = _SCALE_MAX if event.character == "t" else int(event.character)
+            try:
+                self.answer(check(question, number))
+            except UsageError as error:
+                self.complain(str(error).partition(": ")[2])
         elif question.kind is Kind.CHOICE and event.character.isdecimal():
             index = int(event.character) - 1
             if not 0 <= index < len(question.choices):
@@ -193,6 +204,8 @@ class FormView(Vertical):
             self.post_message(self.Confirmed(self.answers))
         elif question.kind is Kind.YES_NO:
             self.answer(event.option_id == _YES)
+        elif event.option_id is not None and _is_scale(question):
+            self.answer(int(event.option_id))
         elif event.option_id is not None:
             self.answer(event.option_id)
 
@@ -268,7 +281,7 @@ class FormView(Vertical):
     def _show_answer_box(self, question: Question | None, *, moves_focus: bool) -> None:
         choices = self.query_one(ChoiceList)
         field = self.query_one(AnswerField)
-        is_typed = question is not None and question.kind in _TYPED
+        is_typed = question is not None and _is_typed(question)
         choices.display = not is_typed
         field.display = is_typed
         if question is not None and is_typed:
@@ -293,11 +306,31 @@ _REMARKS = {
 }
 
 
+def _is_scale(question: Question) -> bool:
+    """Tell whether the answer is a whole number from 0 to ten at most."""
+    low, high = question.minimum, question.maximum
+    is_whole = question.kind is Kind.WHOLE
+    return is_whole and low is not None and high is not None and 0 <= low <= high <= _SCALE_MAX
+
+
+def _is_typed(question: Question) -> bool:
+    if _is_scale(question) and not question.is_optional:
+        return False
+    return question.kind in (Kind.WHOLE, Kind.DECIMAL, Kind.TEXT)
+
+
 def _options(question: Question | None) -> list[Option]:
     if question is None:
         return [Option("Confirm", _CONFIRM)]
     if question.kind is Kind.YES_NO:
         return [Option("y  yes", _YES), Option("n  no", _NO)]
+    if _is_scale(question):
+        assert question.minimum is not None
+        assert question.maximum is not None
+        return [
+            Option(f"{'t' if number == _SCALE_MAX else number}  {number}", str(number))
+            for number in range(question.minimum, question.maximum + 1)
+        ]
     return [
         Option(f"{number if number <= 9 else ' '}  {words.safe(choice.words)}", choice.id)
         for number, choice in enumerate(question.choices, start=1)
