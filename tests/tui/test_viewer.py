@@ -246,6 +246,17 @@ def test_what_no_engine_publishes_ends_the_connection(
     assert not source.is_known(2)
 
 
+def test_text_is_sanitised_as_it_is_taken_in(ends: tuple[Source, socket.socket]) -> None:
+    source, theirs = ends
+    theirs.send(
+        to_line(snapshot(at_us=1, profile_id="a\x1b[2J", channels=(channel(contact="\x9b"),)))
+    )
+    source.read(1)
+    assert source.snapshot is not None
+    assert source.snapshot.profile_id == "a\ufffd[2J"
+    assert source.snapshot.channels[0].contact == "\ufffd"
+
+
 def test_a_line_without_end_is_not_kept_for_ever(ends: tuple[Source, socket.socket]) -> None:
     source, theirs = ends
     theirs.setblocking(False)
