@@ -10,7 +10,8 @@
 Rules:
 1. The engine stops when it hears nothing from here for 400 ms while armed or running: a script
    keeps a session alive by calling `pump` or any method that waits, never in the background.
-2. Every session here is a bench session: a dummy load, and nobody connected.
+2. Every session here is a bench session: a dummy load, and nobody connected. A person is treated in
+   the guided visit of the terminal interface alone.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from urllib.parse import urlencode
 from estim.clock import SystemClock, VirtualClock
 from estim.engine.client import EngineClient
 from estim.engine.virtual import VirtualEngine
-from estim.errors import DeviceFault, EstimError, LimitRefused, PortLost, RecordError, UsageError
+from estim.errors import DeviceFault, EstimError, PortLost, UsageError
 from estim.prepare import places, station
 from estim.prepare.session import Prepared, capabilities_from_snapshot, prepare
 from estim.prepare.site import load_site
@@ -45,10 +46,6 @@ ANSWER_S = 15.0
 SILENT_S = 5.0
 AT_REST = frozenset({HostState.READY, HostState.FAULT, HostState.CLOSED, HostState.DISCONNECTED})
 
-_ERRORS: dict[int, type[EstimError]] = {
-    error.exit_code: error
-    for error in (RecordError, UsageError, PortLost, LimitRefused, DeviceFault)
-}
 OnReply = Callable[[Reply], None]
 
 
@@ -178,6 +175,7 @@ class Stimulator:
             duration_s=duration_s,
             electrode_area_cm2=electrode_area_cm2,
             standing=self.standing,
+            sha256=loaded.sha256,
             origin=loaded.origin,
         )
         program_hex = prepared.program.canonical_bytes().hex()
@@ -276,9 +274,7 @@ class Stimulator:
                 raise DeviceFault(f"the engine did not answer {type(request).__name__}")
         outcome = self._outcomes.pop(request_id)
         if not outcome.is_done:
-            error = _ERRORS.get(outcome.exit_code, DeviceFault)("; ".join(outcome.reasons))
-            error.blame = outcome.blame.value if outcome.blame else ""
-            raise error
+            raise msg.error_of(outcome)
 
     def pump(self) -> None:
         """Let time pass: send a heartbeat where due, take what the engine says."""

@@ -40,3 +40,23 @@ def parse_ma(text: str) -> int:
         raise ValueError(f"expected milliamperes such as 12 or 12.5, got {text!r}")
     whole, _, fraction = text.partition(".")
     return int(whole) * UA_PER_MA + int((fraction + "000")[:3])
+
+
+_UNIT_PLACES = {
+    "uA": (3, "mA"),
+    "uA/s": (3, "mA/s"),
+    "pC": (6, "uC"),
+    "uJ": (3, "mJ"),
+    "uA/cm2 RMS": (3, "mA/cm2 RMS"),
+    "uW/cm2": (6, "W/cm2"),
+    "mm2": (2, "cm2"),
+}
+"""Unit of a limit: decimal places to move, and the unit shown."""
+
+
+def in_unit(value: int, unit: str) -> str:
+    """Write a value of a limit as people read it, to its last digit."""
+    places, shown = _UNIT_PLACES.get(unit, (0, unit))
+    whole, rest = divmod(abs(value), 10**places)
+    fraction = f".{rest:0{places}}".rstrip("0") if rest else ""
+    return f"{'-' if value < 0 else ''}{whole}{fraction} {shown}"

@@ -182,6 +182,12 @@ cycle_ramp_up_ms = Limit(
 )  # fmt: skip
 RAMP_STEP_MS = 100
 """What one step of a modulation counts for as a ramp, at most: a longer rest excuses no leap."""
+charge_rise_permille = Limit(
+    27, "charge_rise_permille", "permille of the largest charge", 700,
+    "startle, on a person, by a modulation whose charge per phase leaps; what rises further takes "
+    "as long as a ramp",
+    "project proposal; room for dense-disperse of 200 and 600 us, which leaps 667", _E, _HOST,
+)  # fmt: skip
 
 # How long output may last.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from estim.cli.console import say, say_json, say_table
+from estim.cli.console import say, say_json, say_table, say_wrapped
 from estim.rig.measuring import baseline
 
 
@@ -17,11 +17,19 @@ def run_approve(arguments: Namespace) -> int:
         RecordError: the baseline is damaged or cannot be written.
     """
     approval = baseline.approve(arguments.result, arguments.name, arguments.who, arguments.why)
+    open_drifts = baseline.never_judged(approval)
     if arguments.json:
-        _say(approval)
-    else:
-        say(f"approved as {approval.name} by {approval.who} on {approval.when}")
-        say(f"sha256 {approval.sha256}")
+        _say(approval, never_judged=list(open_drifts))
+        return 0
+    say(f"approved as {approval.name} by {approval.who} on {approval.when}")
+    say(f"sha256 {approval.sha256}")
+    if open_drifts:
+        say_wrapped(
+            f"warning: {', '.join(open_drifts)}: too uncertain in this result for a drift to be "
+            "judged: what is compared with it cannot pass; sample faster, capture more pulses, or "
+            "with finer steps, and approve again",
+            0,
+        )
     return 0
 
 
@@ -61,7 +69,7 @@ def run_show(arguments: Namespace) -> int:
     return 0
 
 
-def _say(approval: baseline.Approval) -> None:
+def _say(approval: baseline.Approval, **more: list[str]) -> None:
     document = approval.document()
     document.pop("schema")
-    say_json(baseline.APPROVAL_SCHEMA, **document)
+    say_json(baseline.APPROVAL_SCHEMA, **document, **more)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from estim.cli.tables import GAP, fit
 from estim.text import sanitize
 
 _WIDEST = 100
@@ -36,17 +37,36 @@ def say_wrapped(text: str, indent: int = 2) -> None:
         print(line)
 
 
-def say_table(header: Sequence[str], rows: Sequence[Sequence[str]], indent: int = 0) -> None:
-    """Print a table for people; a column of numbers stands to the right."""
+def say_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    indent: int = 0,
+    *,
+    giving: Sequence[str] = (),
+    folding: Sequence[str] = (),
+) -> None:
+    """Print a table for people; a column of numbers stands to the right.
+
+    In a terminal it is fitted to the width by `tables.fit`; a pipe gets it whole.
+    """
     cells = [[sanitize(cell) for cell in row] for row in (header, *rows)]
+    left_out: list[str] = []
+    if sys.stdout.isatty():
+        room = shutil.get_terminal_size().columns - indent
+        cells, left_out = fit(cells, room, giving, folding, "…" if can_print("…") else "...")
     widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
-    is_number = [all(_is_number(row[index]) for row in cells[1:]) for index in range(len(header))]
+    is_number = [
+        any(column[1:]) and all(_is_number(cell) for cell in column[1:] if cell)
+        for column in zip(*cells, strict=True)
+    ]
     for row in cells:
         padded = (
             cell.rjust(width) if right else cell.ljust(width)
             for cell, width, right in zip(row, widths, is_number, strict=True)
         )
-        print((" " * indent + "  ".join(padded)).rstrip())
+        print((" " * indent + (" " * GAP).join(padded)).rstrip())
+    if left_out:
+        say_wrapped(f"A wider terminal shows more: {', '.join(left_out)}", indent)
 
 
 def say_json(schema: str, **fields: Any) -> None:

@@ -56,7 +56,12 @@ def run(arguments: Namespace) -> int:
         ]
         simulator = (SIMULATOR_URL, "the built-in simulator", "", SIMULATOR_SERIAL, "ok")
         rows.append((*simulator, _station(SIMULATOR_SERIAL)))
-        say_table(("url", "description", "usb id", "serial number", "access", "station"), rows)
+        say_table(
+            ("url", "description", "usb id", "serial number", "access", "station"),
+            rows,
+            giving=("usb id",),
+            folding=("station", "description"),
+        )
     for port in ports:
         if not port.is_accessible:
             complain(f"warning: {port.port}: access denied; {access_remedy(port.port)}")

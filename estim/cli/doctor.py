@@ -62,7 +62,9 @@ def run(arguments: Namespace) -> int:
             say_json(SCHEMA, **asdict(check))
     else:
         say_table(
-            ("check", "state", "found"), [(line.check, line.state, line.found) for line in checks]
+            ("check", "state", "found"),
+            [(line.check, line.state, line.found) for line in checks],
+            folding=("found",),
         )
     for check in checks:
         if check.remedy:

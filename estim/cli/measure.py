@@ -14,6 +14,7 @@ from estim.errors import UsageError
 from estim.prepare.session import prepare
 from estim.profile.library import find
 from estim.rig.captures.capture import UNITS_UA, ReadOptions
+from estim.rig.counts import counted
 from estim.rig.measuring import baseline, pictures
 from estim.rig.measuring import instrument as instruments
 from estim.rig.measuring.expectation import Expected
@@ -134,7 +135,7 @@ def _show(result: Result) -> None:
     rate = f", {capture.sample_rate_hz:.6g} samples/s" if capture.sample_rate_hz else ""
     say(
         f"{capture.format}, {capture.column}: {capture.duration_s:.6g} s{rate}, "
-        f"{result.pulse_count} pulses; tolerances: {result.tolerances}"
+        f"{counted(result.pulse_count, 'pulse')}; tolerances: {result.tolerances}"
     )
     if result.instrument is not None:
         one = result.instrument
@@ -145,6 +146,8 @@ def _show(result: Result) -> None:
     say_table(
         ("figure", "unit", "expected", "measured", "off by", "allowed", "U", "verdict", "worst at"),
         [_row(check) for check in result.checks],
+        giving=("worst at", "U"),
+        folding=("figure",),
     )
     for check in result.checks:
         if check.note and check.verdict is not Verdict.PASS:

@@ -77,6 +77,9 @@ def build_parser() -> Parser:
     _add_verify(commands)
     _add_characterise(commands)
     _add_station(commands)
+    _add_roster(commands)
+    _add_config(commands)
+    _add_completion(commands)
     return parser
 
 
@@ -234,6 +237,61 @@ def _add_station(commands: Commands) -> None:
     change.add_argument("--why", metavar="TEXT", required=True, help="for what reason")
     for parser in (listing, show, change):
         parser.add_argument("--json", action="store_true", help=_JSON_HELP)
+
+
+def _add_roster(commands: Commands) -> None:
+    actions = _add_group(
+        commands, "roster", "look at and change who works at this station", "list|add|pin|remove"
+    )
+    module = "estim.cli.roster"
+    listing = _add(actions, "list", "list who works here", module, "run_list")
+    add = _add(actions, "add", "add somebody, with a role and a PIN", module, "run_add")
+    add.add_argument("operator", metavar="ID", help="a pseudonym that nobody has had")
+    add.add_argument(
+        "--role", choices=("therapist", "clinician", "technician"), required=True,
+        help="a clinician may override screening items",
+    )  # fmt: skip
+    pin = _add(actions, "pin", "give somebody another PIN", module, "run_pin")
+    remove = _add(actions, "remove", "take somebody off, for good", module, "run_remove")
+    for parser in (pin, remove):
+        parser.add_argument("operator", metavar="ID")
+    for parser in (add, pin):
+        parser.add_argument(
+            "--pin-stdin", action="store_true", help="read the PIN from standard input"
+        )
+    for parser in (listing, add, pin, remove):
+        parser.add_argument("--json", action="store_true", help=_JSON_HELP)
+
+
+def _add_config(commands: Commands) -> None:
+    module = "estim.cli.config"
+    group = _add(commands, "config", "show and change the settings of this station", module)
+    group.add_argument("--json", action="store_true", help=_JSON_HELP)
+    actions = group.add_subparsers(metavar="path|get|set")
+    path = _add(actions, "path", "print the configuration folder", module, "run_path")
+    get = _add(actions, "get", "print one setting", module, "run_get")
+    change = _add(actions, "set", "change one setting", module, "run_set")
+    for parser in (get, change):
+        parser.add_argument("key", metavar="KEY", help="as `estim config` lists them")
+    change.add_argument("typed", metavar="VALUE", help="'default' takes it out of its file again")
+    for parser in (path, get, change):
+        # Suppressed, or it would undo a --json before the action.
+        parser.add_argument(
+            "--json", action="store_true", default=argparse.SUPPRESS, help=_JSON_HELP
+        )
+
+
+def _add_completion(commands: Commands) -> None:
+    parser = _add(
+        commands, "completion", "print what completes commands in a shell", "estim.cli.completion"
+    )
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    parser.epilog = (
+        "bash: estim completion bash > ~/.local/share/bash-completion/completions/estim\n"
+        "zsh:  estim completion zsh > FOLDER/_estim, where FOLDER stands in $fpath\n"
+        "tcsh: estim completion tcsh | source /dev/stdin, or from a file in ~/.tcshrc"
+    )
 
 
 def _add_profiles(commands: Commands) -> None:

@@ -17,8 +17,7 @@ from estim.prepare.session import Prepared, prepare
 from estim.profile.library import entry_ids, find, shipped_ids
 from estim.profile.loader import load
 from estim.profile.models import Profile
-from estim.safety.verdict import in_unit
-from estim.units import UA_PER_MA
+from estim.units import UA_PER_MA, in_unit
 from firmware_protocol.errors import ProtocolError
 from firmware_protocol.limits import BY_NAME
 

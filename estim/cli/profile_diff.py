@@ -161,7 +161,7 @@ def _say(first: LoadedProfile, second: LoadedProfile, changes: list[Change]) -> 
             )
             for group in brief
         ]
-        say_table(("", "what", "A", "B", "change"), rows)
+        say_table(("", "what", "A", "B", "change"), rows, folding=("what", "change", "A", "B"))
     for group in alike.values():
         if not _is_brief(group[0]):
             mark = "! " if group[0].is_worse else ""

@@ -18,8 +18,7 @@ from estim.cli.profile_figures import binding_words, limit_words, rate_hz
 from estim.prepare.report import preview
 from estim.prepare.session import Prepared
 from estim.profile.loader import LoadedProfile
-from estim.safety.verdict import in_unit
-from estim.units import MS_PER_S, UA_PER_MA, US_PER_MS
+from estim.units import MS_PER_S, UA_PER_MA, US_PER_MS, in_unit
 from firmware_protocol import limits
 from firmware_protocol.program import ChannelProgram
 

@@ -94,13 +94,21 @@ def _say_profiles(
         bench = "BENCH ONLY: " if profile.is_bench_only else ""
         rows.append((*row, bench + profile.title))
     device_column = () if fits is None else ("device",)
-    say_table(("id", "mode", "session", *device_column, "title"), rows)
+    say_table(
+        ("id", "mode", "session", *device_column, "title"),
+        rows,
+        giving=("mode",),
+        folding=("title",),
+    )
     if device is not None and fits is not None:
         say()
         say(f"device: {device.url}, {device.model}, serial number {device.serial_number}")
+        lacking: dict[str, list[str]] = {}
         for loaded in profiles:
             for lack in fits[loaded.profile.id].missing:
-                say_wrapped(f"{loaded.profile.id}: {lack}")
+                lacking.setdefault(lack, []).append(loaded.profile.id)
+        for lack, ids in lacking.items():
+            say_wrapped(f"{lack}: {', '.join(ids)}")
     reviewed = [one.profile.id for one in profiles if one.profile.review_status != NOT_REVIEWED]
     say()
     if reviewed:
@@ -115,4 +123,5 @@ def _say_entries(informing: list[LoadedEntry]) -> None:
     say_table(
         ("id", "kind", "title"),
         [(one.entry.id, one.entry.kind, one.entry.title) for one in informing],
+        folding=("title",),
     )

@@ -25,8 +25,7 @@ from estim.profile.library import find_any
 from estim.profile.loader import LoadedEntry, LoadedProfile
 from estim.profile.models import NOT_REVIEWED, Basis, Profile
 from estim.profile.table import Table
-from estim.safety.verdict import in_unit
-from estim.units import MS_PER_S, UA_PER_MA, format_ma
+from estim.units import MS_PER_S, UA_PER_MA, format_ma, in_unit
 from firmware_protocol.program import ChannelProgram, Keyframe
 
 SHOW_SCHEMA = "estim.profile/1"
@@ -209,12 +208,15 @@ def _parameter(key: str, content: Any) -> tuple[str, str, str]:
     return key.replace("_", " "), shown, unit
 
 
+_BINDING = "binding limit (whose)"
+
+
 def _say_ceilings(prepared: Prepared) -> None:
     rows = [
         (str(line.channel), line.name, f"{line.ceiling_ua / UA_PER_MA:g} mA", binding_words(line))
         for line in prepared.ceilings
     ]
-    say_table(("channel", "name", "ceiling", "binding limit (whose)"), rows, indent=2)
+    say_table(("channel", "name", "ceiling", _BINDING), rows, indent=2, folding=(_BINDING, "name"))
 
 
 def _say_limits(title: str, prepared: Prepared, amplitudes_ua: tuple[int, ...]) -> None:
@@ -232,9 +234,11 @@ def _say_limits(title: str, prepared: Prepared, amplitudes_ua: tuple[int, ...]) 
         )
         rows.setdefault(row, []).append(str(line.channel))
     say_table(
-        ("limit", "figure", "allowed", "margin", "whose", "certainty", "channels"),
+        ("limit", "figure", "allowed", "margin", "whose", "sure", "channels"),
         [(*row, " ".join(channels)) for row, channels in rows.items()],
         indent=2,
+        giving=("channels", "sure", "whose"),
+        folding=("figure", "limit"),
     )
 
 

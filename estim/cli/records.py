@@ -73,7 +73,7 @@ def run_list(arguments: Namespace) -> int:
         "session", "started (UTC)", "kind", "profile", "pseudonym", "device", "output", "end",
         "state",
     )  # fmt: skip
-    say_table(header, rows)
+    say_table(header, rows, giving=("started (UTC)", "device", "pseudonym", "end", "profile"))
     return 0
 
 

@@ -41,8 +41,8 @@ _PROGRESS_US = 1_000_000
 
 _CLINICAL_MISSING = (
     "a clinical session is refused: screening, consent, a sensation test and a named operator are "
-    "missing, and this version cannot take them; on a dummy load with nobody connected, add "
-    "--bench OHM"
+    "missing; it needs the guided visit of the terminal interface, which `estim` opens; on a dummy "
+    "load with nobody connected, add --bench OHM"
 )
 
 

@@ -28,6 +28,10 @@ def _found_ports() -> tuple[FoundPort, ...]:
     from estim.tui.app import FoundPort
 
     return tuple(
-        FoundPort(port.url, port.description if port.is_accessible else "access denied")
+        FoundPort(
+            port.url,
+            port.description if port.is_accessible else "access denied",
+            port.serial_number,
+        )
         for port in serial_ports()
     )

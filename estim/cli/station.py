@@ -80,4 +80,4 @@ def _tell(entries: tuple[Standing, ...], is_json: bool) -> None:
     rows = [
         (e.serial_number, e.state.value, str(e.due or ""), e.since, e.who, e.why) for e in entries
     ]
-    say_table(_HEADER, rows)
+    say_table(_HEADER, rows, folding=("why", "who"))

@@ -57,7 +57,7 @@ def _say_header(header: Event | None) -> None:
     for name in ("kind", "operator", "pseudonym", "bench_ohm", "clock", "seed"):
         if content.get(name) is not None:
             say(f"{name.replace('_', ' '):10} {content[name]}")
-    for name in ("profile", "software"):
+    for name in ("profile", "protocol", "software"):
         table = content.get(name)
         if isinstance(table, Mapping):
             say(f"{name:10} {_words(table)}")

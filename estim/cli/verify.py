@@ -21,6 +21,7 @@ from estim.errors import UsageError
 from estim.prepare import places
 from estim.profile.table import KeyProblem
 from estim.record.ledger import open_ledger
+from estim.rig.counts import counted
 from estim.rig.jobs import course as kinds
 from estim.rig.jobs.course import Course, journal_path, other_phase
 from estim.rig.jobs.delivery import Interrupted
@@ -60,8 +61,8 @@ def run(arguments: Namespace) -> int:
         except Interrupted:
             done = len(walk.course.steps)
             complain(
-                f"{interruption.reason()}: the output is off, {done} of {len(walk.steps)} steps "
-                "are kept; the same command goes on from there"
+                f"{interruption.reason()}: the output is off, {done} of "
+                f"{counted(len(walk.steps), 'step')} kept; the same command goes on from there"
             )
             return INTERRUPTED
         report = _write_reports(loaded, course, with_pdf=arguments.pdf)

@@ -27,7 +27,8 @@ from estim.drivers.base import (
     Stimulator,
 )
 from estim.errors import DeviceFault, EstimError, LimitRefused, PortLost, ReplyTimeout
-from estim.safety.verdict import Approved, ApprovedLoad, in_unit
+from estim.safety.verdict import Approved, ApprovedLoad
+from estim.units import in_unit
 from firmware_protocol.connection import Connection, Damaged, Dropped, Received, Role
 from firmware_protocol.limits import BY_WIRE_ID
 from firmware_protocol.messages import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,32 +44,70 @@ def record_header(
     session_id: str,
     loaded: LoadedProfile,
     *,
-    bench_ohm: int | None,
+    bench_ohm: int,
     clock: str,
     seed: int | None = None,
-    operator: str = "bench",
-    pseudonym: str = "none",
-    assets: Sequence[dict[str, str]] = (),
 ) -> dict[str, Any]:
-    """Return the header of a record, as `estim.record` documents it."""
+    """Return the header of a bench session's record, as `estim.record` documents it."""
     return {
-        "schema": 1,
-        "session_id": session_id,
-        "kind": "clinical" if bench_ohm is None else "bench",
-        "software": {
-            "estim": estim.__version__,
-            "protocol": PROTOCOL_VERSION,
-            "schema_hash": f"{SCHEMA_HASH:08x}",
-        },
+        **_header(session_id, clock),
+        "kind": "bench",
         "profile": {
             "id": loaded.profile.id,
             "version": loaded.profile.version,
             "sha256": loaded.sha256,
         },
+        "operator": "bench",
+        "pseudonym": "none",
+        "bench_ohm": bench_ohm,
+        "seed": seed,
+    }
+
+
+def visit_header(
+    session_id: str,
+    protocol: Mapping[str, str],
+    *,
+    operator: str,
+    pseudonym: str,
+    clock: str,
+    assets: Sequence[Mapping[str, str]] = (),
+) -> dict[str, Any]:
+    """Return the header of a person's visit.
+
+    It names no profile: each event `prepared` names the one that was loaded then.
+
+    Args:
+        session_id: of the record.
+        protocol: `id`, `version` and `sha256` of the guided protocol.
+        operator: id of whoever begins the visit.
+        pseudonym: of the person.
+        clock: 'real' or 'virtual'.
+        assets: what is known of stimulator, electrodes and instruments from the start.
+    """
+    return {
+        **_header(session_id, clock, assets),
+        "kind": "clinical",
+        "profile": None,
+        "protocol": {name: protocol[name] for name in ("id", "version", "sha256")},
         "operator": operator,
         "pseudonym": pseudonym,
-        "bench_ohm": bench_ohm,
+        "bench_ohm": None,
+        "seed": None,
+    }
+
+
+def _header(
+    session_id: str, clock: str, assets: Sequence[Mapping[str, str]] = ()
+) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "session_id": session_id,
+        "software": {
+            "estim": estim.__version__,
+            "protocol": PROTOCOL_VERSION,
+            "schema_hash": f"{SCHEMA_HASH:08x}",
+        },
         "assets": [dict(asset) for asset in assets],
-        "seed": seed,
         "clock": clock,
     }

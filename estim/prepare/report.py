@@ -12,7 +12,7 @@ from fractions import Fraction
 from estim.prepare.session import Prepared
 from estim.safety.bounds import Bound, ChannelBounds
 from estim.safety.checks import current_density_ua_per_cm2, power_density_uw_per_cm2
-from estim.safety.figures import Figures, figures, is_second_exact
+from estim.safety.figures import Figures, figures
 from firmware_protocol import limits
 
 
@@ -76,9 +76,11 @@ def limit_lines(prepared: Prepared, amplitudes_ua: tuple[int, ...]) -> tuple[Lim
     for index, (channel, bounds) in enumerate(
         zip(prepared.program.channels, prepared.bounds.channels, strict=True)
     ):
+        # Elsewhere sums over the worst second are not reached, only never exceeded.
+        is_exact = len(channel.settings) == 1 and channel.cycle is None
         worst = figures(channel, amplitudes_ua[index], prepared.bounds.amplitude_step_ua)
         of_channel = [
-            _line(index + 1, name, worst, bounds, is_second_exact(channel))
+            _line(index + 1, name, worst, bounds, is_exact)
             for name in sorted({bound.limit for bound in bounds.bounds})
         ]
         lines += sorted(of_channel, key=lambda line: line.margin_permille)

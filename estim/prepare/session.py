@@ -34,6 +34,9 @@ from firmware_protocol.program import FULL_PERMILLE, PulseProgram, from_canonica
 
 MM2_PER_CM2 = 100
 END_ALLOWANCE_S = 60
+IMPAIRED_AREA_CM2 = Decimal(25)
+IMPAIRED_SLEW_UA_PER_S = 1000
+"""What impaired sensation asks for, beside lower ceilings: proposals of this project [E]."""
 
 REFERENCE = Capabilities(
     in_reply_to=0,
@@ -83,6 +86,7 @@ def prepare(
     patient_ceiling_ua: int | None = None,
     is_sensation_impaired: bool = False,
     standing: Standing | None = None,
+    sha256: str = "",
     origin: Origin | None = None,
 ) -> Prepared:
     """Compile a profile and gather its bounds for one device.
@@ -98,6 +102,7 @@ def prepare(
         patient_ceiling_ua: what this patient may have at most.
         is_sensation_impaired: whether sensation at the site is impaired.
         standing: where the station's register says that the device stands; None if it is not there.
+        sha256: of the profile's file, for the record; on a person the engine asks for it.
         origin: the profile's file, for messages.
 
     Raises:
@@ -111,6 +116,11 @@ def prepare(
     program = from_canonical_bytes(compile_profile(profile, origin).canonical_bytes())
     _check_grid(profile, program, capabilities.amplitude_step_ua)
     area_mm2 = _area_mm2(profile, electrode_area_cm2, is_bench)
+    if is_sensation_impaired and not is_bench and area_mm2 < IMPAIRED_AREA_CM2 * MM2_PER_CM2:
+        raise LimitRefused(
+            f"electrode area: {Decimal(area_mm2) / MM2_PER_CM2} cm2 given, at least "
+            f"{IMPAIRED_AREA_CM2} cm2 required where sensation is impaired"
+        )
     if profile.is_bench_only and not is_bench:
         raise LimitRefused(f"{profile.id} is for the bench only: {profile.bench_only_reason}")
     wanted_s = profile.session.duration_s if duration_s is None else duration_s
@@ -123,7 +133,7 @@ def prepare(
             )
             for index in range(len(profile.channels))
         ),
-        session=_session_bounds(profile, site, program),
+        session=_session_bounds(profile, site, program, is_sensation_impaired),
         policy=_policy(profile, site),
         is_bench=is_bench,
         amplitude_step_ua=capabilities.amplitude_step_ua,
@@ -132,7 +142,13 @@ def prepare(
     verdict = kernel.review_load(program, bounds, capabilities, 0)
     if isinstance(verdict, Refused):
         raise LimitRefused(str(verdict))
-    settings = SessionSettings(profile.id, wanted_s, profile.rise.step_ua)
+    settings = SessionSettings(
+        profile.id,
+        wanted_s,
+        profile.rise.step_ua,
+        profile_version=profile.version,
+        profile_sha256=sha256,
+    )
     return Prepared(program, bounds, settings, _ceilings(profile, program, bounds))
 
 
@@ -259,21 +275,22 @@ def _channel_bounds(
     return tuple(bounds)
 
 
-def _session_bounds(profile: Profile, site: SitePolicy, program: PulseProgram) -> tuple[Bound, ...]:
+def _session_bounds(
+    profile: Profile, site: SitePolicy, program: PulseProgram, is_sensation_impaired: bool
+) -> tuple[Bound, ...]:
     slew, running = limits.setpoint_slew_ua_per_s.name, limits.running_ms.name
-    slew_ua_per_s = min(
-        profile.rise.setpoint_slew_ua_per_s,
-        site.setpoint_slew_ua_per_s or limits.setpoint_slew_ua_per_s.maximum,
-    )
-    rise_s = _rise_s(profile, program, slew_ua_per_s)
+    slews = [Bound(slew, profile.rise.setpoint_slew_ua_per_s, Owner.PROFILE)]
+    if site.setpoint_slew_ua_per_s is not None:
+        slews.append(Bound(slew, site.setpoint_slew_ua_per_s, Owner.SITE))
+    if is_sensation_impaired:
+        slews.append(Bound(slew, IMPAIRED_SLEW_UA_PER_S, Owner.PATIENT))
+    rise_s = _rise_s(profile, program, min(bound.value for bound in slews))
     bounds = [
-        Bound(slew, profile.rise.setpoint_slew_ua_per_s, Owner.PROFILE),
+        *slews,
         Bound(limits.rise_per_cycle_ua.name, profile.rise.rise_per_cycle_ua, Owner.PROFILE),
         Bound(limits.step_ua.name, profile.rise.step_ua, Owner.PROFILE),
         Bound(running, _running_ms(profile.session.longest_duration_s, rise_s), Owner.PROFILE),
     ]
-    if site.setpoint_slew_ua_per_s is not None:
-        bounds.append(Bound(slew, site.setpoint_slew_ua_per_s, Owner.SITE))
     if site.longest_session_s is not None:
         bounds.append(Bound(running, _running_ms(site.longest_session_s, rise_s), Owner.SITE))
     return tuple(bounds)

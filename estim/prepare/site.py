@@ -1,39 +1,94 @@
-"""What a site lowers for every session: `site.toml` in the configuration folder."""
+"""What a site lowers for every session: `site.toml` in the configuration folder.
+
+Where a setting is a limit, its default is what holds without a file, and the site can only make it
+stricter. Figures marked [E] are proposals of this project, neither a standard nor clinical
+evidence; [K] is common professional knowledge that was not checked against an original.
+"""
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from estim.errors import UsageError
+from estim.prepare import settings
 from firmware_protocol import limits
 
 FILE_NAME = "site.toml"
 
 
 class SitePolicy(BaseModel):
-    """Ceilings of the site, all optional; each can only lower what holds already.
-
-    Attributes:
-        amplitude_ceiling_ua: highest target amplitude of any channel.
-        setpoint_slew_ua_per_s: fastest rise of a setpoint.
-        longest_session_s: longest session, in seconds of plateau.
-        requires_patient_stop: whether a device without a patient's stop is refused.
-    """
+    """What the site asks for, all of it optional."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    amplitude_ceiling_ua: Annotated[int, Field(gt=0, le=limits.amplitude_ua.maximum)] | None = None
-    setpoint_slew_ua_per_s: (
-        Annotated[int, Field(gt=0, le=limits.setpoint_slew_ua_per_s.maximum)] | None
-    ) = None
-    longest_session_s: Annotated[int, Field(gt=0, le=limits.running_ms.maximum // 1000)] | None = (
-        None
+    amplitude_ceiling_ua: int | None = Field(
+        default=None,
+        ge=1,
+        le=limits.amplitude_ua.maximum,
+        description="highest target amplitude of any channel",
     )
-    requires_patient_stop: bool = False
+    setpoint_slew_ua_per_s: int | None = Field(
+        default=None,
+        ge=1,
+        le=limits.setpoint_slew_ua_per_s.maximum,
+        description="fastest rise of a setpoint",
+    )
+    longest_session_s: int | None = Field(
+        default=None,
+        ge=1,
+        le=limits.running_ms.maximum // 1000,
+        description="longest session, in seconds of plateau",
+    )
+    requires_patient_stop: bool = Field(
+        default=False, description="whether a device without a patient's stop is refused"
+    )
+    sensation_valid_days: int = Field(
+        # A neuropathy may progress within weeks, and under chemotherapy from cycle to cycle (two or
+        # three weeks): a month is the longest that a test may speak for, not a recommendation.
+        default=30,
+        ge=0,
+        le=30,
+        description="how many days after the test a sensation result holds; 0: on that day alone "
+        "(consider 14 under chemotherapy) [E]",
+    )
+    screening_valid_days: int = Field(
+        # Counted from the day when everything was last asked, not from the last 'unchanged'.
+        default=30,
+        ge=0,
+        le=30,
+        description="how many days screening answers may be shown with 'changed since?'; after "
+        "that everything is asked anew [E]",
+    )
+    electrode_uses_max: int = Field(
+        # Not a limit of ours alone: a maker's own figure, on the packet, goes first where lower.
+        default=20,
+        ge=1,
+        le=50,
+        description="how often one pair of self-adhesive electrodes may be used; the maker's "
+        "figure goes first where it is lower [E]",
+    )
+    idle_lock_s: int = Field(
+        default=300,
+        ge=30,
+        le=900,
+        description="after how long without a key the operator's PIN is asked for; never stops "
+        "the stop key [E]",
+    )
+    attention_check_s: int = Field(
+        default=600,
+        ge=60,
+        le=600,
+        description="how often somebody must answer while a session runs; unanswered, it pauses "
+        "[E]",
+    )
+    comfort_check_s: int = Field(
+        # Re-check at 5 min, then every 5 to 10.
+        default=300,
+        ge=60,
+        le=600,
+        description="how often comfort is asked for, where the profile asks less often [K]",
+    )
 
 
 def load_site(folder: Path) -> SitePolicy:
@@ -42,17 +97,4 @@ def load_site(folder: Path) -> SitePolicy:
     Raises:
         UsageError: the file is not a site policy; it is never ignored.
     """
-    path = folder / FILE_NAME
-    try:
-        with path.open("rb") as file:
-            fields = tomllib.load(file)
-    except FileNotFoundError:
-        return SitePolicy()
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: {error}") from None
-    try:
-        return SitePolicy.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{path}: {key}: {first['msg']}") from None
+    return settings.load(folder / FILE_NAME, SitePolicy)

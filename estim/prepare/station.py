@@ -75,6 +75,18 @@ class Standing:
             return f"quarantined by {self.who} on {self.since} ({self.why}): bench only"
         return "in service" + (f", next check due {self.due}" if self.due else "")
 
+    @property
+    def remedy(self) -> str:
+        """Say what gives the device back to people, '' where nothing holds it."""
+        entry = f"estim station set {self.serial_number}"
+        who = "--who NAME --why REASON"
+        return {
+            State.IN_SERVICE: "",
+            State.DUE: f"verify it, then: {entry} --due DATE {who}",
+            State.QUARANTINED: f"once it is sound: {entry} --state in-service {who}",
+            State.UNKNOWN: "put the register file right, or restore it from a copy",
+        }[self.state]
+
 
 def standing(folder: Path, serial_number: str, today: date) -> Standing | None:
     """Return where a device stands; None where the register does not know it. Never raises."""

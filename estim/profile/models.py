@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from estim.profile.body_chart import SITES, parts
 from estim.profile.fields import Exact, Identifier, Member, Version, Whole, Words
-from estim.profile.modes import MOTOR_MODES, Mode, is_for_bench_only, mismatch
+from estim.profile.modes import MOTOR_MODES, Mode, is_for_bench_only, mismatch, rate_mismatch
 from estim.profile.stimulus import Stimulus
 from estim.profile.table import KeyProblem, Table
 from estim.units import MS_PER_S, PC_PER_UC, UA_PER_MA
@@ -377,6 +377,9 @@ class Profile(Table):
                 f"missing; expected the reason why mode {self.mode!r} with waveform "
                 f"{stimulus.pulse.waveform!r} is not for a person",
             )
+        problem = rate_mismatch(self.mode, stimulus)
+        if problem:
+            raise KeyProblem((*path, *problem[0]), problem[1])
         if self.allow_overlap:
             raise KeyProblem(
                 ("allow_overlap",), "true; expected false unless bench_only_reason is given"

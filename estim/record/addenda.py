@@ -12,7 +12,7 @@ from pathlib import Path
 from estim.errors import RecordError, UsageError
 from estim.record.files import FileOps
 from estim.record.journal import Journal
-from estim.record.lines import ADDENDUM, make_entry
+from estim.record.lines import ADDENDUM, REASSIGNED, make_entry
 from estim.record.names import check_pseudonym
 
 MAX_TEXT_CHARS = 4000
@@ -33,10 +33,12 @@ def add_addendum(
     """Append an addendum about one event, or about the whole session, and return the new head.
 
     Raises:
-        UsageError: author, reason, text or event number make no sense.
+        UsageError: author, reason, text, pseudonym or event number make no sense.
         RecordError: the record is not closed, is in use, or cannot be written.
     """
     check_pseudonym("author", who)
+    if why == REASSIGNED:
+        check_pseudonym("pseudonym", text)
     content = {
         "who": who,
         "why": _checked_text("reason", why),

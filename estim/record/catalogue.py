@@ -8,8 +8,9 @@ Rules:
    caught by `verify`, which always reads the file, never by the list.
 
 What it takes from a record: the header (`kind`, `profile.id`, `operator`, `pseudonym`, the serial
-of the asset of kind `stimulator`), a later event `identified` (`serial_number`), and the last event
-`closed` (`reason`, `delivered_ms`).
+of the asset of kind `stimulator`), a later event `identified` (`serial_number`), the last event
+`prepared` (`profile`) where the header names none, and the last event `closed` (`reason`,
+`delivered_ms`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 
 from estim.errors import RecordError
 from estim.record import files
-from estim.record.lines import HEADER, Event, key_id
+from estim.record.lines import ADDENDUM, HEADER, REASSIGNED, Event, key_id
 from estim.record.names import SUFFIX, is_session_id
 from estim.record.reader import stream
 from estim.record.verify import SealState, What, verify
@@ -32,10 +33,11 @@ from estim.units import MS_PER_S
 
 FILE_NAME = "catalogue.sqlite3"
 # Raise it with every change of the columns.
-VERSION = 1
+VERSION = 2
 
 CLOSED = "closed"
 IDENTIFIED = "identified"
+PREPARED = "prepared"
 
 _MAX_TEXT_CHARS = 256
 # A year; more is no session, and SQLite holds no integer of any length.
@@ -160,8 +162,12 @@ def _entry(session_id: str, path: Path, key: bytes | None) -> CatalogueEntry:
     facts |= {"session_id": session_id, "state": "unreadable"}
     try:
         verification = verify(path, key)
+        prepared_id = None
         for event in stream(path):
             facts |= _facts(event)
+            if event.kind == PREPARED:
+                prepared_id = _text(event.content.get("profile"))
+        facts["profile_id"] = facts["profile_id"] or prepared_id
     except RecordError:
         return CatalogueEntry(**facts)
     whats = {finding.what for finding in verification.findings}
@@ -195,6 +201,8 @@ def _facts(event: Event) -> dict[str, Any]:
             "end_reason": _text(content.get("reason")),
             "delivered_s": _whole_seconds(content.get("delivered_ms")),
         }
+    if event.kind == ADDENDUM and content.get("why") == REASSIGNED:
+        return {"pseudonym": _text(content.get("text"))}
     return {}
 
 

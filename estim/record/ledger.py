@@ -2,18 +2,25 @@
 
 Rules:
 1. Lines are spelled and chained as those of a session record are (`estim.record.lines`); there is
-   no header and no seal, so a cut at the end goes unseen.
+   no header and no seal.
 2. Bytes are only ever appended, one line in one write, and synced before `append` returns.
 3. One writer at a time: the file is locked for as long as the ledger is open.
 4. A line that a crash tore is kept and passed over; any other break of the chain is damage, and a
    damaged ledger is neither read nor written.
+5. Beside it, NAME.head holds the number of lines and the hash of the last one. It is written after
+   the line is durable, whole or not at all: a ledger may be longer than its head says, by what a
+   crash kept from being noted, and never shorter. Whoever changes both, or removes the head, is
+   not found.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,6 +34,7 @@ from estim.record.lines import GENESIS, Event, encode_line, make_entry, parse_li
 SIZE_MAX = 64 * 1024 * 1024
 LOCK_WAIT_S = 2.0
 _LOCK_TRY_S = 0.05
+_HEAD = re.compile(rb"([0-9]{1,12}) ([0-9a-f]{64})\n")
 
 
 class Ledger:
@@ -39,6 +47,7 @@ class Ledger:
         self._failure = ""
         octets = _read_all(descriptor, path)
         self.events = _events(octets, path)
+        _read_head(path).check(self.events, path)
         self._owes_newline = bool(octets) and not octets.endswith(b"\n")
 
     def __enter__(self) -> Ledger:
@@ -86,7 +95,28 @@ class Ledger:
             raise RecordError(f"{self._path}: cannot be written: {self._failure}") from None
         event = parse_line(line, sha256_hex(line))
         self.events = (*self.events, event)
+        try:
+            self._note_head()
+        except OSError as error:
+            self._failure = error.strerror or str(error)
+            raise RecordError(f"{_head_path(self._path)}: {self._failure}") from None
         return event
+
+    def _note_head(self) -> None:
+        target = _head_path(self._path)
+        beside = target.with_name(f".{target.name}.{os.getpid()}")
+        beside.unlink(missing_ok=True)
+        descriptor = files.open_new(beside)
+        try:
+            octets = f"{len(self.events)} {self.head}\n".encode()
+            if self._ops.write(descriptor, octets) != len(octets):
+                raise OSError(errno.ENOSPC, "No space left on device")
+            self._ops.sync_file(descriptor)
+            beside.replace(target)
+        finally:
+            os.close(descriptor)
+            beside.unlink(missing_ok=True)
+        files.sync_folder(target.parent, self._ops)
 
     def close(self) -> None:
         """Let go of the file and its lock; again does nothing."""
@@ -118,7 +148,7 @@ def open_ledger(path: Path, *, wait_s: float = 0.0, ops: FileOps | None = None) 
         raise RecordError(f"{path}: cannot be made: {error.strerror}") from None
     descriptor = files.open_regular(path, for_appending=True)
     try:
-        _lock(descriptor, path, wait_s)
+        wait_for_lock(descriptor, path, wait_s)
         return Ledger(path, descriptor, ops)
     except BaseException:
         os.close(descriptor)
@@ -131,16 +161,71 @@ def read_ledger(path: Path) -> tuple[Event, ...]:
     Raises:
         RecordError: it is damaged or cannot be read.
     """
-    if not os.path.lexists(path):
-        return ()
-    descriptor = files.open_regular(path)
+    head = _read_head(path)  # before the lines: whoever appends now makes them longer, not shorter
+    events: tuple[Event, ...] = ()
+    if _may_be_there(path):
+        descriptor = files.open_regular(path)
+        try:
+            events = _events(_read_all(descriptor, path), path)
+        finally:
+            os.close(descriptor)
+    head.check(events, path)
+    return events
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """How many lines a ledger had at least, and the hash of the last of them."""
+
+    count: int
+    digest: str
+
+    def check(self, events: tuple[Event, ...], path: Path) -> None:
+        """Raise RecordError where lines are gone."""
+        if len(events) < self.count:
+            raise RecordError(
+                f"{path}: {len(events)} of {self.count} lines are left: it was cut or removed "
+                f"({_head_path(path).name} beside it counts them)"
+            )
+        if self.count and events[self.count - 1].digest != self.digest:
+            raise RecordError(f"{path}: line {self.count} is not the one that was written: damaged")
+
+
+def _may_be_there(path: Path) -> bool:
+    """Tell whether a file is there, or nobody can tell: opening it says what stands in the way."""
     try:
-        return _events(_read_all(descriptor, path), path)
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        pass
+    return True
+
+
+def _head_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.head")
+
+
+def _read_head(path: Path) -> _Head:
+    head_path = _head_path(path)
+    if not _may_be_there(head_path):
+        return _Head(0, GENESIS)
+    descriptor = files.open_regular(head_path)
+    try:
+        found = _HEAD.fullmatch(_read_all(descriptor, head_path))
     finally:
         os.close(descriptor)
+    if found is None:
+        raise RecordError(f"{head_path}: expected a number of lines and a SHA-256; damaged")
+    return _Head(int(found[1]), found[2].decode())
 
 
-def _lock(descriptor: int, path: Path, wait_s: float) -> None:
+def wait_for_lock(descriptor: int, path: Path, wait_s: float) -> None:
+    """Become the one writer of a file, once whoever writes to it now lets go of it.
+
+    Raises:
+        RecordError: it is still being written to after `wait_s`, or this system cannot lock.
+    """
     while True:
         try:
             return files.lock(descriptor, path)

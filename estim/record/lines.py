@@ -39,6 +39,10 @@ ADDENDUM = "addendum"
 RECOVERED = "recovered"
 RESERVED_KINDS = frozenset({HEADER, SEAL, ADDENDUM, RECOVERED})
 
+# What an addendum gives as its reason, where others than people read it.
+REASSIGNED = "belongs to another person"  # its text is that person's pseudonym
+NOTE_LATER = "note written later"  # its text is the note
+
 _KEYS = {"schema", "seq", "mono_us", "wall", "kind", "content", "prev"}
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _HASH = re.compile(r"[0-9a-f]{64}")

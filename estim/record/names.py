@@ -58,7 +58,7 @@ def check_header(header: Mapping[str, Any], session_id: str) -> None:
 
     Raises:
         RecordError: schema, session id or kind of session are not as they must be.
-        UsageError: operator or pseudonym may not be written down.
+        UsageError: operator or pseudonym may not be written down, or are missing for a person.
     """
     if header.get("schema") != SCHEMA:
         raise RecordError(f"header: schema must be {SCHEMA}, got {header.get('schema')!r}")
@@ -69,3 +69,5 @@ def check_header(header: Mapping[str, Any], session_id: str) -> None:
     for what in ("operator", "pseudonym"):
         if header.get(what) is not None:
             check_pseudonym(what, str(header[what]))
+        elif header["kind"] == "clinical":
+            raise UsageError(f"header: a clinical record needs the {what}")

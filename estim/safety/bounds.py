@@ -103,12 +103,12 @@ def compiled_channel_bounds() -> tuple[Bound, ...]:
 
 
 def compiled_session_bounds(is_bench: bool) -> tuple[Bound, ...]:
-    """Return what `limits.py` says of any session; a person's cycle must also ramp up slowly."""
-    bounds = [Bound(limit.name, limit.maximum, Owner.STANDARD) for limit in COMPILED_SESSION_LIMITS]
+    """Return what `limits.py` says of any session; on a person nothing may leap either."""
+    stated = [(limit.name, limit.maximum) for limit in COMPILED_SESSION_LIMITS]
     if not is_bench:
-        ramp_up = limits.cycle_ramp_up_ms
-        bounds.append(Bound(ramp_up.name, ramp_up.minimum, Owner.STANDARD))
-    return tuple(bounds)
+        ramp_up, charge_rise = limits.cycle_ramp_up_ms, limits.charge_rise_permille
+        stated += [(ramp_up.name, ramp_up.minimum), (charge_rise.name, charge_rise.maximum)]
+    return tuple(Bound(name, value, Owner.STANDARD) for name, value in stated)
 
 
 def with_compiled(bounds: Bounds, device: tuple[Bound, ...] = ()) -> Bounds:

@@ -12,8 +12,14 @@ from dataclasses import dataclass
 from math import isqrt
 
 from estim.safety.bounds import Bound
-from estim.safety.figures import STANDARD_LOAD_OHM, Figures, shortest_ramp_up
-from estim.safety.verdict import Reason, in_unit
+from estim.safety.figures import (
+    STANDARD_LOAD_OHM,
+    Figures,
+    largest_charge_rise,
+    shortest_ramp_up,
+)
+from estim.safety.verdict import Reason
+from estim.units import in_unit
 from firmware_protocol import limits
 from firmware_protocol.messages import SetLimits
 from firmware_protocol.program import ChannelProgram
@@ -35,6 +41,20 @@ class Ask:
     heartbeat_age_ms: int = 0
     running_ms: int = 0
 
+    @property
+    def played(self) -> ChannelProgram:
+        """Return the programme; raise ValueError where there is none to check."""
+        if self.program is None:
+            raise ValueError("a check of rises needs a programme")
+        return self.program
+
+    @property
+    def worst(self) -> Figures:
+        """Return the figures; raise ValueError where there are none to check."""
+        if self.figures is None:
+            raise ValueError("a check of output needs figures")
+        return self.figures
+
 
 Check = Callable[[Ask, Bound], Reason | None]
 
@@ -45,20 +65,14 @@ def _too_high(ask: Ask, bound: Bound, asked: int) -> Reason | None:
     return Reason(bound.limit, asked, bound.value, bound.owner, ask.channel)
 
 
-def _figures(ask: Ask) -> Figures:
-    if ask.figures is None:
-        raise ValueError("a check of output needs figures")
-    return ask.figures
-
-
-def _at_most(figure: Callable[[Figures], int]) -> Check:
+def _at_most(figure: Callable[[Ask], int]) -> Check:
     """Return the check that refuses a figure above the bound."""
-    return lambda ask, bound: _too_high(ask, bound, figure(_figures(ask)))
+    return lambda ask, bound: _too_high(ask, bound, figure(ask))
 
 
 def check_phase_duration(ask: Ask, bound: Bound) -> Reason | None:
     """Refuse an active phase longer than the bound, or shorter than the compiled minimum."""
-    figures = _figures(ask)
+    figures = ask.worst
     shortest_us = limits.phase_duration_us.minimum
     if figures.phase_min_us < shortest_us:
         return Reason(
@@ -71,7 +85,7 @@ def check_phase_charge(ask: Ask, bound: Bound) -> Reason | None:
     """Refuse a phase whose charge exceeds the bound or 20 uC + 28 uC/ms x its duration."""
     judged = [
         (charge_pc, min(bound.value, limits.compiled_phase_charge_pc(duration_us)))
-        for charge_pc, duration_us in _figures(ask).phase_charges
+        for charge_pc, duration_us in ask.worst.phase_charges
     ]
     charge_pc, allowed_pc = max(judged, key=lambda pair: pair[0] - pair[1])
     if charge_pc <= allowed_pc:
@@ -81,7 +95,7 @@ def check_phase_charge(ask: Ask, bound: Bound) -> Reason | None:
 
 def check_density(ask: Ask, bound: Bound) -> Reason | None:
     """Refuse an RMS current above what a density allows under the smallest electrode."""
-    worst, area_mm2 = _figures(ask), ask.electrode_area_mm2
+    worst, area_mm2 = ask.worst, ask.electrode_area_mm2
     if worst.rms_ua <= density_rms_ua(bound, area_mm2):
         return None
     is_power = bound.limit == limits.power_density_uw_per_cm2.name
@@ -113,21 +127,6 @@ def power_density_uw_per_cm2(worst: Figures, area_mm2: int) -> int:
     return -(-(worst.rms_ua**2) * STANDARD_LOAD_OHM * MM2_PER_CM2 // (area_mm2 * 10**6))
 
 
-def check_step(ask: Ask, bound: Bound) -> Reason | None:
-    """Refuse a rise by one key press above the bound."""
-    return _too_high(ask, bound, ask.key_rise_ua)
-
-
-def check_held_key_rise(ask: Ask, bound: Bound) -> Reason | None:
-    """Refuse a rise that makes more than the bound within one second by keys."""
-    return _too_high(ask, bound, max(ask.key_rise_in_second_ua, 0) + ask.key_rise_ua)
-
-
-def check_running(ask: Ask, bound: Bound) -> Reason | None:
-    """Refuse to run on longer than the bound."""
-    return _too_high(ask, bound, ask.running_ms)
-
-
 def check_session_limit(ask: Ask, bound: Bound) -> Reason | None:
     """Refuse session limits above the bound; below its minimum the device takes no value."""
     lowest = limits.BY_NAME[bound.limit].minimum
@@ -137,16 +136,9 @@ def check_session_limit(ask: Ask, bound: Bound) -> Reason | None:
     return _too_high(ask, bound, asked)
 
 
-def check_heartbeat(ask: Ask, bound: Bound) -> Reason | None:
-    """Refuse to drive on when the display has not shown anything new within the bound."""
-    return _too_high(ask, bound, ask.heartbeat_age_ms)
-
-
 def check_ramp_up(ask: Ask, bound: Bound) -> Reason | None:
     """Refuse an amplitude that, on a person, rises from nothing faster than the bound."""
-    if ask.program is None:
-        return None
-    ramp_up_ms, cause = shortest_ramp_up(ask.program, bound.value)
+    ramp_up_ms, cause = shortest_ramp_up(ask.played, bound.value)
     if ramp_up_ms >= bound.value:
         return None
     return Reason(bound.limit, ramp_up_ms, bound.value, bound.owner, ask.channel, cause)
@@ -154,7 +146,7 @@ def check_ramp_up(ask: Ask, bound: Bound) -> Reason | None:
 
 SHAPE_CHECKS: dict[str, Check] = {
     limits.phase_duration_us.name: check_phase_duration,
-    limits.pulse_duration_us.name: _at_most(lambda worst: worst.pulse_max_us),
+    limits.pulse_duration_us.name: _at_most(lambda ask: ask.worst.pulse_max_us),
 }
 DENSITY_CHECKS: dict[str, Check] = {
     limits.current_density_ua_per_cm2.name: check_density,
@@ -162,19 +154,21 @@ DENSITY_CHECKS: dict[str, Check] = {
     limits.power_density_uw_per_cm2.name: check_density,
 }
 OUTPUT_CHECKS: dict[str, Check] = {
-    limits.amplitude_ua.name: _at_most(lambda worst: worst.amplitude_ua),
-    limits.sensory_amplitude_ua.name: _at_most(lambda worst: worst.amplitude_ua),
+    limits.amplitude_ua.name: _at_most(lambda ask: ask.worst.amplitude_ua),
+    limits.sensory_amplitude_ua.name: _at_most(lambda ask: ask.worst.amplitude_ua),
     limits.phase_charge_pc.name: check_phase_charge,
-    limits.net_charge_pc.name: _at_most(lambda worst: worst.net_charge_pc),
-    limits.pulse_energy_uj.name: _at_most(lambda worst: worst.pulse_energy_uj),
-    limits.rms_ua.name: _at_most(lambda worst: worst.rms_ua),
-    limits.average_ua.name: _at_most(lambda worst: worst.average_ua),
+    limits.net_charge_pc.name: _at_most(lambda ask: ask.worst.net_charge_pc),
+    limits.pulse_energy_uj.name: _at_most(lambda ask: ask.worst.pulse_energy_uj),
+    limits.rms_ua.name: _at_most(lambda ask: ask.worst.rms_ua),
+    limits.average_ua.name: _at_most(lambda ask: ask.worst.average_ua),
     **SHAPE_CHECKS,
     **DENSITY_CHECKS,
 }
 KEY_CHECKS: dict[str, Check] = {
-    limits.step_ua.name: check_step,
-    limits.held_key_rise_ua_per_s.name: check_held_key_rise,
+    limits.step_ua.name: _at_most(lambda ask: ask.key_rise_ua),
+    limits.held_key_rise_ua_per_s.name: _at_most(
+        lambda ask: max(ask.key_rise_in_second_ua, 0) + ask.key_rise_ua
+    ),
 }
 LOAD_CHECKS: dict[str, Check] = {
     limit.name: check_session_limit
@@ -185,12 +179,15 @@ LOAD_CHECKS: dict[str, Check] = {
         limits.running_ms,
     )
 }
-CYCLE_CHECKS: dict[str, Check] = {limits.cycle_ramp_up_ms.name: check_ramp_up}
-TIME_CHECKS: dict[str, Check] = {
-    limits.running_ms.name: check_running,
-    limits.heartbeat_ms.name: check_heartbeat,
+RISE_CHECKS: dict[str, Check] = {
+    limits.cycle_ramp_up_ms.name: check_ramp_up,
+    limits.charge_rise_permille.name: _at_most(lambda ask: largest_charge_rise(ask.played)),
 }
-SESSION_CHECKS = KEY_CHECKS | CYCLE_CHECKS | TIME_CHECKS | LOAD_CHECKS
+TIME_CHECKS: dict[str, Check] = {
+    limits.running_ms.name: _at_most(lambda ask: ask.running_ms),
+    limits.heartbeat_ms.name: _at_most(lambda ask: ask.heartbeat_age_ms),
+}
+SESSION_CHECKS = KEY_CHECKS | RISE_CHECKS | TIME_CHECKS | LOAD_CHECKS
 CHECKS = OUTPUT_CHECKS | SESSION_CHECKS
 
 

@@ -20,7 +20,7 @@ from functools import lru_cache
 from math import isqrt
 
 from firmware_protocol.limits import PHASE_CHARGE_SLOPE_PC_PER_US as _SLOPE
-from firmware_protocol.limits import RAMP_STEP_MS
+from firmware_protocol.limits import RAMP_STEP_MS, cycle_ramp_up_ms
 from firmware_protocol.program import FULL_PERMILLE, US_PER_MS, ChannelProgram, Keyframe
 
 US_PER_S = 1_000_000
@@ -103,11 +103,6 @@ def _restarts_in_second(channel: ChannelProgram, spacing_us: int) -> int:
     return -(-US_PER_S // (channel.cycle.total_ms * US_PER_MS))
 
 
-def is_second_exact(channel: ChannelProgram) -> bool:
-    """Tell whether sums over the worst second are reached, not only never exceeded (rule 2)."""
-    return len(channel.settings) == 1 and channel.cycle is None
-
-
 def figures(channel: ChannelProgram, amplitude_ua: int, amplitude_step_ua: int) -> Figures:
     """Compute the worst of a channel at a target amplitude."""
     pulses = [
@@ -160,21 +155,44 @@ def _worst_second(channel: ChannelProgram, settings: list[tuple[int, int]]) -> i
     )
 
 
+def _ring(channel: ChannelProgram) -> list[tuple[Keyframe, Keyframe, int]]:
+    """Return each setting with the next one, and the ms of ramp that its hold counts for.
+
+    A hold counts for `RAMP_STEP_MS` at most, however long the next step is awaited.
+    """
+    frames = channel.settings
+    ends_ms = [*(frame.at_ms for frame in frames[1:]), channel.keyframe_cycle_ms]
+    counted_ms = [min(end - f.at_ms, RAMP_STEP_MS) for f, end in zip(frames, ends_ms, strict=True)]
+    return list(zip(frames, frames[1:] + frames[:1], counted_ms, strict=True))
+
+
+def largest_charge_rise(channel: ChannelProgram) -> int:
+    """Return how much of the largest charge of a pulse a modulation adds at once, in permille.
+
+    Steps add up, less what a ramp would add in the time between them; rounded up.
+    """
+    largest = max(frame.amplitude_permille * frame.unit_us for frame in channel.settings)
+    ramp_ms = cycle_ramp_up_ms.minimum
+    worst = risen = 0
+    for frame, following, counted_ms in _ring(channel) * 2:
+        charge = following.amplitude_permille * following.unit_us
+        step = charge - frame.amplitude_permille * frame.unit_us
+        risen = max(0, risen - largest * counted_ms) + step * ramp_ms
+        worst = max(worst, risen)
+    return -(-FULL_PERMILLE * worst // (largest * ramp_ms))
+
+
 def shortest_ramp_up(channel: ChannelProgram, least_ms: int) -> tuple[int, str]:
     """Return how fast the amplitude may come from nothing, in ms to the whole of it, and how.
 
-    A modulation's step counts as a ramp of `RAMP_STEP_MS` at most, however long it was awaited; a
-    burst of more than `least_ms` is an on-phase without a ramp.
+    A burst of more than `least_ms` is an on-phase without a ramp.
     """
     ramps = [(channel.cycle.ramp_up_ms if channel.cycle else least_ms, "at least")]
-    frames = channel.settings
-    ends_ms = [*(frame.at_ms for frame in frames[1:]), channel.keyframe_cycle_ms]
-    for frame, following, end_ms in zip(frames, frames[1:] + frames[:1], ends_ms, strict=True):
+    for frame, following, counted_ms in _ring(channel):
         rise = following.amplitude_permille - frame.amplitude_permille
-        step_ms = min(end_ms - frame.at_ms, RAMP_STEP_MS)
         if rise > 0:
-            ramps.append((FULL_PERMILLE * step_ms // rise, "at least, in a modulation too"))
-    period_us = max(frame.pulse_period_us for frame in frames)
+            ramps.append((FULL_PERMILLE * counted_ms // rise, "at least, in a modulation too"))
+    period_us = max(frame.pulse_period_us for frame in channel.settings)
     if (channel.pulses_per_burst - 1) * period_us > least_ms * US_PER_MS:
         ramps.append((0, "at least, a burst is too long without"))
     return min(ramps)

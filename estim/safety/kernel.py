@@ -14,6 +14,7 @@ Rules:
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -142,7 +143,7 @@ def review_load(
         zip(program.channels, bounds.channels, strict=True), start=1
     ):
         ask = Ask(number, channel, figures(channel, 0, bounds.amplitude_step_ua))
-        reasons += checks.run(checks.CYCLE_CHECKS, ask, bounds.session)
+        reasons += checks.run(checks.RISE_CHECKS, ask, bounds.session)
         reasons += checks.run(checks.SHAPE_CHECKS, ask, limit.bounds)
     if reasons:
         return Refused(tuple(reasons))
@@ -183,14 +184,11 @@ def ceiling(
     problem = bounds_flaw(bounds)
     if problem:
         return 0, (_interlock("bounds", problem),)
-    lowest_ua, too_high_ua = 0, limits.amplitude_ua.maximum + 1
-    while too_high_ua - lowest_ua > 1:
-        middle_ua = (lowest_ua + too_high_ua) // 2
-        if amplitude_reasons(program, bounds, channel_index, middle_ua):
-            too_high_ua = middle_ua
-        else:
-            lowest_ua = middle_ua
-    return lowest_ua, amplitude_reasons(program, bounds, channel_index, too_high_ua)
+    targets_ua = range(1, limits.amplitude_ua.maximum + 1)
+    highest_ua = bisect_left(
+        targets_ua, 1, key=lambda ua: len(amplitude_reasons(program, bounds, channel_index, ua))
+    )
+    return highest_ua, amplitude_reasons(program, bounds, channel_index, highest_ua + 1)
 
 
 @lru_cache(maxsize=256)

@@ -12,24 +12,14 @@ from dataclasses import InitVar, dataclass
 from typing import final
 
 from estim.safety.bounds import Owner
+from estim.units import in_unit
 from firmware_protocol.limits import BY_NAME
 from firmware_protocol.messages import SetLimits, WantedState
 from firmware_protocol.program import PulseProgram
 
 APPROVAL_US = 100_000
 
-_UNIT_PLACES = {
-    "uA": (3, "mA"),
-    "uA/s": (3, "mA/s"),
-    "pC": (6, "uC"),
-    "uJ": (3, "mJ"),
-    "uA/cm2 RMS": (3, "mA/cm2 RMS"),
-    "uW/cm2": (6, "W/cm2"),
-    "mm2": (2, "cm2"),
-}
-"""Unit of a limit: decimal places to move, and the unit shown."""
-
-_UNIT_SUFFIX = re.compile("_(ua|us|ms|pc|uj|uw)(_per_(s|cm2))?$")
+_UNIT_SUFFIX = re.compile("_(ua|us|ms|pc|uj|uw|permille)(_per_(s|cm2))?$")
 
 _OWNER_WORDS = {
     Owner.STANDARD: "the compiled safety limit",
@@ -73,14 +63,6 @@ class Reason:
         return (
             f"{place}{words}: {asked} asked, {allowed} allowed by {_OWNER_WORDS[self.owner]}{extra}"
         )
-
-
-def in_unit(value: int, unit: str) -> str:
-    """Write a value of a limit as people read it, to its last digit."""
-    places, shown = _UNIT_PLACES.get(unit, (0, unit))
-    whole, rest = divmod(abs(value), 10**places)
-    fraction = f".{rest:0{places}}".rstrip("0") if rest else ""
-    return f"{'-' if value < 0 else ''}{whole}{fraction} {shown}"
 
 
 _SEAL = object()

@@ -19,7 +19,14 @@ from enum import Enum, Flag
 from math import isfinite
 from typing import Any, TypeVar, Union, get_args, get_origin
 
-from estim.errors import UsageError
+from estim.errors import (
+    DeviceFault,
+    EstimError,
+    LimitRefused,
+    PortLost,
+    RecordError,
+    UsageError,
+)
 from estim.safety.bounds import Bounds
 from estim.session.states import HostState
 
@@ -52,7 +59,9 @@ class SessionSettings:
 
     Attributes:
         profile_id: for the record and the display.
-        duration_s: seconds after every target was reached; 0 for no end.
+        profile_version, profile_sha256: of the profile's file, for the record; on a person all
+            three are asked for.
+        duration_s: seconds after every target was reached; 0 for no end, on a bench alone.
         step_ua: rise of one key press.
         ramp_down_ms: length of the ramp to zero at the end.
     """
@@ -61,6 +70,8 @@ class SessionSettings:
     duration_s: int
     step_ua: int
     ramp_down_ms: int = 2000
+    profile_version: str = ""
+    profile_sha256: str = ""
 
 
 # Requests: interface to engine.
@@ -317,6 +328,8 @@ class Snapshot:
     Attributes:
         status_age_ms: since the newest Status; -1 for none.
         is_known: False when the report is older than 500 ms: show UNKNOWN.
+        prepared_digest: names everything that is loaded, programme, bounds and settings; what is
+            read back before arming on a person names it. Empty with nothing loaded.
         latch_count: faults and lead-offs that the device has latched, as its newest Status counts
             them; -1 without one. Whoever clears a latch sends back what was on screen.
         delivered_ms: time with output, pauses excluded.
@@ -331,6 +344,7 @@ class Snapshot:
     device: DeviceSnapshot | None
     profile_id: str
     has_program: bool
+    prepared_digest: str
     channels: tuple[ChannelSnapshot, ...]
     status_age_ms: int
     is_known: bool
@@ -351,6 +365,10 @@ class Snapshot:
 
 Reply = Outcome | Notice | Snapshot
 
+_ERRORS: dict[int, type[EstimError]] = {
+    error.exit_code: error
+    for error in (RecordError, UsageError, PortLost, LimitRefused, DeviceFault)
+}
 _KINDS: dict[str, type] = {kind.__name__: kind for kind in (*get_args(Request), *get_args(Reply))}
 _T = TypeVar("_T")
 
@@ -382,6 +400,13 @@ def from_line(line: bytes) -> Request | Reply:
     if getattr(built, "request_id", 1) < 1:
         raise UsageError(f"{kind.__name__}.request_id: above 0 expected")
     return typing.cast("Request | Reply", built)
+
+
+def error_of(outcome: Outcome) -> EstimError:
+    """Return why a request was not done, in the class that its exit code names."""
+    error = _ERRORS.get(outcome.exit_code, DeviceFault)("; ".join(outcome.reasons))
+    error.blame = outcome.blame.value if outcome.blame else ""
+    return error
 
 
 def to_fields(message: Any) -> dict[str, Any]:

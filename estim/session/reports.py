@@ -125,11 +125,15 @@ def _see_loaded(session: SessionState, status: Status, now_us: int) -> None:
         step_ua = session.bounds.amplitude_step_ua
         highest_ua = session.program.channels[index].deliverable_ua(highest_ua, step_ua)
         session.ceilings.append((highest_ua, str(reasons[0]) if reasons else ""))
+    session.gate.load(session.program, session.bounds, session.settings)
     session.follow(Trigger.PREPARED)
     session.append(
         "prepared",
         {
             "profile": session.settings.profile_id,
+            "profile_version": session.settings.profile_version,
+            "profile_sha256": session.settings.profile_sha256,
+            "prepared_digest": session.gate.digest,
             "program_digest": session.program_digest,
             "limits_digest": session.limits_digest,
             "program": session.program.canonical_bytes().hex(),

@@ -16,6 +16,7 @@ from estim.safety.bounds import Bounds, intersect
 from estim.safety.kernel import RiseKind
 from estim.session import events as ev
 from estim.session import messages as msg
+from estim.session.gate import annotation_problem
 from estim.session.messages import Blame
 from estim.session.state import DURABLE_US, GOAL_US, Pending, SessionState
 from estim.session.states import HostState, Trigger, follow
@@ -72,7 +73,9 @@ def _prepare(session: SessionState, request: msg.Prepare, now_us: int) -> None:
     if missing or session.capabilities is None:
         session.refuse(request.request_id, RecordError(missing or "no device"))
         return
-    problem = _settings_problem(request.settings) or _bounds_problem(request.bounds)
+    problem = _settings_problem(request.settings, session.is_bench) or _bounds_problem(
+        request.bounds
+    )
     if request.bounds.is_bench is not session.is_bench:
         problem = "bounds: the record and they differ about whether this is a bench or a person"
     if problem:
@@ -89,11 +92,16 @@ def _prepare(session: SessionState, request: msg.Prepare, now_us: int) -> None:
     session.do(ev.ReviewLoad(program, bounds))
 
 
-def _settings_problem(settings: msg.SessionSettings) -> str:
+def _settings_problem(settings: msg.SessionSettings, is_bench: bool) -> str:
     """Say which setting makes no sense; the interface's own checks are not relied on."""
     step = limits.step_ua
+    named = settings.profile_id and settings.profile_version and settings.profile_sha256
+    if not is_bench and not named:
+        return "profile: on a person its id, version and sha256 are recorded"
     if settings.duration_s < 0:
         return f"duration_s: 0 or more expected, got {settings.duration_s}"
+    if not settings.duration_s and not is_bench:
+        return "duration_s: 1 or more expected on a person, got 0"
     if not step.minimum <= settings.step_ua <= step.maximum:
         return f"step_ua: {step.minimum} to {step.maximum} expected, got {settings.step_ua}"
     if not 0 <= settings.ramp_down_ms <= RAMP_DOWN_MAX_MS:
@@ -122,20 +130,37 @@ def _arm(session: SessionState, request: msg.Arm, now_us: int) -> None:
         problem = f"not while {session.state.value}"
     elif session.program is None:
         problem = "no programme is loaded: prepare one first"
-    if problem:
-        session.refuse(request.request_id, LimitRefused(problem))
+    if _is_refused(session, request, problem):
         return
     session.beat_us = now_us
     goal = _goal_for(session, Trigger.ARMED, request.request_id, "the device did not arm")
-    session.when_durable("arm_asked", {"profile": session.settings.profile_id}, goal(now_us))
+    content: dict[str, object] = {
+        "profile": session.settings.profile_id,
+        "prepared_digest": session.gate.digest,
+    }
+    session.when_durable("arm_asked", content, goal(now_us))
+
+
+def _is_refused(
+    session: SessionState, request: msg.Arm | msg.Start | msg.Resume, problem: str
+) -> bool:
+    """Refuse a step towards output where something stands against it, with every reason."""
+    missing = () if session.is_bench else session.gate.missing()
+    reasons = (*([problem] if problem else ()), *missing)
+    if not reasons:
+        return False
+    if missing:
+        asked = type(request).__name__.lower()
+        session.append("gate_refused", {"asked": asked, "reasons": list(reasons)})
+    session.refuse(request.request_id, LimitRefused("; ".join(reasons)), reasons)
+    return True
 
 
 def _start(session: SessionState, request: msg.Start | msg.Resume, now_us: int) -> None:
     problem = session.record_missing()
     if session.state is not HostState.ARMED or session.goal or session.has_wish:
         problem = f"not while {session.state.value}"
-    if problem:
-        session.refuse(request.request_id, LimitRefused(problem))
+    if _is_refused(session, request, problem):
         return
     is_return = isinstance(request, msg.Resume)
     if is_return and not any(session.marker_ua):
@@ -337,16 +362,26 @@ def _annotate(session: SessionState, request: msg.Annotate, now_us: int) -> None
     if missing:
         session.refuse(request.request_id, RecordError(missing))
         return
+    problem = annotation_problem(request.kind, request.content)
+    if problem:
+        session.refuse(request.request_id, UsageError(problem))
+        return
     content: dict[str, object] = {"kind": request.kind, "content": request.content}
     try:
         event_entry("annotation", content, mono_us=0, wall=_ANY_TIME)
     except RecordError as error:  # told here: the writer takes it for a failed disk
         session.refuse(request.request_id, UsageError(str(error)))
         return
+    turn = session.gate.ask(request.kind)
+
+    def proceed(_: int) -> None:
+        session.gate.keep(request.kind, request.content, turn)
+        session.done(request.request_id)
+
     pending = Pending(
         request.request_id,
         now_us + 20 * DURABLE_US,
-        lambda _: session.done(request.request_id),
+        proceed,
         "the record is too slow: nobody knows whether the note was kept",
         is_wish=False,
     )

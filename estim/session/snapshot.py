@@ -32,6 +32,7 @@ def take_snapshot(core: SessionCore, record_events: int, inhibition: str, now_us
         device=_device(core),
         profile_id=core.settings.profile_id,
         has_program=core.program is not None,
+        prepared_digest=core.gate.digest,
         channels=tuple(_channel(core, status, index) for index in range(len(core.targets_ua))),
         status_age_ms=age_us // 1000 if status else -1,
         is_known=status is not None and age_us <= STATUS_FRESH_US,

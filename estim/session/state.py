@@ -20,6 +20,7 @@ from estim.safety.kernel import DriveRequest, Facts, RiseKind
 from estim.session import events as ev
 from estim.session import messages as msg
 from estim.session.delivery import Delivery
+from estim.session.gate import Gate
 from estim.session.limiter import Limiter
 from estim.session.messages import Blame, Fault, Notice, Outcome, Severity
 from estim.session.overload import Overload
@@ -99,6 +100,7 @@ class SessionState:
         self.overload = Overload()
         self.record_path = ""
         self.is_bench = False
+        self.gate = Gate()
         self.record_failure = ""
         self.end_reason = ""
         self.has_link = False
@@ -418,6 +420,7 @@ class SessionState:
     def clear_program(self) -> None:
         self.program = None
         self.program_digest = 0
+        self.gate.unload()
 
     def latch_fault(self, now_us: int, code: str, text: str, remedy: str, blame: Blame) -> None:
         """Latch a fault: output to zero, everything pending refused."""

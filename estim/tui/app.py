@@ -26,13 +26,14 @@ from estim.errors import EstimError
 from estim.priority import INTERFACE_NICE, ask_for_priority
 from estim.tui import messages, themes, words
 from estim.tui.screens.base import EstimScreen, HelpScreen
-from estim.tui.screens.library import LibraryScreen
+from estim.tui.screens.today import TodayScreen
+from estim.tui.visiting import Visiting
 from estim.tui.widgets.strip import StatusStrip, StripState
 
 if TYPE_CHECKING:
     from estim.profile.loader import LoadedProfile
     from estim.session.messages import Reply
-    from estim.tui.controller import SessionController, SessionPlan
+    from estim.tui.controller import SessionController, SessionPlan, VisitPlan
     from estim.tui.screens.palette import Command
     from estim.tui.screens.session import SessionScreen
 
@@ -47,10 +48,11 @@ EXIT_NO_TERMINAL = 2
 
 @dataclass(frozen=True, slots=True)
 class FoundPort:
-    """A serial port that is there; `url` is what to connect to."""
+    """A serial port that is there; `url` is what to connect to, the number its USB line's."""
 
     url: str
     description: str
+    serial_number: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ class EstimApp(App[None]):
         super().__init__(driver_class, ansi_color=True if "NO_COLOR" in os.environ else None)
         self.options = options
         self.controller: SessionController | None = None
+        self.visiting = Visiting(self)
         self.before_suspension: Callable[[], None] = lambda: None
         self._beat = 0
         self.person = ""
@@ -111,9 +114,9 @@ class EstimApp(App[None]):
     def on_mount(self) -> None:
         self.set_interval(TICK_S, self._tick)
 
-    def get_default_screen(self) -> LibraryScreen:
+    def get_default_screen(self) -> TodayScreen:
         """Return the home screen."""
-        return LibraryScreen()
+        return TodayScreen()
 
     # The strip and the beat.
 
@@ -181,6 +184,7 @@ class EstimApp(App[None]):
             self.notify("Nothing is being delivered.")
             return
         self.controller.stop()
+        self.visiting.hear_stop()
 
     def stop_now(self, reason: str) -> None:
         """Send Stop from any thread."""
@@ -258,14 +262,27 @@ class EstimApp(App[None]):
         self.open_session(SessionPlan(loaded, SIMULATOR_URL, DEMO_OHM, is_demo=True))
 
     def open_session(self, plan: SessionPlan) -> None:
-        """Start an engine for a plan and show its session."""
-        from estim.tui.controller import SessionController
+        """Start an engine for a bench session and show it."""
         from estim.tui.screens.session import SessionScreen
+
+        if self.controller is not None:
+            self.notify("A session is open already: end it first.", severity="warning")
+            return
+        self.push_screen(SessionScreen(self.open_engine(plan)))
+
+    def open_engine(self, plan: SessionPlan | VisitPlan) -> SessionController:
+        """Start an engine for a plan."""
+        from estim.tui.controller import SessionController
 
         self.controller = SessionController(
             plan, self.options.records, self._engine_said, self._engine_ended
         )
-        self.push_screen(SessionScreen(self.controller))
+        return self.controller
+
+    def go_home(self) -> None:
+        """Close every screen but the first."""
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
 
     def end_session(self) -> None:
         """Forget a session that has ended."""

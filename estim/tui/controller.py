@@ -1,41 +1,35 @@
-"""Carry one visit through the engine: which request when, and what came back. Knows no widget.
+"""Carry one visit, or one bench session, through the engine: which request when. Knows no widget.
 
 Rules:
-1. `stop` sends at once, from any thread, and waits for nothing.
-2. Nothing here starts or raises output by itself: each such call is one action of a person.
-3. What came from the engine last is what is known; older than 500 ms by our own clock, nothing is.
-4. Without an engine there is no session: what is left is the record, to be recovered.
+1. Nothing here starts or raises output by itself: each such call is one action of a person.
+2. On a person nothing is loaded again unasked: what is loaded has to be read back.
+3. On a person the device's standing in the station's register is looked up at each loading.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from estim.clock import SystemClock
-from estim.engine.client import EngineClient
-from estim.errors import EstimError, LimitRefused
+from estim.errors import LimitRefused, PortLost, UsageError
 from estim.session import messages
-from estim.session.messages import DeviceSnapshot, Outcome, Reply, Request, Snapshot
-from estim.session.states import ENERGISED, HostState
+from estim.session.messages import DeviceSnapshot, Reply
+from estim.session.states import HostState
+from estim.tui.link import EngineLink
 
 if TYPE_CHECKING:
     from estim.prepare.session import Prepared
+    from estim.prepare.station import Standing
     from estim.profile.loader import LoadedProfile
-
-T = TypeVar("T")
-
-KNOWN_US = 500_000
-REQUEST_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class SessionPlan:
-    """What a person chose before the session.
+    """What a person chose before a bench session.
 
     Attributes:
         loaded: the profile with its hash and where it came from.
@@ -49,22 +43,62 @@ class SessionPlan:
     bench_ohm: int
     is_demo: bool = False
 
+    @property
+    def heading(self) -> str:
+        """Say what kind of session this is."""
+        kind = "DEMO, bench" if self.is_demo else "BENCH"
+        return f"{kind} {self.bench_ohm} ohm, nobody connected"
+
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
-    """What one stimulation delivered; pulses and highest current shown per channel."""
+class VisitPlan:
+    """Whom a visit is for, who begins it, and by which guided protocol.
 
-    delivered_ms: int
-    plateau_ms: int
-    pulse_counts: tuple[int, ...]
-    highest_ua: tuple[int, ...]
+    Attributes:
+        protocol: its `id`, `version` and `sha256`.
+        pseudonym: of the person.
+        operator: id of whoever begins the visit.
+    """
+
+    protocol: Mapping[str, str]
+    pseudonym: str
+    operator: str
+
+    @property
+    def heading(self) -> str:
+        """Say what kind of session this is."""
+        return f"VISIT {self.pseudonym}"
 
 
-class SessionController:
-    """Hold an engine and the newest it said.
+@dataclass(frozen=True, slots=True)
+class Stimulation:
+    """What is to be loaded, for whom and over which electrodes.
+
+    Attributes:
+        loaded: the profile with its hash and where it came from.
+        duration_s: seconds of plateau; the profile's own if None.
+        electrode_area_cm2: of the smallest electrode; if None the profile's recommendation on a
+            bench, and on a person the least that the profile allows.
+        patient_ceiling_ua: what this person may have at most.
+        is_sensation_impaired: whether sensation at any of the sites is impaired.
+    """
+
+    loaded: LoadedProfile
+    duration_s: int | None = None
+    electrode_area_cm2: Decimal | None = None
+    patient_ceiling_ua: int | None = None
+    is_sensation_impaired: bool = False
+
+
+class SessionController(EngineLink):
+    """Drive one engine from its record's header to its seal.
+
+    A bench session: `open`, then `arm_and_start` as often as wanted, `close`. A visit: `open`
+    (record only), `annotate`, `connect`, `prepare`, `annotate` the reading-back of
+    `prepared_digest`, `arm`, `start`; after each stop `prepare` anew, and read back anew; `close`.
 
     Args:
-        plan: what was chosen.
+        plan: a bench session's or a visit's.
         records: folder of the records; None for the usual one.
         on_reply: called with each reply, in the engine client's thread, after it was taken in.
         on_end: called with the reason, in that thread, when the engine has gone unasked.
@@ -72,257 +106,195 @@ class SessionController:
 
     def __init__(
         self,
-        plan: SessionPlan,
+        plan: SessionPlan | VisitPlan,
         records: Path | None,
         on_reply: Callable[[Reply], None],
         on_end: Callable[[str], None],
     ) -> None:
         self.plan = plan
-        self.snapshot: Snapshot | None = None
-        self.prepared: Prepared | None = None
         self.session_id = ""
-        self.record_path: Path | None = None
-        self._finished: list[Delivered] = []
-        self._current: Delivered | None = None
-        self.step_ua = 0
-        self.is_ended = False
-        self.is_lost = False
+        self.prepared: Prepared | None = None
+        self.prepared_digest = ""
+        self.standing: Standing | None = None
+        self._stimulation: Stimulation | None = None
+        self._url = ""
+        if isinstance(plan, SessionPlan):
+            self._stimulation, self._url = Stimulation(plan.loaded), plan.url
         self._records = records
-        self._on_reply = on_reply
-        self._on_end = on_end
-        self._clock = SystemClock()
-        self._heard_us = 0
-        self._is_leaving = False
-        self._waiting: dict[int, asyncio.Future[Outcome]] = {}
-        self._own_ids: set[int] = set()
-        self._loop = asyncio.get_running_loop()
-        self._client = EngineClient.spawn(self._take, self._end)
-
-    # What is known.
-
-    def is_known(self) -> bool:
-        """Tell whether the newest snapshot is fresh, and its report too (rule 3)."""
-        if self.snapshot is None:
-            return False
-        if self.snapshot.state is HostState.CLOSED:
-            return True  # sealed after zero was confirmed; the engine says no more
-        age_us = self._clock.now_us() - self._heard_us
-        has_device = self.snapshot.state is not HostState.DISCONNECTED
-        return age_us <= KNOWN_US and (self.snapshot.is_known or not has_device)
+        super().__init__(on_reply, on_end)
 
     @property
-    def engine_pid(self) -> int:
-        """Return the process id of the engine."""
-        return self._client.pid
+    def is_bench(self) -> bool:
+        """Tell whether this is a bench session, with nobody connected."""
+        return isinstance(self.plan, SessionPlan)
 
     @property
-    def is_energised(self) -> bool:
-        """Tell whether output is possible, as far as anybody knows."""
-        if self.is_ended or self.snapshot is None:
-            return False
-        return self.snapshot.state in ENERGISED or self.snapshot.state is HostState.STOPPING
+    def loaded(self) -> LoadedProfile | None:
+        """Return the profile that was chosen last."""
+        return self._stimulation.loaded if self._stimulation is not None else None
 
     @property
-    def deliveries(self) -> tuple[Delivered, ...]:
-        """Return what was delivered so far, one entry for each stimulation."""
-        return (*self._finished, *([self._current] if self._current else []))
-
-    # What a person asks for.
+    def title(self) -> str:
+        """Return the title of the profile that was chosen last, '' for none."""
+        return self.loaded.profile.title if self.loaded is not None else ""
 
     async def open(self) -> None:
-        """Open the record, find the device, load the programme.
+        """Open the record; on the bench also find the device and load the programme.
+
+        A visit's record begins with the annotation `visit`.
 
         Raises:
             EstimError: what failed, in words.
         """
-        from estim.prepare import places
+        from estim.prepare import places, site
 
         plan = self.plan
+        configuration = places.configuration_folder()
+        policy = site.load_site(configuration)
         self.session_id = places.new_session_id(self._clock.wall())
-        folder = self._records or places.records_folder()
-        header = places.record_header(
-            self.session_id, plan.loaded, bench_ohm=plan.bench_ohm, clock="real"
-        )
-        await self._must(
-            lambda number: messages.OpenRecord(
-                number, str(folder), str(places.configuration_folder()), self.session_id, header
+        if isinstance(plan, SessionPlan):
+            header = places.record_header(
+                self.session_id, plan.loaded, bench_ohm=plan.bench_ohm, clock="real"
             )
+        else:
+            header = places.visit_header(
+                self.session_id, plan.protocol,
+                operator=plan.operator, pseudonym=plan.pseudonym, clock="real",
+            )  # fmt: skip
+        folders = str(self._records or places.records_folder()), str(configuration)
+        await self.must(
+            lambda number: messages.OpenRecord(number, *folders, self.session_id, header)
         )
-        await self.reconnect()
+        if isinstance(plan, SessionPlan):
+            await self.reconnect()
+        else:
+            begun = {name: header[name] for name in ("protocol", "pseudonym", "operator")}
+            await self.annotate("visit", {**begun, "site": policy.model_dump(mode="json")})
 
-    async def prepare_again(self) -> None:
-        """Compile the profile for the device that is there, and load it.
+    async def annotate(self, kind: str, content: Mapping[str, Any]) -> None:
+        """Keep something in the record; return once it is durable.
 
         Raises:
-            EstimError: a limit refuses it, or the device is gone.
+            EstimError: it cannot stand in a record, or nobody knows whether it was kept.
         """
-        from estim.prepare import places, session, site
+        await self.must(lambda number: messages.Annotate(number, kind, dict(content)))
 
-        capabilities = session.capabilities_from_snapshot(await self._device())
-        policy = site.load_site(places.configuration_folder())
-        self.prepared = prepared = await asyncio.to_thread(
-            session.prepare, self.plan.loaded.profile, capabilities, is_bench=True, site=policy
-        )
-        self.step_ua = prepared.settings.step_ua
-        program_hex = prepared.program.canonical_bytes().hex()
-        await self._must(
-            lambda number: messages.Prepare(number, program_hex, prepared.bounds, prepared.settings)
-        )
-
-    async def arm_and_start(self) -> None:
-        """Load the programme again where a stop cleared it; arm; start at zero.
+    async def connect(self, url: str) -> DeviceSnapshot:
+        """Find a device; return who it is and what it can do.
 
         Raises:
-            EstimError: what refused.
+            EstimError: it is not there, or it is another one than this record is bound to.
         """
-        if self.snapshot is not None and not self.snapshot.has_program:
-            await self.prepare_again()
-        if self.snapshot is None or self.snapshot.state is not HostState.ARMED:
-            await self._must(messages.Arm)
-        await self._must(messages.Start)
+        await self.must(lambda number: messages.Connect(number, url))
+        self._url = url
+        device = (await self.next_snapshot()).device
+        if device is None:
+            raise PortLost(f"{url}: the device has gone")
+        return device
+
+    async def disconnect(self) -> None:
+        """Close the port; what was loaded is gone.
+
+        Raises:
+            EstimError: output is possible.
+        """
+        await self.must(messages.Disconnect)
 
     async def reconnect(self) -> None:
-        """Find the device, or the same one again after the link was lost; load the programme.
+        """Find the same device again after the link was lost; on the bench load again (rule 2).
 
         Raises:
             EstimError: it is not there, or it is another one.
         """
-        await self._must(lambda number: messages.Connect(number, self.plan.url))
-        await self.prepare_again()
+        await self.connect(self._url)
+        if self.is_bench:
+            await self.prepare_again()
 
-    def raise_channels(self, channels: tuple[int, ...]) -> None:
-        """Ask for one step more; the engine records, reviews, and may refuse."""
-        self._client.send(messages.Raise(self._client.new_id(), channels, "key"))
-
-    def lower_channels(self, channels: tuple[int, ...]) -> None:
-        """Go down by one step."""
-        self._client.send(messages.Lower(self._client.new_id(), channels, self.step_ua))
-
-    def rearm(self, channels: tuple[int, ...], latch_count: int) -> None:
-        """Clear the lead-off latch of channels; `latch_count` is the one that was on screen."""
-        self._client.send(messages.Rearm(self._client.new_id(), channels, latch_count))
-
-    def acknowledge(self, latch_count: int) -> None:
-        """Acknowledge the fault; `latch_count` is the one that was on screen."""
-        self._client.send(messages.Acknowledge(self._client.new_id(), latch_count))
-
-    def annotate(self, kind: str, content: dict[str, Any]) -> None:
-        """Have something kept in the record; a refusal comes back as its outcome."""
-        if not self.is_ended:
-            self._client.send(messages.Annotate(self._client.new_id(), kind, content))
-
-    def ask(self, kind: Callable[[int], Request]) -> None:
-        """Send a request that carries only its number: Pause, Resume, Finish."""
-        self._client.send(kind(self._client.new_id()))
-
-    def stop(self, reason: str = "stop key") -> None:
-        """Send Stop now (rule 1)."""
-        if not self.is_ended:
-            self._client.send(messages.Stop(self._client.new_id(), reason))
-
-    def heartbeat(self, beat: int) -> None:
-        """Tell the engine that the display has shown a beat."""
-        if not self.is_ended:
-            self._client.heartbeat(beat)
-
-    async def close(self, reason: str = "closed") -> None:
-        """Seal the record and end the engine.
+    async def prepare(self, stimulation: Stimulation) -> Prepared:
+        """Compile a profile for the device that is there, and load it.
 
         Raises:
-            EstimError: output is on, or the record cannot be sealed.
+            EstimError: a limit or the station's register refuses it, or the device is gone.
         """
-        self._is_leaving = True
-        try:
-            await self._must(lambda number: messages.CloseVisit(number, reason))
-        except EstimError:
-            self._is_leaving = False
-            raise
-        await asyncio.to_thread(self._client.close)
-        self.is_ended = True
+        self.prepared_digest = ""  # whatever comes of this: nobody wants the former one any more
+        device = await self._device()
+        prepared = await asyncio.to_thread(self._compile, stimulation, device)
+        program_hex = prepared.program.canonical_bytes().hex()
+        await self.must(
+            lambda number: messages.Prepare(number, program_hex, prepared.bounds, prepared.settings)
+        )
+        self._stimulation, self.prepared = stimulation, prepared
+        self.step_ua = prepared.settings.step_ua
+        self.prepared_digest = (await self.next_snapshot()).prepared_digest
+        return prepared
 
-    def abandon(self) -> None:
-        """Let go of the engine: at the end of its input it stops and closes the record."""
-        self._is_leaving = True
-        self._client.close()
+    async def prepare_again(self) -> None:
+        """Load once more what was chosen last.
 
-    # What the engine says; in the client's thread.
+        Raises:
+            EstimError: as `prepare`, or nothing was chosen yet.
+        """
+        if self._stimulation is None:
+            raise UsageError("no profile was chosen yet")
+        await self.prepare(self._stimulation)
 
-    def _take(self, reply: Reply) -> None:
-        if isinstance(reply, Snapshot):
-            self._heard_us = self._clock.now_us()
-            self.snapshot = reply
-            if reply.record_path:
-                self.record_path = Path(reply.record_path)
-            self._count(reply)
-        elif isinstance(reply, Outcome):
-            self._in_loop(self._settle, reply)
-        self._on_reply(reply)
+    async def arm(self) -> None:
+        """Arm at zero.
 
-    def _count(self, snapshot: Snapshot) -> None:
-        """Keep what was delivered, one entry for each programme loaded."""
-        current = self._current
-        if current is not None and snapshot.delivered_ms < current.delivered_ms:
-            self._finished.append(current)
-            current = None
-        if snapshot.delivered_ms == 0:
-            self._current = None
-            return
-        before = current.highest_ua if current else (0,) * len(snapshot.channels)
-        self._current = Delivered(
-            snapshot.delivered_ms,
-            snapshot.plateau_ms,
-            tuple(channel.pulse_count for channel in snapshot.channels),
-            tuple(
-                max(highest, channel.shown_ua)
-                for highest, channel in zip(before, snapshot.channels, strict=True)
-            ),
+        Raises:
+            EstimError: what refused, with every reason.
+        """
+        if not self.prepared_digest:
+            raise LimitRefused("nothing is prepared: the last choice was not loaded")
+        await self.must(messages.Arm)
+
+    async def start(self) -> None:
+        """Start at zero, from armed.
+
+        Raises:
+            EstimError: what refused, with every reason.
+        """
+        await self.must(messages.Start)
+
+    async def arm_and_start(self) -> None:
+        """Arm where that is to be done; start at zero.
+
+        On the bench the programme is loaded again where a stop cleared it (rule 2).
+
+        Raises:
+            EstimError: what refused, with every reason.
+        """
+        if self.is_bench and self.snapshot is not None and not self.snapshot.has_program:
+            await self.prepare_again()
+        if self.snapshot is None or self.snapshot.state is not HostState.ARMED:
+            await self.arm()
+        await self.start()
+
+    def _compile(self, stimulation: Stimulation, device: DeviceSnapshot) -> Prepared:
+        """Gather everything that bounds a stimulation; reads files, so never in the loop."""
+        from estim.prepare import places, session, site, station
+
+        configuration = places.configuration_folder()
+        today = self._clock.wall().date()
+        self.standing = station.standing(configuration, device.serial_number, today)
+        loaded = stimulation.loaded
+        return session.prepare(
+            loaded.profile,
+            session.capabilities_from_snapshot(device),
+            is_bench=self.is_bench,
+            site=site.load_site(configuration),
+            duration_s=stimulation.duration_s,
+            electrode_area_cm2=stimulation.electrode_area_cm2,
+            patient_ceiling_ua=stimulation.patient_ceiling_ua,
+            is_sensation_impaired=stimulation.is_sensation_impaired,
+            standing=self.standing,
+            sha256=loaded.sha256,
+            origin=loaded.origin,
         )
 
-    def is_waited_for(self, request_id: int) -> bool:
-        """Tell whether a call of this object reports the outcome of a request by itself."""
-        return request_id in self._own_ids
-
-    def _settle(self, outcome: Outcome) -> None:
-        waiting = self._waiting.pop(outcome.request_id, None)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(outcome)
-
-    def _end(self, reason: str) -> None:
-        self.is_ended = True
-        if self.snapshot is not None:
-            self.snapshot = replace(self.snapshot, is_known=False)
-        self._in_loop(self._give_up, reason)
-        if not self._is_leaving:
-            self.is_lost = True
-            self._on_end(reason)
-
-    def _in_loop(self, call: Callable[[T], None], argument: T) -> None:
-        """Call in the interface's loop, unless that has closed already."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(call, argument)
-
-    def _give_up(self, reason: str) -> None:
-        for request_id in list(self._waiting):
-            self._settle(Outcome(request_id, False, (f"the engine has ended: {reason}",), 5))
-
-    async def _must(self, build: Callable[[int], Request]) -> None:
-        number = self._client.new_id()
-        self._own_ids.add(number)
-        waiting = self._waiting[number] = self._loop.create_future()
-        self._client.send(build(number))
-        try:
-            outcome = await asyncio.wait_for(waiting, REQUEST_S)
-        except TimeoutError:
-            raise LimitRefused("the engine did not answer in time") from None
-        finally:
-            self._waiting.pop(number, None)
-        if not outcome.is_done:
-            raise LimitRefused("; ".join(outcome.reasons))
-
     async def _device(self) -> DeviceSnapshot:
-        """Wait for a snapshot that says what the device can do."""
-        for _ in range(100):
-            if self.snapshot is not None and self.snapshot.device is not None:
-                return self.snapshot.device
-            await asyncio.sleep(0.02)
-        raise LimitRefused("the engine did not say what the device can do")
+        """Return what the device can do, as the engine says it now."""
+        device = (await self.next_snapshot()).device
+        if device is None:
+            raise UsageError("no device is connected")
+        return device

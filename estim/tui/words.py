@@ -15,6 +15,9 @@ from estim.units import format_clock, format_ma
 BEAT_SIGNS = "◐◓◑◒"
 """What the strip turns through while a device is connected; nothing else may draw these."""
 
+STOP_SIGN, CARE_SIGN = "■", "▲"
+"""What forbids, and what asks for care."""
+
 CERTAINTY_WORDS = {
     "S": "read in a public source",
     "K": "common professional knowledge",
@@ -22,9 +25,10 @@ CERTAINTY_WORDS = {
     "E": "an engineering proposal of this project",
 }
 
-BENCH_ONLY = (
-    "Every session is a bench session: a dummy load, nobody connected. "
-    "Sessions with a person need the guided visit, which this version does not have."
+BENCH_ONLY = "A session from here is a bench session: a dummy load, nobody connected."
+NOT_CERTIFIED = (
+    "Not a certified medical device. Use on a person is the decision and the responsibility of "
+    "somebody who is qualified to make it."
 )
 
 _NO_BEATS = str.maketrans(BEAT_SIGNS, REPLACEMENT * len(BEAT_SIGNS))
@@ -33,6 +37,11 @@ _NO_BEATS = str.maketrans(BEAT_SIGNS, REPLACEMENT * len(BEAT_SIGNS))
 def safe(text: str) -> str:
     """Return text that may be drawn: one line, visible characters, no beat sign."""
     return sanitize(text).translate(_NO_BEATS)
+
+
+def safe_lines(text: str) -> str:
+    """Return text of several lines that may be drawn."""
+    return "\n".join(map(safe, text.split("\n")))
 
 
 def current(current_ua: int) -> str:

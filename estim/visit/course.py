@@ -32,6 +32,7 @@ MARKER = "marker"
 PROMPT = "prompt"
 HANDOVER = "handover"
 NOTE = "note"
+REMARK = "remark"
 PLAN = "plan"
 MARKERS = ("sensory", "comfortable", "motor")
 

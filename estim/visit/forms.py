@@ -49,18 +49,18 @@ def _text(name: str, words: str, *, is_optional: bool = True) -> Question:
 # Agreement.
 
 
-def consent_form(step: Step, answers: Answers) -> Form:
+def consent_form(*, is_first: bool) -> Form:
     """Return what is asked before anything is done."""
-    return (
-        _yes_no("explained", "Were sensation, risks and the stop explained, and said back?"),
-        _yes_no("agrees", "Does the person agree to be stimulated today?"),
-    )
+    explained = _yes_no("explained", "Were sensation, risks and the stop explained, and said back?")
+    if not is_first:
+        return (_yes_no("agrees", "Knowing what it is like, does the person agree again today?"),)
+    return explained, _yes_no("agrees", "Does the person agree to be stimulated today?")
 
 
-def consent_verdict(answers: Answers) -> Verdict:
+def consent_verdict(answers: Answers, *, is_first: bool) -> Verdict:
     """Judge the agreement: without it nothing is delivered."""
     blocks = []
-    if answers.get("explained") is not True:
+    if is_first and answers.get("explained") is not True:
         blocks.append("consent: sensation, risks and the stop were not explained")
     if answers.get("agrees") is not True:
         blocks.append("consent: the person does not agree")
@@ -152,25 +152,38 @@ def is_skin_adverse(step: Step, answers: Answers) -> bool:
 
 # The stop.
 
-STOP_KEYS = ("F12", "Ctrl+X", "Space", "x")
-_NO_INPUT = Choice("none", "the device has none")
+HEARD = "heard"
+TRIED = "tried"
+NONE = "none"
 
 
-def stop_form(step: Step, has_patient_stop: bool) -> Form:
-    """Return what is asked about the stop; the interface answers the keys by hearing them."""
-    keys = tuple(Choice(key, key) for key in STOP_KEYS)
-    tried = Choice("tried", "tried: the device reported it")
-    return (
-        Question("key", "Press the stop key now.", Kind.CHOICE, keys),
-        Question(
-            "patient",
-            "Let the person press their own stop."
-            if has_patient_stop
-            else "This device has no stop for the patient: agree on a word or a sign.",
-            Kind.CHOICE,
-            (tried,) if has_patient_stop else (_NO_INPUT,),
-        ),
-    )
+def stop_form(*, has_patient_stop: bool, is_first: bool) -> Form:
+    """Return what is asked about the stop; hearing a stop key is the last answer."""
+    key = Question(
+        "key", "Press the stop key now: SPACE, x, F12 or Ctrl+X.", Kind.CHOICE,
+        (Choice(HEARD, "(the key itself is the answer)"),),
+    )  # fmt: skip
+    if has_patient_stop:
+        own = (Choice(TRIED, "pressed: the device reported it"),)
+        return (
+            Question("patient", "Let the person press their own stop.", Kind.CHOICE, own),
+            key,
+        )
+    if not is_first:
+        return (key,)
+    none = (Choice(NONE, "a word or a sign was agreed on"),)
+    words = "This device has no stop for the patient: agree on a word or a sign."
+    return Question("patient", words, Kind.CHOICE, none), key
+
+
+def stop_verdict(answers: Answers, *, has_patient_stop: bool, is_reported: bool) -> Verdict:
+    """Judge the trial of the stop; what the device has not reported was not tried."""
+    blocks = []
+    if answers.get("key") != HEARD:
+        blocks.append("stop: no stop key was heard")
+    if has_patient_stop and (answers.get("patient") != TRIED or not is_reported):
+        blocks.append("stop: the device has not reported that the patient's stop was pressed")
+    return Verdict(tuple(blocks))
 
 
 # Exercises, manual therapy, adjuncts.

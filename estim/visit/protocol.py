@@ -29,6 +29,7 @@ from estim.profile.loader import load_as
 from estim.profile.models import Basis, Neuropathy
 from estim.profile.table import KeyProblem, Table
 from estim.text import sanitize
+from estim.visit import instruments
 
 SCHEMA = 1
 FOLDER = "protocols"
@@ -248,6 +249,12 @@ def load(path: str | os.PathLike[str]) -> LoadedProtocol:
     protocol, sha256 = load_as(Protocol, path)
     loaded = LoadedProtocol(protocol, sha256, os.fspath(path))
     for number, step in enumerate(protocol.steps, start=1):
+        for name in step.instruments:
+            if name not in instruments.BY_ID:
+                raise ProfileError(
+                    f"{sanitize(loaded.path)}: steps.{number}.instruments: {name!r}; expected one "
+                    f"of {', '.join(instruments.BY_ID)}"
+                )
         for profile_id in step.profiles:
             where = f"{sanitize(loaded.path)}: steps.{number}.profiles: {profile_id!r}"
             if profile_id not in library.shipped_ids():

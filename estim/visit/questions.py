@@ -92,6 +92,22 @@ class Question:
 Form = tuple[Question, ...]
 
 
+class Gravity(StrEnum):
+    """What a remark does: forbids, asks for care, or only informs."""
+
+    STOP = "stop"
+    CARE = "care"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What answers mean, in words."""
+
+    gravity: Gravity
+    text: str
+
+
 def check(question: Question, answer: object) -> Answer:
     """Return an answer that the question takes.
 

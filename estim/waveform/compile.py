@@ -8,7 +8,8 @@ Rules:
 3. Channels that tick together are spread evenly over the shortest period; channels whose on-phases
    never meet start at once. Anything else is refused, unless the profile allows overlap.
 4. On a person a modulated amplitude rises no faster than a cycle may ramp up, and no leap follows a
-   rest; a burst longer than a ramp is refused. The kernel judges by the same figures.
+   rest; the charge of a pulse leaps no further than `limits` says; a burst longer than a ramp is
+   refused. The kernel judges by the same figures.
 5. Each refusal is one `ProfileError` that names file, line, key and the physics.
 """
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
-from math import gcd
+from math import ceil, gcd
 
 from estim.errors import ProfileError
 from estim.profile.explain import Origin
@@ -118,6 +119,7 @@ class _Compiler:
         if not self._is_bench_only:
             if program.keyframes:
                 self._check_rises(program)
+                self._check_charge_rises(program)
             self._check_bursts(program)
         return program
 
@@ -127,19 +129,47 @@ class _Compiler:
         From nothing to the whole amplitude it takes at least as long as the shortest ramp up, in
         steps that count for `RAMP_STEP_MS` of it at most.
         """
-        frames, ramp_ms = program.keyframes, limits.cycle_ramp_up_ms.minimum
-        ends_ms = [*(frame.at_ms for frame in frames[1:]), program.keyframe_cycle_ms]
-        for index, (frame, end_ms) in enumerate(zip(frames, ends_ms, strict=True)):
+        frames = program.keyframes
+        for index, frame in enumerate(frames):
             following = frames[(index + 1) % len(frames)]
             rise = following.amplitude_permille - frame.amplitude_permille
-            held_ms = end_ms - frame.at_ms
-            highest = FULL_PERMILLE * min(held_ms, limits.RAMP_STEP_MS) // ramp_ms
+            highest = self._ramped_permille(program, index)
             if rise > highest:
                 raise self._refuse(
                     _modulation_key(self._stimulus.modulation),
-                    f"the amplitude rises by {rise} permille after a hold of {held_ms} ms; "
-                    f"expected at most {highest} on a person",
+                    f"the amplitude rises by {rise} permille from the hold at "
+                    f"{frame.at_ms / MS_PER_S:g} s to the one at "
+                    f"{following.at_ms / MS_PER_S:g} s; expected at most {highest} on a person",
                 )
+
+    def _check_charge_rises(self, program: ChannelProgram) -> None:
+        """Refuse, on a person, a modulation whose charge per pulse leaps.
+
+        From any hold to any later one it rises by at most `limits.charge_rise_permille`, and by
+        what a ramp would add meanwhile; each hold between them counts as in `_check_rises`.
+        """
+        frames, count = program.keyframes, len(program.keyframes)
+        charges = [frame.amplitude_permille * frame.unit_us for frame in frames]
+        for first in range(count):
+            highest = limits.charge_rise_permille.maximum
+            for last in range(first + 1, first + count):
+                rise = Fraction(charges[last % count] - charges[first], max(charges))
+                if rise * FULL_PERMILLE > highest:
+                    raise self._refuse(
+                        _modulation_key(self._stimulus.modulation),
+                        f"the charge of a pulse rises by {ceil(rise * FULL_PERMILLE)} permille of "
+                        f"the largest from the hold at {frames[first].at_ms / MS_PER_S:g} s to the "
+                        f"one at {frames[last % count].at_ms / MS_PER_S:g} s; expected at most "
+                        f"{highest} on a person",
+                    )
+                highest += self._ramped_permille(program, last % count)
+
+    def _ramped_permille(self, program: ChannelProgram, index: int) -> int:
+        """Return how far a ramp rises during a hold, which counts for `RAMP_STEP_MS` at most."""
+        starts_ms = [frame.at_ms for frame in program.keyframes]
+        held_ms = [*starts_ms[1:], program.keyframe_cycle_ms][index] - starts_ms[index]
+        counted_ms = min(held_ms, limits.RAMP_STEP_MS)
+        return FULL_PERMILLE * counted_ms // limits.cycle_ramp_up_ms.minimum
 
     def _check_bursts(self, program: ChannelProgram) -> None:
         """Refuse, on a person, a burst as long as an on-phase: it would have no ramp."""

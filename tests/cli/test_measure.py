@@ -148,6 +148,28 @@ def test_bad_arguments_are_one_message(
     assert words in answer.err
 
 
+@pytest.mark.parametrize(
+    ("amplitude", "words"),
+    [
+        # The device has steps of 0.1 mA.
+        ("20.05", "channel 1: 20.05 mA asked, the device delivers steps of 0.1 mA"),
+        ("0.05", "steps of 0.1 mA"),
+        ("99", "99 mA"),
+    ],
+)
+def test_an_amplitude_that_would_not_be_delivered_is_refused_as_a_run_refuses_it(
+    amplitude: str, words: str, estim: Shell, tmp_path: Path
+) -> None:
+    path = trace(tmp_path)
+    answer = estim("measure", path, "--profile", "dpn-conventional", "--amplitude", amplitude)
+    answer.assert_one_message(4)
+    assert words in answer.err
+    run = estim("run", "dpn-conventional", "--bench", "500", "--clock", "virtual",
+                "--amplitude", f"1={amplitude}")  # fmt: skip
+    run.assert_one_message(4)
+    assert words in run.err
+
+
 def test_an_approved_result_shows_a_drift_within_tolerance(estim: Shell, tmp_path: Path) -> None:
     first = estim("measure", trace(tmp_path), *ARGUMENTS, "--json")
     result = saved(tmp_path, first)
@@ -168,6 +190,31 @@ def test_an_approved_result_shows_a_drift_within_tolerance(estim: Shell, tmp_pat
     # The file that was approved is as good a reference as its name.
     by_file = estim("measure", trace(tmp_path), *ARGUMENTS, "--json", "--baseline", result)
     assert by_file.code == 0
+
+
+def test_approving_what_has_no_drift_that_could_be_judged_warns_of_it(
+    estim: Shell, tmp_path: Path
+) -> None:
+    # 0.25 % of 4 uC are allowed, 0.4 of that as drift: 4 nC. With a sample every us the edges leave
+    # sqrt(1/2) us x 20 mA x 2 / sqrt(16 pulses) = 7 nC open.
+    samples = sampled(steady(20, 0.2), 0.2) + noise(200_000, 0.05)
+    capture = write_csv(tmp_path / "capture.csv", samples)
+    command = ("measure", capture, *ARGUMENTS, "--json")
+    result = saved(tmp_path, estim(*command))
+    approve = ("baseline", "approve", result, "--name", "b", "--who", "t", "--why", "w")
+    approved = estim(*approve)
+    assert approved.code == 0
+    assert "drift.net_charge" in approved.out
+    assert "drift.amplitude" not in approved.out
+    assert estim(*approve, "--json").objects[0]["never_judged"] == ["drift.net_charge"]
+    # It is as was said.
+    (again,) = estim(*command, "--baseline", "b").objects
+    drifts = [c for c in again["checks"] if c["name"].startswith("drift.")]
+    assert [c["name"] for c in drifts if c["verdict"] != "pass"] == ["drift.net_charge"]
+    # An exact trace leaves nothing open.
+    exact = saved(tmp_path, estim("measure", trace(tmp_path), *ARGUMENTS, "--json"))
+    approved = estim("baseline", "approve", exact, "--name", "c", "--who", "t", "--why", "w")
+    assert "drift" not in approved.out
 
 
 def test_an_instrument_cancels_out_of_its_own_drift(estim: Shell, tmp_path: Path) -> None:

@@ -82,6 +82,10 @@ def test_a_device_is_asked_and_what_it_lacks_is_told(estim: Shell) -> None:
     header, row = words.out.splitlines()[:2]
     assert header.split() == ["id", "mode", "session", "device", "title"]
     assert row.split()[:4] == ["knee-osteoarthritis", "conventional", "30:00", "yes"]
+    told = estim("profiles", "list", "dpn", "--device", "sim:?channels=1").out
+    reason = "the programme needs 2 channels, the device has 1: dpn-conventional, dpn-14hz, "
+    assert " ".join(told.split()).count(reason) == 1
+    assert told.count("needs 2 channels") == 1
     estim(*asked, "native:/dev/absent").assert_one_message(3)
     estim(*asked, "nonsense").assert_one_message(2)
 

@@ -144,7 +144,7 @@ def test_the_same_seed_gives_the_same_record_and_trace(estim: Shell, tmp_path: P
 def test_a_clinical_session_is_refused_and_says_what_is_missing(estim: Shell) -> None:
     answer = estim("run", "dpn-conventional", "--amplitude", "1=5")
     answer.assert_one_message(4)
-    for word in ("screening", "consent", "sensation test", "operator", "--bench"):
+    for word in ("screening", "consent", "sensation test", "operator", "guided visit", "--bench"):
         assert word in answer.err
 
 

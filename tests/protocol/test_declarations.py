@@ -36,6 +36,7 @@ SUFFIXES = {
     "uA/cm2 RMS": "_ua_per_cm2",
     "uW/cm2": "_uw_per_cm2",
     "permille of the amplitude": "_permille",
+    "permille of the largest charge": "_permille",
     "damaged frames a second": "_per_s",
 }
 EVERY_SUFFIX = sorted(set(SUFFIXES.values()) | {"_s", "_ma", "_hz", "_uc", "_v", "_cm2"}, key=len)
@@ -114,6 +115,7 @@ def test_limits_restated_by_hand() -> None:
         "step_ua": 1_000,
         "held_key_rise_ua_per_s": 1_000,
         "cycle_ramp_up_ms": None,
+        "charge_rise_permille": 700,
         "running_ms": 10_800_000,
         "lease_ms": 320,
         "zero_after_silence_ms": 350,

@@ -39,6 +39,8 @@ def test_a_file_cut_at_any_byte_keeps_every_whole_line_and_goes_on(tmp_path: Pat
     second_ends = [index for index, octet in enumerate(whole) if octet == 10][1]
     for length in range(second_ends + 1, len(whole)):
         cut_path.write_bytes(whole[:length])
+        # A crash tears a line before its count is noted.
+        cut_path.with_name("cut.jsonl.head").unlink(missing_ok=True)
         # The newline alone may be missing: then the line is whole all the same.
         kept = [0, 1, 2] if length == len(whole) - 1 else [0, 1]
         assert numbers(cut_path) == kept
@@ -63,6 +65,52 @@ def test_a_changed_dropped_or_moved_line_is_damage(tmp_path: Path) -> None:
         with pytest.raises(RecordError, match=r"ledger\.jsonl"):
             open_ledger(path)
         assert path.read_bytes() == damaged
+
+
+def test_lines_cut_off_the_end_are_missed(tmp_path: Path) -> None:
+    path = filled(tmp_path / "ledger.jsonl")
+    lines = path.read_bytes().splitlines(keepends=True)
+    for kept in range(3):
+        path.write_bytes(b"".join(lines[:kept]))
+        for use in (read_ledger, open_ledger):
+            with pytest.raises(RecordError, match=f"{kept} of 3 lines are left"):
+                use(path)
+    path.unlink()
+    with pytest.raises(RecordError, match="0 of 3 lines are left"):
+        read_ledger(path)
+    path.write_bytes(b"".join(lines))
+    assert numbers(path) == [0, 1, 2]
+
+
+def test_the_lines_of_another_ledger_are_not_taken_for_its_own(tmp_path: Path) -> None:
+    path = filled(tmp_path / "ledger.jsonl")
+    other = tmp_path / "other.jsonl"
+    with open_ledger(other) as ledger:
+        for number in range(4):
+            ledger.append("entry", {"n": 10 + number}, CLOCK)
+    path.write_bytes(other.read_bytes())
+    with pytest.raises(RecordError, match="line 3 is not the one that was written"):
+        read_ledger(path)
+
+
+def test_a_crash_before_the_count_is_noted_loses_nothing(tmp_path: Path) -> None:
+    path = filled(tmp_path / "ledger.jsonl")
+    head = path.with_name("ledger.jsonl.head")
+    before = head.read_bytes()
+    assert head.stat().st_mode & 0o777 == 0o600
+    with open_ledger(path) as ledger:
+        ledger.append("entry", {"n": 3}, CLOCK)
+    head.write_bytes(before)
+    assert numbers(path) == [0, 1, 2, 3]
+    # A ledger from before such counts were kept is read, and has one from the next line on.
+    head.unlink()
+    assert numbers(path) == [0, 1, 2, 3]
+    with open_ledger(path) as ledger:
+        ledger.append("entry", {"n": 4}, CLOCK)
+    assert head.read_text().startswith("5 ")
+    head.write_text("garbage\n")
+    with pytest.raises(RecordError, match=r"ledger\.jsonl\.head: .*expected"):
+        read_ledger(path)
 
 
 def test_two_writers_at_once_are_refused(tmp_path: Path) -> None:

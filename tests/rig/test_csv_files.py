@@ -6,6 +6,7 @@ over 500 ohm is 20 mA, and back; one sample every 2 us.
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,6 +140,60 @@ def test_each_style_gives_the_same_current_and_rate(style: str, tmp_path: Path) 
 )  # fmt: skip
 def test_the_style_is_named(style: str, name: str, tmp_path: Path) -> None:
     assert open_capture(written(tmp_path, STYLES[style]), LOAD).info.format == name
+
+
+COLUMNS = {
+    "plain": "voltage (V)", "no header": "column 2", "tektronix tds": "column 5",
+    "tektronix mso": "CH1", "keysight": "channel 1 (Volt)", "rigol increment": "CH1 (Volt)",
+    "siglent": "CH1", "lecroy": "Ampl", "picoscope": "Channel A (mV)", "quoted": "CH1 (V)",
+    "interval key": "CH1", "sigrok": "channel_1_voltage_v",
+    "sigrok, from a file without a session": "column 1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("style", COLUMNS)
+def test_a_column_is_named_as_its_maker_names_it(style: str, tmp_path: Path) -> None:
+    assert open_capture(written(tmp_path, STYLES[style]), LOAD).info.column == COLUMNS[style]
+
+
+def test_volts_without_a_load_are_told_with_one_unit(tmp_path: Path) -> None:
+    path = written(tmp_path, STYLES["plain"])
+    with pytest.raises(UsageError) as failure:
+        open_capture(path, ReadOptions())
+    assert str(failure.value) == (
+        f"{path}: voltage (V): a current follows from volts only with the dummy load; say it with "
+        "--load OHM"
+    )
+    with pytest.raises(UsageError, match="CH1 is in V: a current follows"):
+        open_capture(written(tmp_path, STYLES["tektronix mso"]), ReadOptions())
+
+
+@pytest.mark.parametrize(
+    "form", ["{t:.2e}", "{t:.3f}", "{later:.4f}"], ids=["three digits", "ms", "after an hour"]
+)
+def test_times_of_too_few_digits_name_the_remedy(form: str, tmp_path: Path) -> None:
+    # 3.6 ms of samples every 2 us.
+    lines = [
+        f"{form.format(t=n * 2e-6, later=3600 + n * 2e-6)},{v}"
+        for n, v in enumerate(VOLTS * 300)
+    ]  # fmt: skip
+    path = written(tmp_path, "time,CH1 (V)\n" + "\n".join(lines) + "\n")
+    with pytest.raises(UsageError) as failure:
+        current_of(open_capture(path, LOAD))
+    assert "too few digits" in str(failure.value)
+    assert "--sample-rate" in str(failure.value)
+    capture = open_capture(path, ReadOptions(load_ohm=500, sample_rate_hz=500_000))
+    assert len(current_of(capture)) == 1800
+
+
+def test_a_sigrok_session_is_told_how_to_become_a_csv(tmp_path: Path) -> None:
+    path = tmp_path / "capture.sr"
+    with zipfile.ZipFile(path, "w") as session:
+        session.writestr("version", "2")
+        session.writestr("metadata", "[global]\n")
+    with pytest.raises(UsageError) as failure:
+        open_capture(path, LOAD)
+    assert f"sigrok-cli -i {path} -O csv" in str(failure.value)
 
 
 def test_times_count_from_the_first_sample_and_say_where_that_is(tmp_path: Path) -> None:

@@ -104,6 +104,25 @@ def test_a_single_contraction_is_timed_and_does_not_pass_with_another_form(tmp_p
         assert "may still be rising" in result.check(name).note
 
 
+def test_what_sags_at_the_end_of_a_contraction_is_no_ramp(tmp_path: Path) -> None:
+    whole = contractions()
+    # The last second of either plateau, 2 mA of 40 too low, before the ramp.
+    sagged = [
+        biphasic(p.at_s, 36, 250, 250) if 17 < p.at_s % 66 < 18 else p for p in whole
+    ]  # fmt: skip
+    assert "pulses_outside" in failed(of_trace(tmp_path, sagged, "nmes-quadriceps", 40_000))
+    # Two seconds that fall from the middle of the plateau on, and rise again.
+    dipped = [
+        biphasic(p.at_s, 40 - 10 * (1 - abs(p.at_s % 66 - 10)), 250, 250)
+        if 9 < p.at_s % 66 < 11 else p for p in whole
+    ]  # fmt: skip
+    assert "pulses_outside" in failed(of_trace(tmp_path, dipped, "nmes-quadriceps", 40_000))
+    # A plateau that falls for five seconds is no ramp of three.
+    slow = contractions(down_s=8, on_s=10)
+    result = of_trace(tmp_path, slow, "nmes-quadriceps", 40_000)
+    assert {"ramp.down", "on_time"} <= failed(result)
+
+
 def test_a_capture_may_begin_anywhere_in_the_cycle(tmp_path: Path) -> None:
     for start_s in (1.5, 10.0, 19.5, 40.0):
         later = [Pulse(p.at_s - start_s, p.phases) for p in contractions() if p.at_s >= start_s]
@@ -191,6 +210,59 @@ def test_a_vcd_of_noisy_samples_is_read_as_samples(tmp_path: Path) -> None:
     result = measure(path, expected_of("dpn-conventional", 20_000), Settings(READ))
     assert result.verdict == "pass"
     assert result.capture.sample_rate_hz == pytest.approx(1e6)
+
+
+def of_vcd_samples(folder: Path, levels_ma: np.ndarray, *, all_of_them: bool = False) -> Result:
+    """Measure samples, one every us, that were stored as changes."""
+    lines = ["$timescale 1 us $end $var real 64 a out_ma $end $enddefinitions $end"]
+    moved = np.append(True, np.diff(levels_ma) != 0) | all_of_them
+    lines += [f"#{n}\nr{levels_ma[n]:g} a" for n in np.flatnonzero(moved).tolist()]
+    path = folder / "samples.vcd"
+    path.write_text("\n".join([*lines, f"#{len(levels_ma)}"]) + "\n")
+    return measure(path, expected_of("dpn-conventional", 20_000), Settings(READ))
+
+
+@pytest.mark.parametrize(("deviation", "step"), [(0.04, 0.2), (0.06, 0.2), (0.2, 0.2), (0.2, 1.0)])
+def test_a_vcd_whose_samples_flicker_by_a_step_is_read_as_samples(
+    deviation: float, step: float, tmp_path: Path
+) -> None:
+    samples = sampled(steady(20, 0.2), 0.2) + noise(200_000, deviation, seed=3)
+    result = of_vcd_samples(tmp_path, np.round(samples / step) * step)
+    assert result.capture.sample_rate_hz == pytest.approx(1e6)
+    assert not failed(result)
+    # What a step hides of the balance is told.
+    assert open_checks(result) <= {"net_charge", "amplitude.phase1", "amplitude.phase2"}
+
+
+def test_a_vcd_that_repeats_its_samples_is_read_as_samples(tmp_path: Path) -> None:
+    result = of_vcd_samples(tmp_path, sampled(steady(20, 0.2), 0.2), all_of_them=True)
+    assert result.verdict == "pass"
+    assert result.capture.sample_rate_hz == pytest.approx(1e6)
+
+
+def test_a_rare_flicker_between_exact_pulses_is_no_part_of_them(tmp_path: Path) -> None:
+    levels = sampled(steady(20, 0.5), 0.5)
+    for begin in np.flatnonzero(np.diff(levels) > 15)[::10].tolist():
+        levels[begin - 7] = levels[begin + 420] = 0.2
+    result = of_vcd_samples(tmp_path, levels)
+    assert (result.verdict, result.capture.sample_rate_hz) == ("pass", None)
+    # Higher than a tenth of a pulse it is no flicker.
+    levels[levels == 0.2] = 3.0
+    assert "odd_pulses" in failed(of_vcd_samples(tmp_path, levels))
+
+
+@pytest.mark.parametrize("ma", [1.0, 2.0, 5.0])
+def test_an_exact_stepped_sine_is_not_taken_for_samples(ma: float, tmp_path: Path) -> None:
+    # 16 steps of 25 us: the sine in the middle of each, in whole steps of 0.1 mA.
+    sine = np.sin((np.arange(16) + 0.5) * np.pi / 8)
+    heights = np.sign(sine) * np.floor(np.abs(sine) / np.abs(sine).max() * ma * 10 + 1e-9) / 10
+    pulses = [
+        Pulse(burst / 50 + n * 4e-4, [(float(h), 25.0) for h in heights])
+        for burst in range(10)
+        for n in range(25)
+    ]
+    path = write_vcd(tmp_path / "sine.vcd", pulses, 0.2)
+    assert not open_capture(path, READ).is_sampled
 
 
 VCD_HEAD = "$timescale 1 us $end\n$var real 64 ! ch1_ma $end\n$enddefinitions $end\n"
@@ -296,3 +368,39 @@ def test_whatever_follows_a_header_there_is_a_result_or_one_message(
 
 
 EXPECTED = expected_of("dpn-conventional", 20_000)
+
+
+@pytest.mark.parametrize(
+    ("at_s", "words"),
+    [
+        # Bursts begin every 0.5 s from 0.1 s on and last 0.09 s.
+        ([1.4], "1 pulse between bursts, the first at 1.400000 s"),
+        ([1.35], "1 pulse between bursts, the first at 1.350000 s"),
+        ([1.22], "1 pulse between bursts, the first at 1.220000 s"),
+        ([1.57], "1 pulse between bursts, the first at 1.570000 s"),
+        ([0.05], "1 pulse between bursts, the first at 0.050000 s"),
+        ([3.9], "1 pulse between bursts, the first at 3.900000 s"),
+        ([1.35, 1.36], "2 pulses between bursts, the first at 1.350000 s"),
+        ([0.35 + n / 2 for n in range(7)], "7 pulses between bursts, the first at 0.350000 s"),
+    ],
+)
+def test_a_lone_pulse_between_bursts_is_extra_and_no_burst(
+    at_s: list[float], words: str, tmp_path: Path
+) -> None:
+    pulses = sorted([*bursts(8), *(biphasic(s, 20) for s in at_s)], key=lambda p: p.at_s)
+    result = of_trace(tmp_path, pulses, "tens-burst", 20_000)
+    assert failed(result) - {"average", "rms"} == {"extra_pulses"}
+    check = result.check("extra_pulses")
+    assert (check.measured, check.note) == (len(at_s), words)
+    assert check.worst_at_s == pytest.approx(at_s[0], abs=1e-6)
+
+
+def test_what_only_resembles_a_lone_pulse_stays_what_it_is(tmp_path: Path) -> None:
+    whole = bursts(8)
+    cut = [pulse for pulse in whole if not 1.105 < pulse.at_s < 1.3]
+    result = of_trace(tmp_path, cut, "tens-burst", 20_000)
+    assert failed(result) - {"average", "rms"} == {"pulses_per_burst"}
+    assert result.check("pulses_per_burst").measured == 1
+    eleven = of_trace(tmp_path, bursts(8, 11), "tens-burst", 20_000)
+    assert "pulses_per_burst" in failed(eleven)
+    assert eleven.check("extra_pulses").measured == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pty
@@ -87,7 +88,9 @@ def drop(job: Path, name: str, text: str) -> None:
 def comparable(report: dict[str, Any]) -> dict[str, Any]:
     """Return a report without when it was done, how often it was begun, and names of records."""
     kept = {
-        key: found for key, found in report.items() if key not in ("began_at", "ended_at", "stops")
+        key: found
+        for key, found in report.items()
+        if key not in ("began_at", "ended_at", "stops", "journal")
     }
     for step in kept["steps"]:
         step["device"] = {**step["device"], "record": ""}
@@ -164,7 +167,7 @@ def test_interrupted_and_resumed_gives_the_same_report(estim: Shell, tmp_path: P
     assert not (job.parent / "state" / "report-as-found.json").exists()
     resumed = estim("verify", job)
     assert resumed.code == 0
-    assert f"Going on: {done} steps are done" in resumed.out
+    assert f"Going on: {done} step" in resumed.out
     assert report_of(job)["stops"] == 1
     assert comparable(report_of(job)) == comparable(report_of(whole))
 
@@ -179,8 +182,32 @@ def test_a_journal_cut_anywhere_in_its_last_step_takes_that_step_again(
     lines = journal.read_bytes().splitlines(keepends=True)
     steps = [index for index, line in enumerate(lines) if b'"kind":"step"' in line]
     journal.write_bytes(b"".join(lines[: steps[-1]]) + lines[steps[-1]][:1000])
+    # A crash would have left it with the count of the line before.
+    last = hashlib.sha256(lines[steps[-1] - 1].rstrip(b"\n")).hexdigest()
+    journal.with_name("as-found.jsonl.head").write_text(f"{steps[-1]} {last}\n")
     assert estim("verify", job).code == 0
     assert comparable(report_of(job)) == expected
+
+
+def test_a_finished_journal_that_was_cut_never_counts_as_passed(
+    estim: Shell, tmp_path: Path
+) -> None:
+    job = write_job(tmp_path / "job")
+    assert estim("verify", job).code == 0
+    journal = job.parent / "state" / "as-found.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    # The report that is signed names the journal as it was.
+    last = hashlib.sha256(lines[-1].rstrip(b"\n")).hexdigest()
+    assert report_of(job)["journal"] == {"lines": len(lines), "sha256": last}
+    assert last in text_of(job)
+    for kept in (len(lines) - 1, 0):
+        journal.write_bytes(b"".join(lines[:kept]))
+        answer = estim("verify", job)
+        answer.assert_one_message(1)
+        assert f"{kept} of {len(lines)} lines are left" in answer.err
+        as_left = estim("verify", write_job(tmp_path / "job", ('"as-found"', '"as-left"')))
+        assert as_left.code == 1
+        write_job(tmp_path / "job")
 
 
 def test_a_load_that_contradicts_the_declared_one_is_refused(estim: Shell, tmp_path: Path) -> None:
@@ -253,7 +280,8 @@ def test_as_found_and_as_left_stand_side_by_side(estim: Shell, tmp_path: Path) -
     other = write_job(
         tmp_path / "job", ('"as-found"', '"as-left"'), ('"sim:"', '"sim:?serial=OTHER"')
     )
-    (job.parent / "state" / "as-left.jsonl").unlink()
+    for name in ("as-left.jsonl", "as-left.jsonl.head"):
+        (job.parent / "state" / name).unlink()
     answer = estim("verify", other)
     assert answer.code == 2
     assert "of device SIM-0001, this one is of OTHER" in answer.err

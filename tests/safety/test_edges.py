@@ -101,7 +101,8 @@ def test_a_bound_allows_its_value_and_not_one_count_more(
 
 
 def test_every_check_stands_in_the_edge_table() -> None:
-    assert {row[0] for row in EDGES} | {"cycle_ramp_up_ms"} == set(CHECKS)
+    by_programme = {"cycle_ramp_up_ms", "charge_rise_permille"}
+    assert {row[0] for row in EDGES} | by_programme == set(CHECKS)
 
 
 @pytest.mark.parametrize(
@@ -330,10 +331,72 @@ def test_nothing_on_a_person_rises_faster_than_a_ramp_whatever_it_is_called(
 ) -> None:
     played = program(replace(played.channels[0], cycle=cycle))
     expected = [("cycle_ramp_up_ms", told_ms, 500, "standard", 1)]
+    if told_ms == 100:  # all at once: the charge leaps too
+        expected.append(("charge_rise_permille", 1000, 700, "standard", 1))
     result = review_load(played, bounds(is_bench=False), CAPABILITIES, NOW_US)
     assert reasons_of(result) == ([] if told_ms is None else expected)
     on_a_bench = review_load(played, bounds(is_bench=True), CAPABILITIES, NOW_US)
     assert isinstance(on_a_bench, ApprovedLoad)
+
+
+def charges(*held: tuple[int, int, int]) -> PulseProgram:
+    """Return a programme of holds, each (ms, permille, us of a phase), that repeat."""
+    starts = [sum(ms for ms, *_ in held[:index]) for index in range(len(held) + 1)]
+    frames = tuple(
+        Keyframe(at_ms, permille, unit_us, 10_000)
+        for at_ms, (_, permille, unit_us) in zip(starts, held, strict=False)
+    )
+    pulse = (Phase(1, 1000), Phase(1, -1000))
+    played = replace(channel(), phases=pulse, keyframes=frames, keyframe_cycle_ms=starts[-1])
+    return program(played)
+
+
+CHARGES = [
+    # 200 of 600 us is a leap of 667 permille, Han's; 120 of 400 us one of 700; 119 of 702.5.
+    (charges((3000, 1000, 600), (3000, 1000, 200)), None),
+    (charges((1000, 1000, 400), (1000, 1000, 120)), None),
+    (charges((1000, 1000, 400), (1000, 1000, 119)), 703),
+    # However long it was short before, and from the last hold to the first.
+    (charges((60_000, 1000, 10), (1000, 1000, 400)), 975),
+    (charges((1000, 1000, 400), (60_000, 1000, 10)), 975),
+    # Two steps one upon the other are one leap, but for 2 permille in each ms between them.
+    (charges((1000, 1000, 100), (1, 1000, 600), (1000, 1000, 1000)), 898),
+    (charges((1000, 1000, 100), (100, 1000, 600), (1000, 1000, 1000)), None),
+    (charges((1000, 1000, 99), (100, 1000, 600), (1000, 1000, 1000)), 701),
+    # A longer wait excuses no more, and a dip between steps gives nothing.
+    (charges((1000, 1000, 99), (9000, 1000, 600), (1000, 1000, 1000)), 701),
+    (charges((1000, 1000, 100), (50, 1000, 600), (50, 1000, 500), (1000, 1000, 1000)), None),
+    (charges((1000, 1000, 100), (50, 1000, 600), (49, 1000, 500), (1000, 1000, 1000)), 702),
+    # Amplitude and phase together: 800 permille of 100 us are 80, of 400 us 320, then 400.
+    (charges((1000, 800, 100), (1000, 1000, 400)), 800),
+    (charges((1000, 800, 100), (100, 800, 400), (1000, 1000, 400)), None),
+    # Down at once, and back by a fifth every 100 ms.
+    (charges((1000, 1000, 1000), (100, 1000, 10), (100, 1000, 510), (100, 1000, 910)), None),
+]
+
+
+@pytest.mark.parametrize(("played", "told_permille"), CHARGES)
+@pytest.mark.parametrize("cycle", [None, Cycle(500, 5_000, 500, 10_000)])
+def test_no_charge_leaps_on_a_person(
+    played: PulseProgram, told_permille: int | None, cycle: Cycle | None
+) -> None:
+    """At once by 700 permille of the largest charge, more only as slowly as a ramp rises."""
+    played = program(replace(played.channels[0], cycle=cycle))
+    expected = [("charge_rise_permille", told_permille, 700, "standard", 1)]
+    result = review_load(played, bounds(is_bench=False), CAPABILITIES, NOW_US)
+    assert reasons_of(result) == ([] if told_permille is None else expected)
+    on_a_bench = review_load(played, bounds(is_bench=True), CAPABILITIES, NOW_US)
+    assert isinstance(on_a_bench, ApprovedLoad)
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+def test_a_layer_may_ask_for_smaller_leaps_of_charge(owner: Owner) -> None:
+    smaller = bounds(session=(Bound("charge_rise_permille", 500, owner),))
+    for unit_us, is_refused in ((200, False), (199, True)):
+        played = charges((1000, 1000, 400), (1000, 1000, unit_us))
+        found = reasons_of(review_load(played, smaller, CAPABILITIES, NOW_US))
+        expected = [("charge_rise_permille", 503, 500, owner.value, 1)]
+        assert found == (expected if is_refused else [])
 
 
 def test_channels_overlap_on_a_bench_alone() -> None:

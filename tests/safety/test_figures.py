@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import sqrt
+from fractions import Fraction
+from math import ceil, sqrt
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from estim.safety.figures import figures, pulses_in_second
+from estim.safety.figures import figures, largest_charge_rise, pulses_in_second
 from firmware_protocol.program import (
     ChannelProgram,
     Cycle,
@@ -228,3 +229,27 @@ def test_peaks_that_reach_50_ma_rms_are_those_of_the_clinical_table(
     assert worst.rms_ua == pytest.approx(
         peak_ma * 1000 * sqrt(2 * phase_us * 1e-6 * rate_hz), rel=0.005
     )
+
+
+@given(st.lists(st.tuples(st.integers(1, 150), st.integers(0, 1000), st.integers(1, 500)),
+                min_size=2, max_size=8))  # fmt: skip
+@settings(max_examples=100)
+def test_a_charge_rise_is_the_worst_of_every_pair_of_holds(
+    held: list[tuple[int, int, int]],
+) -> None:
+    """Between two holds a ramp of 500 ms would add 2 permille each ms, of 100 ms at most a hold."""
+    held[0] = (held[0][0], 1000, held[0][2])
+    starts = [sum(ms for ms, *_ in held[:index]) for index in range(len(held))]
+    frames = tuple(
+        Keyframe(at_ms, *row[1:], 10_000) for at_ms, row in zip(starts, held, strict=True)
+    )
+    played = channel(keyframes=frames, keyframe_cycle_ms=starts[-1] + held[-1][0])
+    charges = [share * us for _, share, us in held]
+    worst = Fraction(0)
+    for first in range(len(held)):
+        for steps in range(1, len(held)):
+            between = [held[(first + step) % len(held)][0] for step in range(1, steps)]
+            rise = charges[(first + steps) % len(held)] - charges[first]
+            leap = Fraction(rise * 1000, max(charges)) - sum(2 * min(ms, 100) for ms in between)
+            worst = max(worst, leap)
+    assert largest_charge_rise(played) == ceil(worst)

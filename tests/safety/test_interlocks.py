@@ -11,7 +11,8 @@ from estim.safety import verdict
 from estim.safety.bounds import Bound, Bounds, ChannelBounds, Owner, intersect
 from estim.safety.checks import CHECKS, OUTPUT_CHECKS, Ask
 from estim.safety.kernel import DriveRequest, RiseKind, ceiling, review, review_load
-from estim.safety.verdict import Approved, ApprovedLoad, Reason, Refused, in_unit
+from estim.safety.verdict import Approved, ApprovedLoad, Reason, Refused
+from estim.units import in_unit
 from firmware_protocol.messages import (
     CapabilityFlag,
     DeviceState,
@@ -325,12 +326,15 @@ def spoilt() -> list[tuple[str, Bounds, str]]:
         spoilt.append((f"session without {missing.limit}", replace(whole, session=left),
                        "the compiled limits are missing"))  # fmt: skip
     person = bounds(is_bench=False)
-    without_ramp = tuple(b for b in person.session if b.limit != "cycle_ramp_up_ms")
+    for_a_person = ("cycle_ramp_up_ms", "charge_rise_permille")
+    without = [tuple(b for b in person.session if b.limit != name) for name in for_a_person]
     odd = (*whole.session, Bound("amplitude_ua", 5, Owner.SITE))
     negative = (*whole.session, Bound("step_ua", -5, Owner.SITE))
     return [
         *spoilt,
-        ("no ramp up on a person", replace(person, session=without_ramp),
+        ("no ramp up on a person", replace(person, session=without[0]),
+         "the compiled limits are missing"),
+        ("any leap on a person", replace(person, session=without[1]),
          "the compiled limits are missing"),
         ("not a session's", replace(whole, session=odd),
          "nothing can check a bound of 5 for amplitude_ua"),

@@ -83,7 +83,8 @@ def two_channel_capabilities() -> Capabilities:
 def prepared(profile: str = "dpn-conventional", **options: Any) -> Prepared:
     """Return a shipped profile, prepared for the hand device."""
     loaded = load(PROFILES / f"{profile}.toml")
-    return prepare(loaded.profile, two_channel_capabilities(), is_bench=True, **options)
+    options = {"is_bench": True, "sha256": loaded.sha256, **options}
+    return prepare(loaded.profile, two_channel_capabilities(), **options)
 
 
 class HandDevice:

@@ -434,6 +434,24 @@ def test_a_person_is_not_prepared_as_a_bench_nor_a_bench_as_a_person(
         assert bench.state is HostState.IDENTIFIED
 
 
+@pytest.mark.parametrize("kind", ["clinical", "bench"])
+def test_a_session_on_a_person_has_an_end(bench: Bench, kind: str) -> None:
+    """0 s means no end: that is for a bench."""
+    header = dict(HEADER, kind=kind)
+    folder = str(bench.folder)
+    assert bench.settle(bench.ask(msg.OpenRecord, folder, folder, HEADER["session_id"], header))
+    bench.connect()
+    program_hex, bounds, settings_ = bench.prepare_request()
+    bounds = dataclasses.replace(bounds, is_bench=kind == "bench")
+    endless = dataclasses.replace(settings_, duration_s=0)
+    asked = bench.ask(msg.Prepare, program_hex, bounds, endless)
+    if kind == "bench":
+        assert bench.settle(asked)
+    else:
+        assert "duration_s: 1 or more expected on a person, got 0" in bench.why(asked)
+        assert bench.settle(bench.ask(msg.Prepare, program_hex, bounds, settings_))
+
+
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(program_hex=st.one_of(st.text(max_size=40), st.binary(max_size=300).map(bytes.hex)))
 def test_a_mad_programme_is_a_refusal(

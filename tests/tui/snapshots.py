@@ -42,6 +42,7 @@ def snapshot(**changes: Any) -> Snapshot:
         ),
         "profile_id": "dpn-conventional",
         "has_program": True,
+        "prepared_digest": "",
         "channels": (channel(),),
         "status_age_ms": 20,
         "is_known": True,

@@ -28,7 +28,8 @@ def _written_profiles() -> dict[str, dict[str, Any]]:
 
 def _planned(app: WatchedApp) -> str | None:
     """Return the profile of the session that was opened, None without one."""
-    return app.controller.plan.loaded.profile.id if app.controller else None
+    loaded = app.controller.loaded if app.controller else None
+    return loaded.profile.id if loaded else None
 
 
 async def _seek(app: WatchedApp, sought: str, expected: list[str]) -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from estim.clock import VirtualClock
+from estim.prepare import places, station
 from estim.record import station_key
 from estim.record.verify import SealState, verify
 from estim.session.states import HostState
+from estim.tui.app import FoundPort
 from estim.tui.screens.bench import BenchScreen
 from estim.tui.screens.devices import DeviceScreen
 from estim.tui.screens.library import LibraryScreen
@@ -21,7 +26,7 @@ from estim.tui.screens.lost import LostScreen
 from estim.tui.screens.report import ReportScreen
 from estim.tui.screens.session import SessionScreen
 from estim.tui.widgets.events import EventList
-from tests.tui.harness import WatchedApp, drive, open_demo, start, until
+from tests.tui.harness import LARGE, WatchedApp, drive, open_demo, start, until
 
 
 def _channels_ua(app: WatchedApp) -> list[int]:
@@ -139,6 +144,65 @@ def test_device_and_dummy_load_are_asked_for_and_nothing_opens_without_the_tick(
         await until(lambda: "BENCH 500 ohm, nobody connected" in app.text())
 
     drive(script, records)
+
+
+def enter_station(state: station.State | None, due: date | None = None) -> None:
+    station.enter(
+        places.configuration_folder(), "SIM-0001",
+        who="A. Tech", why="failed 500 ohm", clock=VirtualClock(), state=state, due=due,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "due", "title", "said"),
+    [
+        (None, None, "nobody connected  ", ["not in the station's register"]),
+        (station.State.IN_SERVICE, date(2999, 1, 1), "in service  ",
+         ["in service, next check due 2999-01-01"]),
+        (station.State.IN_SERVICE, date(2001, 1, 1), "! due, bench only  ",
+         ["due since 2001-01-01", "estim station set SIM-0001 --due DATE"]),
+        (station.State.QUARANTINED, None, "! quarantined, bench only  ",
+         ["quarantined by A. Tech on 2000-01-01 (failed 500 ohm)",
+          "estim station set SIM-0001 --state in-service"]),
+    ],
+)  # fmt: skip
+def test_a_session_shows_where_its_device_stands_and_what_to_do(
+    records: Path, state: station.State | None, due: date | None, title: str, said: list[str]
+) -> None:
+    if state is not None:
+        enter_station(state, due)
+
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        session = await open_demo(app, pilot)
+        assert title in app.text().splitlines()[1]
+        events = " ".join(session.query_one(EventList).render().plain.split())
+        for words in said:
+            assert words in events
+        assert title.startswith("!") == ("--who NAME" in events)
+
+    drive(script, records, LARGE)
+
+
+def test_the_choice_of_a_device_tells_where_each_port_stands(records: Path) -> None:
+    enter_station(station.State.QUARANTINED)
+    ports = (
+        FoundPort("native:/dev/ttyUSB0", "a stimulator", "SIM-0001"),
+        FoundPort("native:/dev/ttyUSB1", "another", "SN-2"),
+        FoundPort("native:/dev/ttyS0", "no number"),
+    )
+
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        app.options = replace(app.options, list_ports=lambda: ports)
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, DeviceScreen))
+        await until(lambda: "/dev/ttyS0" in app.text())
+        lines = [line.strip() for line in app.text().splitlines()]
+        at = next(n for n, line in enumerate(lines) if "ttyUSB0" in line)
+        assert lines[at + 1].startswith("a stimulator")
+        assert lines[at + 2].startswith("! quarantined by A. Tech on 2000-01-01")
+        assert app.text().count("quarantined") == 1
+
+    drive(script, records, LARGE)
 
 
 def test_a_device_that_is_not_there_is_said_in_words(records: Path) -> None:

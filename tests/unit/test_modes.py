@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from estim.errors import LimitRefused, ProfileError
 from estim.prepare.session import REFERENCE, prepare
 from estim.profile.explain import Origin
-from estim.profile.library import find
+from estim.profile.library import find, library
 from estim.profile.loader import loads, loads_entry
 from estim.profile.modes import EXCLUDED
 from estim.waveform.compile import compile_profile
@@ -349,6 +350,58 @@ def test_a_mode_must_be_what_its_name_says(mode: str, stimulus: str, said: str) 
     assert refusal(in_mode(mode, stimulus)) == said
 
 
+POINTS = """\
+[stimulus.modulation]
+change = "hold"
+cycle_s = 2
+points = [{{ at_s = 0, pulse_rate_hz = 100 }}, {{ at_s = 1, pulse_rate_hz = {} }}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "stimulus", "said"),
+    [
+        ("conventional", SIMPLE_STIMULUS.replace("= 100\n", "= 10\n", 1), None),
+        ("conventional", SIMPLE_STIMULUS.replace("= 100\n", "= 9.999\n", 1),
+         "stimulus.pulse_rate_hz: 9.999; expected 10 to 150 Hz in mode 'conventional'"),
+        ("conventional", SIMPLE_STIMULUS.replace("= 100\n", "= 150\n", 1), None),
+        ("conventional", SIMPLE_STIMULUS.replace("= 100\n", "= 150.001\n", 1),
+         "stimulus.pulse_rate_hz: 150.001; expected 10 to 150 Hz in mode 'conventional'"),
+        ("conventional", SIMPLE_STIMULUS + POINTS.format(10), None),
+        ("conventional", SIMPLE_STIMULUS + POINTS.format(2),
+         "stimulus.modulation.points[2].pulse_rate_hz: 2.000; expected 10 to 150 Hz in mode "
+         "'conventional'"),
+        ("conventional", RANDOM.replace("= 60\n", "= 6\n"),
+         "stimulus.modulation.lowest_pulse_rate_hz: 6.000; expected 10 to 150 Hz in mode "
+         "'conventional'"),
+        ("conventional", RANDOM.replace("hz = 100\n", "hz = 200\n"),
+         "stimulus.modulation.highest_pulse_rate_hz: 200.000; expected 10 to 150 Hz in mode "
+         "'conventional'"),
+        ("low-rate", SIMPLE_STIMULUS.replace("= 100\n", "= 10\n", 1), None),
+        ("low-rate", SIMPLE_STIMULUS.replace("= 100\n", "= 10.001\n", 1),
+         "stimulus.pulse_rate_hz: 10.001; expected 1 to 10 Hz in mode 'low-rate'"),
+        ("low-rate", SIMPLE_STIMULUS.replace("= 100\n", "= 0.999\n", 1),
+         "stimulus.pulse_rate_hz: 0.999; expected 1 to 10 Hz in mode 'low-rate'"),
+        ("frequency-modulated", SIMPLE_STIMULUS + POINTS.format(2), None),
+        ("frequency-modulated", SIMPLE_STIMULUS + POINTS.format(1000), None),
+        ("frequency-modulated", SIMPLE_STIMULUS + POINTS.format(1001),
+         "stimulus.modulation.points[2].pulse_rate_hz: 1001.000; expected 0 to 1000 Hz in mode "
+         "'frequency-modulated'"),
+    ],
+)  # fmt: skip
+def test_a_rate_on_a_person_is_one_that_the_mode_is_named_for(
+    mode: str, stimulus: str, said: str | None
+) -> None:
+    """A bench may try any rate under any name."""
+    bench = in_mode(mode, stimulus)
+    loads(bench, "own.toml")
+    person = bench.replace(PERSON, "")
+    if said is None:
+        loads(person, "own.toml")
+    else:
+        assert refusal(person) == said
+
+
 def test_a_channel_of_its_own_must_be_it_too() -> None:
     own = in_mode("randomised", RANDOM).replace(
         "amplitude_ceiling_ma = 40",
@@ -386,16 +439,16 @@ def test_no_name_takes_a_sine_or_a_beat_to_a_person(
         # 500 ms from nothing to all: 2 permille for each millisecond of the hold before, of which
         # 100 count: on a person nothing leaps, however long it was quiet.
         ("{ at_s = 0 }, { at_s = 1, amplitude_permille = 0 }, { at_s = 1.5 }",
-         "stimulus.modulation.points: the amplitude rises by 1000 permille after a hold of 500 ms; "
-         "expected at most 200 on a person"),
+         "stimulus.modulation.points: the amplitude rises by 1000 permille from the hold at "
+         "1 s to the one at 1.5 s; expected at most 200 on a person"),
         ("{ at_s = 0 }, { at_s = 1.4, amplitude_permille = 898 }, { at_s = 1.45 }",
-         "stimulus.modulation.points: the amplitude rises by 102 permille after a hold of 50 ms; "
-         "expected at most 100 on a person"),
+         "stimulus.modulation.points: the amplitude rises by 102 permille from the hold at "
+         "1.4 s to the one at 1.45 s; expected at most 100 on a person"),
         ("{ at_s = 0 }, { at_s = 1.4, amplitude_permille = 900 }, { at_s = 1.45 }", None),
         # The last hold is followed by the first.
         ("{ at_s = 0 }, { at_s = 1.9, amplitude_permille = 799 }",
-         "stimulus.modulation.points: the amplitude rises by 201 permille after a hold of 100 ms; "
-         "expected at most 200 on a person"),
+         "stimulus.modulation.points: the amplitude rises by 201 permille from the hold at "
+         "1.9 s to the one at 0 s; expected at most 200 on a person"),
         ("{ at_s = 0 }, { at_s = 1.9, amplitude_permille = 800 }", None),
     ],
 )  # fmt: skip
@@ -409,6 +462,55 @@ def test_an_amplitude_leaps_on_no_person(points: str, said: str | None) -> None:
         compile_profile(loads(person, "own.toml").profile)
     else:
         assert refusal(person) == said
+
+
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [
+        # 120 of 400 us is a leap of 700 permille of the largest charge, 119 one of 702.5.
+        ("{ at_s = 0, phase_duration_us = 400 }, { at_s = 1, phase_duration_us = 120 }", None),
+        ("{ at_s = 0, phase_duration_us = 400 }, { at_s = 1, phase_duration_us = 119 }",
+         "the charge of a pulse rises by 703 permille of the largest from the hold at 1 s to the "
+         "one at 0 s; expected at most 700 on a person"),
+        ("{ at_s = 0, phase_duration_us = 10 }, { at_s = 1.9, phase_duration_us = 400 }",
+         "the charge of a pulse rises by 975 permille of the largest from the hold at 0 s to the "
+         "one at 1.9 s; expected at most 700 on a person"),
+        # Two steps are one leap, but for 200 permille in the 100 ms between them.
+        ("{ at_s = 0, phase_duration_us = 100 }, { at_s = 1, phase_duration_us = 600 }, "
+         "{ at_s = 1.1, phase_duration_us = 1000 }", None),
+        ("{ at_s = 0, phase_duration_us = 99 }, { at_s = 1, phase_duration_us = 600 }, "
+         "{ at_s = 1.9, phase_duration_us = 1000 }",
+         "the charge of a pulse rises by 901 permille of the largest from the hold at 0 s to the "
+         "one at 1.9 s; expected at most 900 on a person"),
+        ("{ at_s = 0, phase_duration_us = 1000 }, { at_s = 1, phase_duration_us = 90 }, "
+         "{ at_s = 1.951, phase_duration_us = 790 }",
+         "the charge of a pulse rises by 910 permille of the largest from the hold at 1 s to the "
+         "one at 0 s; expected at most 798 on a person"),
+        # Amplitude and phase together: 800 permille of 100 us are a fifth of 400 us.
+        ("{ at_s = 0, phase_duration_us = 400 }, "
+         "{ at_s = 1, phase_duration_us = 100, amplitude_permille = 800 }",
+         "the charge of a pulse rises by 800 permille of the largest from the hold at 1 s to the "
+         "one at 0 s; expected at most 700 on a person"),
+    ],
+)  # fmt: skip
+def test_a_charge_leaps_on_no_person(points: str, said: str | None) -> None:
+    """Nor is a phase that grows long at once a way round a ramp; down is free."""
+    held = f'[stimulus.modulation]\nchange = "hold"\ncycle_s = 2\npoints = [{points}]\n'
+    bench = with_stimulus(SIMPLE_STIMULUS + held)
+    compile_profile(loads(bench, "own.toml").profile)
+    person = bench.replace(PERSON, "")
+    if said is None:
+        prepare(loads(person, "own.toml").profile, is_bench=False)
+    else:
+        assert refusal(person) == f"stimulus.modulation.points: {said}"
+
+
+def test_a_pulse_rate_may_leap() -> None:
+    """It adds no charge to any pulse."""
+    points = "{ at_s = 0, pulse_rate_hz = 1 }, { at_s = 1, pulse_rate_hz = 100 }"
+    held = f'[stimulus.modulation]\nchange = "hold"\ncycle_s = 2\npoints = [{points}]\n'
+    person = in_mode("frequency-modulated", SIMPLE_STIMULUS + held).replace(PERSON, "")
+    assert prepare(loads(person, "own.toml").profile, is_bench=False).ceilings[0].ceiling_ua > 0
 
 
 def test_a_long_burst_is_no_way_round_a_ramp_either() -> None:
@@ -444,10 +546,63 @@ def test_a_device_without_what_a_mode_needs_is_refused_before_anything_is_sent()
         prepare(russian, coarse, is_bench=True)
 
 
-def test_no_person_gets_what_is_for_the_bench() -> None:
-    for profile_id in ("russian-quadriceps", "interferential-premodulated", "fes-drop-foot"):
-        with pytest.raises(LimitRefused, match=f"{profile_id} is for the bench only: "):
-            prepare(find(profile_id).profile, is_bench=False)
+SINES = ["russian-quadriceps", "interferential-premodulated"]
+HELD_BACK = [*SINES, "fes-drop-foot", "microcurrent-balanced"]
+
+
+def test_the_shipped_sines_are_the_ones_tried_here() -> None:
+    found = {
+        loaded.profile.id
+        for loaded in library()
+        for one in loaded.profile.channels
+        if loaded.profile.channel_stimulus(one).pulse.waveform == "stepped-sine"
+    }
+    assert found == set(SINES)
+    assert {loaded.profile.id for loaded in library() if loaded.profile.is_bench_only} == set(
+        HELD_BACK
+    )
+
+
+@pytest.mark.parametrize("profile_id", HELD_BACK)
+def test_no_person_gets_what_is_for_the_bench(profile_id: str) -> None:
+    with pytest.raises(LimitRefused, match=f"{profile_id} is for the bench only: "):
+        prepare(find(profile_id).profile, is_bench=False)
+
+
+@pytest.mark.parametrize("profile_id", SINES)
+def test_no_edit_of_its_file_takes_a_sine_to_a_person(profile_id: str, tmp_path: Path) -> None:
+    """Neither without the reason, nor under another name, nor as a channel's own stimulus."""
+    text = (Path(__file__).parents[2] / "profiles" / f"{profile_id}.toml").read_text("utf-8")
+    person = re.sub(r'^bench_only_reason = (""".*?"""|".*?")\n', "", text, flags=re.M | re.S)
+    assert person != text
+    renamed = re.sub(r'^mode = ".*"$', 'mode = "conventional"', person, flags=re.M)
+    for spoilt in (person, renamed):
+        with pytest.raises(ProfileError, match="bench_only_reason: missing"):
+            loads(spoilt, "own.toml")
+    sine = SINE.replace("[stimulus", "[channels.stimulus")
+    key = "amplitude_ceiling_ma = 40\n"
+    own = with_stimulus(SIMPLE_STIMULUS).replace(PERSON, "").replace(key, key + sine)
+    assert "stepped-sine" in own
+    with pytest.raises(ProfileError, match="bench_only_reason: missing"):
+        loads(own, "own.toml")
+
+
+def test_a_sine_drawn_as_a_custom_pulse_reaches_no_person_either() -> None:
+    """Its carrier gives it away: pulse upon pulse at 2500 Hz."""
+    shares = (199, 566, 848, 1000, 1000, 848, 566, 199)
+    steps = ", ".join(
+        f"{{ duration_us = 25, amplitude_permille = {share} }}"
+        for share in (*shares, *(-share for share in shares))
+    )
+    drawn = (
+        "[stimulus]\npulse_rate_hz = 2500\nburst = { pulses_per_burst = 25, burst_rate_hz = 50 }\n"
+        f'[stimulus.pulse]\nwaveform = "custom"\nphases = [{steps}]\n'
+    )
+    bench = in_mode("burst", drawn)
+    compile_profile(loads(bench, "own.toml").profile)
+    assert refusal(bench.replace(PERSON, "")) == (
+        "stimulus.pulse_rate_hz: 2500.000; expected 0 to 1000 Hz in mode 'burst'"
+    )
 
 
 # Pads, precautions, neuropathy, and entries that inform.

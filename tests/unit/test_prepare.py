@@ -174,6 +174,20 @@ def test_an_area_that_no_pad_has_is_refused_by_whoever_prepares() -> None:
         ready(electrode_area_cm2=Decimal(2500))
 
 
+def test_impaired_sensation_asks_for_large_electrodes_and_a_slow_rise() -> None:
+    """At least 25 cm2, though the profile would take 16; 1 mA/s, though it rises at 2."""
+    with pytest.raises(LimitRefused, match=r"24\.99 cm2 given, at least 25 cm2 required where"):
+        ready(is_sensation_impaired=True, is_bench=False, electrode_area_cm2=Decimal("24.99"))
+    with pytest.raises(LimitRefused, match=r"16 cm2 given, at least 25 cm2 required where"):
+        ready(is_sensation_impaired=True, is_bench=False)
+    slow = ready(is_sensation_impaired=True, electrode_area_cm2=Decimal(25), is_bench=False)
+    assert ("setpoint_slew_ua_per_s", 1_000, "patient") in session_bounds(slow)
+    assert ("setpoint_slew_ua_per_s", 2_000, "profile") in session_bounds(ready())
+    running = {b.value for b in slow.bounds.session if b.limit == "running_ms"}
+    # 2700 s, 60 s from 0 to 60 mA at 1 mA/s, or 62 pulses at 4 Hz, and a minute to end.
+    assert min(running) == (2700 + 60 + 60) * 1000
+
+
 def test_a_negative_patient_ceiling_is_refused() -> None:
     with pytest.raises(LimitRefused, match="-1 for amplitude_ua"):
         ready(patient_ceiling_ua=-1)

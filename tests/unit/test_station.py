@@ -79,8 +79,30 @@ def test_a_register_that_cannot_be_read_permits_nobody(tmp_path: Path) -> None:
         prepare(profile, is_bench=False, standing=held)
 
 
+def test_a_quarantine_that_was_cut_off_the_register_is_no_permission(tmp_path: Path) -> None:
+    enter(tmp_path, State.IN_SERVICE)
+    enter(tmp_path, State.QUARANTINED)
+    path = tmp_path / station.FILE_NAME
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0])
+    assert state_of(tmp_path) is State.UNKNOWN
+    path.unlink()
+    assert state_of(tmp_path) is State.UNKNOWN
+    path.write_bytes(b"".join(lines))
+    assert state_of(tmp_path) is State.QUARANTINED
+
+
 @pytest.mark.parametrize("text", ["", " ", "two\nlines", "\x1b[2J", "x" * 201])
 def test_texts_that_cannot_be_shown_are_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(UsageError, match="why"):
         station.enter(tmp_path, "SN-1", who="A", why=text, clock=CLOCK, state=State.QUARANTINED)
     assert not (tmp_path / station.FILE_NAME).exists()
+
+
+def test_a_register_that_cannot_be_looked_for_is_not_one_that_is_missing(tmp_path: Path) -> None:
+    """Not knowing is no permission, whatever stands in the way."""
+    (tmp_path / "a-file").write_text("")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for folder in (tmp_path / "a-file", tmp_path / "loop"):
+        assert state_of(folder) is State.UNKNOWN, folder
+    assert state_of(tmp_path / "nothing yet") is None

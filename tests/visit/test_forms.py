@@ -28,7 +28,14 @@ AFTER = PROTOCOL.step("skin-after")
 def test_nothing_is_delivered_without_explanation_and_agreement(
     answers: dict[str, Answer], count: int
 ) -> None:
-    assert len(forms.consent_verdict(answers).blocks) == count
+    assert len(forms.consent_verdict(answers, is_first=True).blocks) == count
+
+
+def test_who_knows_what_it_is_like_still_has_to_agree_each_time() -> None:
+    assert [q.id for q in forms.consent_form(is_first=False)] == ["agrees"]
+    assert forms.consent_verdict({}, is_first=False).blocks
+    assert forms.consent_verdict({"agrees": False}, is_first=False).blocks
+    assert not forms.consent_verdict({"agrees": True}, is_first=False).blocks
 
 
 def test_skin_that_was_not_looked_at_blocks() -> None:
@@ -93,10 +100,41 @@ def test_an_adverse_event_is_told_whole() -> None:
     }
 
 
-def test_a_device_without_a_patients_stop_is_told_as_such() -> None:
-    step = PROTOCOL.step("stop")
-    assert [c.id for c in forms.stop_form(step, has_patient_stop=False)[1].choices] == ["none"]
-    assert [c.id for c in forms.stop_form(step, has_patient_stop=True)[1].choices] == ["tried"]
+@pytest.mark.parametrize(
+    ("has_patient_stop", "is_first", "asked"),
+    [
+        (False, True, [("patient", "none"), ("key", "heard")]),
+        (False, False, [("key", "heard")]),
+        (True, True, [("patient", "tried"), ("key", "heard")]),
+        (True, False, [("patient", "tried"), ("key", "heard")]),
+    ],
+)
+def test_both_stops_are_tried_where_the_device_has_both(
+    has_patient_stop: bool, is_first: bool, asked: list[tuple[str, str]]
+) -> None:
+    form = forms.stop_form(has_patient_stop=has_patient_stop, is_first=is_first)
+    assert [(q.id, q.choices[0].id) for q in form] == asked
+
+
+@pytest.mark.parametrize(
+    ("answers", "has_patient_stop", "is_reported", "count"),
+    [
+        ({}, False, False, 1),
+        ({"key": "heard"}, True, True, 1),
+        ({"key": "heard", "patient": "none"}, False, False, 0),
+        ({"key": "heard", "patient": "tried"}, True, False, 1),
+        ({"key": "heard", "patient": "none"}, True, True, 1),
+        ({"key": "heard", "patient": "tried"}, True, True, 0),
+        ({"patient": "tried"}, True, True, 1),
+    ],
+)
+def test_a_stop_counts_as_tried_only_where_it_was_heard(
+    answers: dict[str, Answer], has_patient_stop: bool, is_reported: bool, count: int
+) -> None:
+    verdict = forms.stop_verdict(
+        answers, has_patient_stop=has_patient_stop, is_reported=is_reported
+    )
+    assert len(verdict.blocks) == count
 
 
 def _some_answers(form: Form) -> st.SearchStrategy[dict[str, Answer]]:

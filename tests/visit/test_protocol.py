@@ -74,7 +74,11 @@ def test_no_gate_can_be_made_one_that_may_be_left_out(step_id: str, tmp_path: Pa
         ('kind = "consent"', 'kind = "consnt"', "did you mean 'consent'"),
         ('adjuncts = ["heat"', 'adjuncts = ["sauna"', "an adjunct"),
         ('title = "Explain and agree"', 'title = "Explain"\nwhen = "before"', "not expected"),
-        ('instruments = ["pain", "symptoms"]', "", "missing; expected in a step of kind 'assess'"),
+        (
+            'instruments = ["pain-now", "pain-worst-24h", "symptoms"]',
+            "",
+            "missing; expected in a step of kind 'assess'",
+        ),
         ("sets = 2\n", "sets = 0\n", "a whole number from 1 to 100"),
         ('visit = "first"', 'visit = "second"', "visit"),
     ],

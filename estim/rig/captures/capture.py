@@ -29,6 +29,7 @@ Progress = Callable[[int, int], None]
 PROBE_BYTES = 1 << 17
 """What of a file is looked at to tell what it is."""
 
+_ZIP = b"PK\x03\x04"
 UNITS_UA: dict[str, tuple[str, float]] = {
     "A": ("A", 1e6),
     "mA": ("A", 1e3),
@@ -76,6 +77,8 @@ class CaptureInfo:
         column: what was read, in the file's own words.
         notes: what a person should know of how it was read.
         is_clipped: whether the file marks readings beyond the instrument's range.
+        sample_count: as many as were read; 0 for a list of changes.
+        stated_count: as many as the header says there are, at least; None where it does not say.
     """
 
     path: str
@@ -88,6 +91,8 @@ class CaptureInfo:
     column: str = ""
     notes: tuple[str, ...] = ()
     is_clipped: bool = False
+    sample_count: int = 0
+    stated_count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,8 @@ class Capture(ABC):
     """A capture that can be read once from its beginning."""
 
     is_sampled = True
+    is_window = True
+    """Whether it began and ended at any time, within a pulse perhaps; a trace of ours does not."""
 
     @property
     @abstractmethod
@@ -141,6 +148,12 @@ def open_capture(
         return trace_files.open_trace(name, options, progress)
     if vcd_files.is_vcd(probe):
         return vcd_files.open_vcd(name, options, progress)
+    if probe.startswith(_ZIP):
+        shown = sanitize(name)
+        raise UsageError(
+            f"{shown}: a packed file, perhaps a session of sigrok; export its samples first: "
+            f"sigrok-cli -i {shown} -O csv"
+        )
     if b"\0" in probe[:1024] and not probe.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UsageError(
             f"{sanitize(name)}: not a text file; expected CSV, VCD or a trace of estim"
@@ -169,9 +182,9 @@ def scale_to_ua(unit: str, what: str, options: ReadOptions) -> tuple[str, float]
     if quantity == "A":
         return quantity, factor
     if options.load_ohm is None:
+        said = what if what.endswith(f"({unit})") else f"{what} is in {unit}"
         raise UsageError(
-            f"{what} is in {unit}: a current follows from volts only with the dummy load; "
-            "say it with --load OHM"
+            f"{said}: a current follows from volts only with the dummy load; say it with --load OHM"
         )
     return quantity, factor / options.load_ohm
 

@@ -5,6 +5,8 @@ Rules:
 2. Times must be even: a gap or a change of rate is an error with its line, never measured over.
 3. Readings beyond the instrument's range, written as infinity, become the largest that was seen,
    and the capture counts as clipped.
+4. A file that was cut in the middle of its last line is refused; one that holds fewer samples than
+   its header states says so.
 """
 
 from __future__ import annotations
@@ -29,10 +31,16 @@ from estim.rig.captures.capture import (
     whole_lines,
 )
 from estim.rig.captures.csv_headers import Header, read_header
+from estim.rig.captures.last_lines import why_cut
+from estim.rig.counts import counted
 from estim.text import sanitize
 
 _BLOCK_BYTES = 1 << 22
 _EVEN = 0.5
+_LEAP = 20
+"""Intervals that times of too few digits may leap by; what leaps farther is a gap."""
+_DIGIT_SHARE = 1e-3
+"""Of a capture's length: what the last digit of its times may be, a tenth of a rate's tolerance."""
 _READING_MAX = 1e15
 _WIDE_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -70,6 +78,7 @@ class _Csv(Capture):
         self._start_s = header.start_s
         self._last_s = 0.0
         self._count = 0
+        self._digit_s = 0.0
         self._largest = 0.0
         self._blocks: list[tuple[int, int, int]] = []
         self._info = CaptureInfo(
@@ -82,6 +91,7 @@ class _Csv(Capture):
             start_s=header.start_s,
             column=header.name,
             notes=header.notes,
+            stated_count=header.stated_count,
         )
 
     @property
@@ -103,10 +113,19 @@ class _Csv(Capture):
                         yield readings
                 offset += length
                 self._progress(offset, total)
+        missing = why_cut(self._path, self._header)
+        if missing:
+            raise UsageError(
+                f"{self._name}:{line + 1}: the last line is cut short; expected {missing}: save "
+                "the capture again"
+            )
         if self._count < 2:
-            raise UsageError(f"{self._name}: {self._count} samples; expected a capture")
+            raise UsageError(f"{self._name}: {counted(self._count, 'sample')}; expected a capture")
         if self._header.time_column is not None:
-            self._interval_s = (self._last_s - self._start_s) / (self._count - 1)
+            span_s = self._last_s - self._start_s
+            self._interval_s = span_s / (self._count - 1)
+            if self._digit_s > _DIGIT_SHARE * span_s:
+                raise self._few_digits(self._header.first_line)
         self._tell()
 
     def window(self, first: int, count: int) -> Floats:
@@ -186,6 +205,7 @@ class _Csv(Capture):
             self._info,
             sample_rate_hz=1.0 / self._interval_s if self._interval_s > 0 else None,
             duration_s=self._count * self._interval_s,
+            sample_count=self._count,
             start_s=self._start_s,
         )
 
@@ -213,6 +233,11 @@ class _Csv(Capture):
             # The mean of a block with a gap is nobody's interval: the median tells it.
             middle_s = float(np.median(steps))
             wrong = np.flatnonzero(np.abs(steps - middle_s) > _EVEN * abs(middle_s))
+        self._digit_s = max(self._digit_s, digit_s)
+        largest_s = float(np.abs(steps).max(initial=0.0))
+        if len(wrong) and digit_s and largest_s <= _LEAP * max(digit_s, self._interval_s):
+            self._digit_s = largest_s
+            raise self._few_digits(line)
         if len(wrong):
             row = int(wrong[0]) + (1 if self._count == 0 else 0)
             number = self._line_of(body, row, line)
@@ -221,6 +246,12 @@ class _Csv(Capture):
                 f"{float(np.median(steps)):.6g} s between all samples"
             )
         self._last_s = float(times_s[-1])
+
+    def _few_digits(self, line: int) -> UsageError:
+        return UsageError(
+            f"{self._name}:{line + 1}: the times have too few digits to tell the sample rate: they "
+            f"stand still and move by {self._digit_s:.3g} s; say it with --sample-rate HZ"
+        )
 
     @staticmethod
     def _line_of(body: bytes, row: int, line: int) -> int:

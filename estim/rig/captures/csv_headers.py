@@ -36,6 +36,7 @@ _QUANTITY = {
     "milliampere": "mA", "ua": "uA", "microampere": "uA",
 }  # fmt: skip
 _BRACKETS = re.compile(r"[(\[]\s*([^)\]]{1,12}?)\s*[)\]]")
+_KEYED = re.compile(r"[:=]")
 _CHANNEL = re.compile(
     r"(?:ch(?:annel)?|kanal|c)[\s_]*(\d)\b|(?:ch(?:annel)?)[\s_]*(\d)(?=_)", re.IGNORECASE
 )
@@ -48,6 +49,16 @@ _RATE_KEYS = {
     "sample rate", "samplerate", "sampling rate", "sampling frequency", "sample frequency", "fs",
     "sampling rate (hz)", "samples per second", "meta samplerate",
 }  # fmt: skip
+_COUNT_KEYS = {
+    "record length", "samples", "points", "number of samples", "sample count", "samples count",
+    "number of points", "data points", "waveform points", "memory length", "blocksize",
+    "block size", "recordlength", "segmentsize",
+}  # fmt: skip
+_COUNT = re.compile(
+    r"(?:analog\s*:)?\s*(\d+)(?:[.](\d*))?(?:e([+]?\d{1,2}))?\s*([kmg]?)"
+    r"\s*(?:pts?|points?|samples?|sa|s)?",
+    re.IGNORECASE,
+)
 _UNIT_KEYS = {"vertical units", "vertical unit", "vunit", "y units", "yunit", "y unit"}
 _RATE = re.compile(r"([0-9.eE+]+)\s*([kMG]?)\s*(?:Hz|S/s|Sa/s|SPS)?", re.IGNORECASE)
 _WITH_UNIT = re.compile(r"(?:.*:)?\s*([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)\s*([a-zµμ]*)\s*")
@@ -74,6 +85,7 @@ class Header:
         start_s: time of the first sample, where there is no time column.
         name: of the column of readings.
         notes: what a person should know.
+        stated_count: samples that there are at least, where the header says so.
     """
 
     style: str
@@ -89,6 +101,7 @@ class Header:
     start_s: float
     name: str
     notes: tuple[str, ...] = field(default=())
+    stated_count: int | None = None
 
 
 def read_header(name: str, text: str, is_whole: bool, options: ReadOptions) -> Header:
@@ -131,7 +144,6 @@ class _Reader:
                 f"{self._name}: no column of times and no sample interval in the header; say it "
                 "with --sample-rate HZ"
             )
-        shown = [title for title in titles[value_column] if title]
         return Header(
             style=self._style(titles),
             delimiter=delimiter,
@@ -144,8 +156,9 @@ class _Reader:
             time_scale_s=scale_s,
             interval_s=interval_s,
             start_s=start_s,
-            name=sanitize(shown[0] if shown else f"column {value_column + 1}"),
+            name=sanitize(_name_of(titles[value_column]) or f"column {value_column + 1}"),
             notes=tuple(self._notes),
+            stated_count=self._stated_count(),
         )
 
     # ---- where the numbers are ----
@@ -214,6 +227,8 @@ class _Reader:
             joined = " ".join(cells).lstrip("#; \t")
             if len(cells) >= 2 and cells[0] and cells[1]:
                 keys.setdefault(_plain(cells[0]), cells[1])
+            if len(cells) >= 4 and _plain(cells[0]) == "segments" and cells[1] == "1":
+                keys.setdefault(_plain(cells[2]), cells[3])
             key, separator, rest = joined.partition(":")
             if not separator:
                 key, separator, rest = joined.partition("=")
@@ -305,6 +320,20 @@ class _Reader:
                 if rate > 0:
                     return 1.0 / rate, None
         return None, None
+
+    def _stated_count(self) -> int | None:
+        """Return how many samples the header says there are; rounded figures by their least."""
+        for key in sorted(_COUNT_KEYS & self._keys.keys()):
+            match = _COUNT.fullmatch(self._keys[key].split(",")[0].strip())
+            if match is None:
+                continue
+            whole, decimals, exponent, prefix = match.groups()
+            figure = float(f"{whole}.{decimals or '0'}e{exponent or '0'}")
+            factor = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}[prefix.lower()]
+            # '14M' may be anything that rounds to it; a whole number stands for itself.
+            rounded = 0.5 * factor * 10.0 ** -len(decimals or "") if prefix else 0.0
+            return max(0, round(figure * factor - rounded)) or None
+        return None
 
     def _looks_like_time(self, column: int, first: int) -> bool:
         """Tell whether a column rises evenly."""
@@ -435,6 +464,21 @@ def _unit_of(titles: list[str]) -> str | None:
             if unit is not None:
                 return unit
     return None
+
+
+def _name_of(titles: list[str]) -> str:
+    """Return what a column is called: the nearest title that is more than a unit, and the unit."""
+    shown = [title for title in titles if title and not _KEYED.search(title)]
+    if not shown:
+        return ""
+    *above, nearest = shown
+    bare = _plain(nearest).strip("()[]").strip()
+    if not above or (bare not in _QUANTITY and bare != "value"):
+        return nearest
+    name = f"channel {above[-1]}" if above[-1].isdigit() else above[-1]
+    if bare == "value" or _BRACKETS.search(name):
+        return name
+    return f"{name} ({nearest.strip('()[] ')})"
 
 
 def _channel_of(name: str) -> int | None:

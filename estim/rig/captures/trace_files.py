@@ -18,6 +18,7 @@ from estim.rig.captures.capture import (
     Steps,
     whole_lines,
 )
+from estim.rig.captures.last_lines import ends_a_line
 from estim.text import sanitize
 from estim.units import US_PER_S
 
@@ -39,6 +40,7 @@ def open_trace(name: str, options: ReadOptions, progress: Progress) -> Capture:
 
 class _Trace(Capture):
     is_sampled = False
+    is_window = False
 
     def __init__(self, name: str, options: ReadOptions, progress: Progress) -> None:
         self._name = name
@@ -87,6 +89,11 @@ class _Trace(Capture):
                     last_us = float(rows[-1, 0])
                     start_us = rows[:, 0] - self._first_us
                     yield Steps(start_us, start_us + rows[:, 3], rows[:, 2])
+        if not ends_a_line(self._name):
+            raise UsageError(
+                f"{sanitize(self._name)}:{line + 1}: the last line is cut short; expected a line "
+                "end, as after every row of a trace"
+            )
         if channels and self._channel not in channels:
             known = ", ".join(map(str, sorted(channels)))
             raise UsageError(

@@ -1,8 +1,9 @@
 """Read a value change dump (IEEE 1364): real variables, and whole numbers whose unit is known.
 
 Rules:
-1. One variable is read. What it holds until it changes is exact, unless its values are noisy: then
-   it is a capture of samples that was stored as changes, and is read as samples.
+1. One variable is read. What it holds until it changes is exact, unless its values are noisy,
+   flicker by a small step, or are repeated: then it is a capture of samples that was stored as
+   changes, and is read as samples.
 2. A unit is taken from the end of the variable's name (`_ua`, `_ma`, `_a`, `_mv`, `_v`), or asked.
 3. A wire of one bit has no amplitude, and is refused.
 """
@@ -36,7 +37,9 @@ _HEADER_MAX_BYTES = 1 << 22
 _CHUNK_SAMPLES = 1 << 20
 _NOISY_CHANGES_MIN = 200
 _NOISY_SHARE = 0.2
-_EXPANSION_MAX = 100
+_SMALL_PART, _SMALL_SHARE = 1 / 32, 0.2
+_REPEATED_SHARE = 0.5
+_EXPANSION_MAX = 1000
 _TICK_MAX = 10**18
 _TIMESCALE = re.compile(r"(1|10|100)\s*(s|ms|us|ns|ps|fs)")
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ps": 1e-12, "fs": 1e-15}
@@ -253,13 +256,12 @@ class _Vcd(Capture):
             changes = changes[changes > 0]
             if len(changes) < _NOISY_CHANGES_MIN:
                 return 0
-            silent = np.count_nonzero(levels == 0) / len(levels)
-            # Pulses come back to zero after each; noise, or an offset, does not.
-            if silent > _NOISY_SHARE or len(np.unique(levels)) < _NOISY_CHANGES_MIN // 4:
+            if not _are_samples(levels):
                 return 0
             step = int(np.quantile(changes, 0.05))
-            is_even = np.abs(changes / step - np.round(changes / step)).max() < 0.2
-            return step if is_even and changes.mean() / step < _EXPANSION_MAX else 0
+            if np.abs(changes / step - np.round(changes / step)).max() >= 0.2:
+                step = int(np.gcd.reduce(changes.astype(np.int64)))
+            return step if changes.mean() / step < _EXPANSION_MAX else 0
         return 0
 
     def _changes(self, progress: Progress | None) -> Iterator[tuple[Floats, Floats]]:
@@ -313,6 +315,12 @@ class _Vcd(Capture):
                     progress(done, total)
                 if ticks:
                     yield np.array(ticks, np.float64), np.array(levels, np.float64)
+        if pending is not None:
+            shown = sanitize(pending[:40].decode("utf-8", "replace"))
+            raise UsageError(
+                f"{self._header.name}:{line + 1}: {shown!r}: the file is cut short; expected the "
+                "code of a variable after it"
+            )
 
     def _level(self, token: bytes) -> float | None:
         """Return the value of a token; None where it is none."""
@@ -340,3 +348,18 @@ class _Vcd(Capture):
         shown = sanitize(token[:40].decode("utf-8", "replace"))
         expected = expected or "a time (#123) or a change (r0.5 !)"
         return UsageError(f"{self._header.name}:{number}: {shown!r}; expected {expected}")
+
+
+def _are_samples(levels: Floats) -> bool:
+    """Tell values that an instrument sampled from those that a programme has."""
+    moves = np.abs(np.diff(levels))
+    if np.count_nonzero(moves == 0) > _REPEATED_SHARE * len(moves):
+        return True
+    moves = moves[moves > 0]
+    # Pulses leap; only in the first steps of a ramp do they move by a small part of their height.
+    is_small = moves < _SMALL_PART * np.ptp(levels)
+    if np.count_nonzero(is_small) > _SMALL_SHARE * len(moves):
+        return True
+    silent = np.count_nonzero(levels == 0) / len(levels)
+    # Pulses come back to zero after each; noise, or an offset, does not.
+    return bool(silent <= _NOISY_SHARE) and len(np.unique(levels)) >= _NOISY_CHANGES_MIN // 4

@@ -48,6 +48,7 @@ class Course:
         stops: how often the job was interrupted or begun again.
         finished: the verdict; None until the end.
         began_at, ended_at: wall time.
+        line_count, head: of the journal, and the SHA-256 of its last line.
     """
 
     started: Content | None = None
@@ -60,10 +61,13 @@ class Course:
     finished: Content | None = None
     began_at: datetime | None = None
     ended_at: datetime | None = None
+    line_count: int = 0
+    head: str = ""
 
     def take(self, event: Event) -> None:
         """Take one line of the journal."""
         content = event.content
+        self.line_count, self.head = event.seq + 1, event.digest
         if event.kind == STARTED:
             self.started, self.began_at = content, event.wall
         elif event.kind == DEVICE:

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from estim.errors import UsageError
+from estim.rig.counts import counted
 from estim.rig.jobs import course as kinds
 from estim.rig.jobs.course import Course
 from estim.rig.reports.blocks import Block, Grid, Heading, Listing, Paragraph, Signatures
@@ -59,6 +60,7 @@ def document(course: Course, as_found: Course | None) -> dict[str, Any]:
         "began_at": _stamp(course.began_at),
         "ended_at": _stamp(course.ended_at),
         "stops": course.stops,
+        "journal": {"lines": course.line_count, "sha256": course.head},
         "as_found_at": _stamp(as_found.ended_at) if as_found else None,
         "disclaimer": NOT_CERTIFIED,
     }
@@ -197,7 +199,8 @@ def _summary(report: dict[str, Any]) -> Iterator[Block]:
         yield Grid(tuple(header), tuple(rows), tuple(shares))
     missing = report["step_count"] - len(rows)
     if missing:
-        yield Paragraph(f"{missing} of {report['step_count']} steps are not done.", is_strong=True)
+        steps = counted(report["step_count"], "step")
+        yield Paragraph(f"Not done: {missing} of {steps}.", is_strong=True)
 
 
 def _amplitude(step: dict[str, Any]) -> str:
@@ -331,5 +334,8 @@ def _checks(step: dict[str, Any]) -> list[dict[str, Any]]:
 def _course(report: dict[str, Any]) -> Iterator[Block]:
     yield Heading("When")
     rows = [("began", report["began_at"] or "-"), ("ended", report["ended_at"] or "not ended")]
-    rows.append(("interrupted and resumed", f"{report['stops']} times"))
+    rows.append(("interrupted and resumed", counted(report["stops"], "time")))
+    journal = report["journal"]
+    said = f"{counted(journal['lines'], 'line')}, SHA-256 of the last {journal['sha256']}"
+    rows.append(("journal", said))
     yield Grid(("what", "when"), tuple(rows), (30, 70))

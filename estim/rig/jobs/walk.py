@@ -23,6 +23,7 @@ from estim.clock import Clock
 from estim.errors import DeviceFault, LimitRefused, UsageError
 from estim.prepare.session import Prepared, prepare, target_reasons
 from estim.record.ledger import Ledger
+from estim.rig.counts import counted
 from estim.rig.jobs import course as kinds
 from estim.rig.jobs.course import Course, check_same_job, course_of, other_phase, verdict_of
 from estim.rig.jobs.delivery import (
@@ -116,7 +117,7 @@ class Walk:
         if self.course.started is not None:
             left = len(self.steps) - len(self.course.steps)
             self._note(kinds.RESUMED, {"steps_done": len(self.course.steps)})
-            self.desk.say(f"Going on: {len(self.course.steps)} steps are done, {left} are left.")
+            self.desk.say(f"Going on: {counted(len(self.course.steps), 'step')} done, {left} left.")
             return
         job = self._job
         self._note(

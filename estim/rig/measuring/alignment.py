@@ -32,6 +32,7 @@ _SMOOTH = 9
 _RISE_BEGINS_SHARE = 0.5
 _RAMP_DOWN_S = 2.5
 _HELD_PULSES_MIN = 3
+_EDGE_BEGINS, _RAMP_LONG = 0.6, 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,8 @@ def align(pulses: Pulses, expected: Expected, duration_us: float) -> Alignment:
         shift_us=(middles, np.array(shifts)),
         follows=search.follows(places),
     )
+    if expected.channel.cycle is not None:
+        alignment = _without_edges(alignment, expected, amplitude_ua, onset_us)
     what = "on/off cycle" if expected.channel.cycle is not None else "modulation"
     notes, unknowns = [], []
     if expected.channel.cycle is not None and search.is_one_plateau(places):
@@ -282,6 +285,45 @@ def _held(
     return _held_of(alignment, steady, full_ua, onset_us, grid_ua)
 
 
+def _without_edges(
+    alignment: Alignment, expected: Expected, amplitude_ua: Floats, onset_us: Floats
+) -> Alignment:
+    """Take what surely rises or falls at the edge of an on-phase off its plateau.
+
+    A ramp of few steps does not tell where in it a pulse lies, and output that ends ramps down
+    wherever in its cycle it is. How the first on-phase begins is told by what was held.
+    """
+    cycle = expected.channel.cycle
+    assert cycle is not None
+    grid_ua = expected.channel.grid_ua(expected.amplitude_step_ua)
+    full_ua = amplitude_ua / np.maximum(expected.shares(alignment.places.setting), 1e-9)
+    longest_us = max(_RAMP_DOWN_S * US_PER_S, _RAMP_LONG * 1000.0 * cycle.ramp_down_ms)
+    edges = np.flatnonzero(np.diff(onset_us) > 1.5 * expected.longest_spacing_us) + 1
+    on_phases = np.split(np.arange(len(onset_us)), edges)
+    steady, has_ramp_down = alignment.steady.copy(), False
+    for number, chosen in enumerate(on_phases):
+        times_us, heights = onset_us[chosen], full_ua[chosen]
+        fall = _edge(times_us[::-1], heights[::-1], longest_us, grid_ua)
+        steady[chosen[len(chosen) - fall :]] = False
+        has_ramp_down = fall > 0
+        if number:
+            steady[chosen[: _edge(times_us, heights, longest_us, grid_ua)]] = False
+    return replace(alignment, steady=steady, has_ramp_down=has_ramp_down)
+
+
+def _edge(times_us: Floats, heights: Floats, longest_us: float, grid_ua: int) -> int:
+    """Return how many pulses rise to the plateau, from the first on; 0 where they do not."""
+    smooth = smoothed(heights, _SMOOTH)
+    level_ua = float(np.median(smooth[smooth >= 0.9 * smooth.max()]))
+    near_ua = max(_HELD_SHARE * level_ua, 3 * float(np.median(np.abs(heights - smooth))))
+    low = smooth < level_ua - max(near_ua, 0.5 * grid_ua)
+    count = len(low) if low.all() else int(np.argmin(low))
+    if not count or abs(times_us[count - 1] - times_us[0]) > longest_us:
+        return 0
+    rises = _only_rises(np.append(smooth[:count], level_ua), max(near_ua, grid_ua))
+    return count if rises and smooth[0] <= _EDGE_BEGINS * level_ua else 0
+
+
 def _held_of(
     alignment: Alignment, steady: Integers, full_ua: Floats, onset_us: Floats, grid_ua: int
 ) -> Alignment:
@@ -330,7 +372,7 @@ def _held_of(
         reference_ua=end_ua if is_rising else float(np.median(full_ua[held])),
         is_rising=is_rising,
         has_rise=first > 0 and bool(full_ua[0] < _RISE_BEGINS_SHARE * level_ua),
-        has_ramp_down=is_ramp_down,
+        has_ramp_down=is_ramp_down or alignment.has_ramp_down,
         notes=tuple(notes),
         unknowns=tuple(unknowns),
     )
@@ -341,4 +383,4 @@ def _only_rises(smooth: Floats, near: float) -> bool:
     back = np.maximum.accumulate(smooth) - smooth
     total = smooth[-1] - smooth[0]
     leap = float(np.diff(smooth).max(initial=0.0))
-    return bool(back.max() <= near and total > 0 and leap < max(0.5 * total, near))
+    return bool(back.max() <= near and total > 0 and leap <= max(0.5 * total, near))

@@ -236,20 +236,48 @@ def _drift(
     )
 
 
+def never_judged(approval: Approval) -> tuple[str, ...]:
+    """Return the drifts that stay open even where the same instrument sees the same figures.
+
+    Their uncertainty alone is more than may drift: whoever approves such a result should know.
+    """
+    instrument = approval.result.get("instrument")
+    names = []
+    for check in approval.result["checks"]:
+        measured, tolerance = _figure(check.get("measured")), _figure(check.get("tolerance"))
+        uncertainty = _figure(check.get("uncertainty"))
+        if isinstance(instrument, dict):
+            common = _common(str(check.get("unit")), measured, instrument)
+            uncertainty = sqrt(max(0.0, uncertainty**2 - common**2))
+        if tolerance and decide(0.0, DRIFT_SHARE * tolerance, uncertainty) is not Verdict.PASS:
+            names.append(f"drift.{check['name']}")
+    return tuple(names)
+
+
 def _repeatability(check: Check, result: Result, approval: Approval) -> float:
     """Return the uncertainty of a difference: what one instrument does to both cancels."""
     uncertainty = check.uncertainty or 0.0
     instrument, then = result.instrument, approval.result.get("instrument")
     if instrument is None or not isinstance(then, dict) or then.get("serial") != instrument.serial:
         return uncertainty
-    if check.unit in ("uA", "pC"):
-        percent = hypot(
-            instrument.amplitude_uncertainty_percent, instrument.load_uncertainty_percent
-        )
-        common = percent / 100 * abs(check.measured or 0.0)
-    else:
-        common = instrument.time_uncertainty_ppm * 1e-6 * abs(check.measured or 0.0)
+    common = _common(check.unit, check.measured or 0.0, instrument.document())
     return sqrt(max(0.0, uncertainty**2 - common**2))
+
+
+def _common(unit: str, measured: float, instrument: dict[str, Any]) -> float:
+    """Return what an instrument's own error makes of a figure, alike in every capture."""
+    if unit in ("uA", "pC"):
+        percent = hypot(
+            _figure(instrument.get("amplitude_uncertainty_percent")),
+            _figure(instrument.get("load_uncertainty_percent")),
+        )
+        return percent / 100 * abs(measured)
+    return _figure(instrument.get("time_uncertainty_ppm")) * 1e-6 * abs(measured)
+
+
+def _figure(found: object) -> float:
+    """Return a number of a file; 0 for what is none."""
+    return float(found) if isinstance(found, int | float) else 0.0
 
 
 def _path(name: str, folder: Path | None) -> Path:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from estim.rig.captures.capture import CaptureInfo
+from estim.rig.counts import counted
 from estim.rig.measuring.alignment import Alignment, align
 from estim.rig.measuring.expectation import Expected
 from estim.rig.measuring.instrument import Instrument
@@ -59,15 +60,19 @@ class Checker:
         """Make every check."""
         judge, found, alignment = self.judge, self._found, self.alignment
         self._tell_capture()
-        judge.count(
-            "pulses",
-            1,
-            min(1, found.pulses.count),
-            None,
-            "" if found.pulses.count else self.looks_like,
-        )
-        if not found.pulses.count:
+        self._judge_length()
+        count = found.pulses.count
+        cut = found.cut_words
+        only_cut = f"no whole pulse: {cut}; capture longer"
+        judge.add(
+            "pulses", 1.0, float(min(1, count)), 0.0,
+            note="" if count or cut else self.looks_like,
+            lower_bound=only_cut if cut and not count and not found.odd.count else "",
+        )  # fmt: skip
+        if not count:
             return
+        if cut:
+            judge.notes.append(f"of the pulses, {cut}; not judged")
         judge.unknowns += alignment.unknowns
         judge.notes += alignment.notes
         is_other = mismatch(self._expected, found)
@@ -102,6 +107,16 @@ class Checker:
             float(found.pulses.onset_us[worst[0]]) if worst and outside else None,
             f"worst in {worst[1]}" if worst and outside else "",
         )
+
+    def _judge_length(self) -> None:
+        """Leave open what a file does not hold that its header promises."""
+        stated, count = self._info.stated_count, self._info.sample_count
+        if stated is not None and count < stated:
+            self.judge.add(
+                "samples", float(stated), float(count), 0.0,
+                lower_bound="the file is cut short, or only a part of the record was saved: what "
+                "followed was not seen",
+            )  # fmt: skip
 
     def _tell_capture(self) -> None:
         """Say offset, noise, resolution, and what they leave unknown."""
@@ -139,7 +154,7 @@ class Checker:
         if self._sure.is_undersampled:
             samples = self._expected.shortest_phase_us / found.sample_us
             judge.unknowns.append(
-                f"undersampled: the shortest phase has {samples:.3g} samples; durations are "
+                f"undersampled: samples in the shortest phase: {samples:.3g}; durations are "
                 "uncertain by one sample"
             )
         # What barely stands out of the noise is a pulse too faint to be measured, or noise.
@@ -148,9 +163,10 @@ class Checker:
         )
         if tall.any():
             first_us = float(found.glitches.onset_us[tall][0])
+            shown = counted(int(np.count_nonzero(tall)), "glitch")
             judge.notes.append(
-                f"{np.count_nonzero(tall)} glitches shorter than any phase, the first at "
-                f"{judge.at_s(first_us):.6f} s; not counted as pulses"
+                f"{shown} shorter than any phase, the first at {judge.at_s(first_us):.6f} s; not "
+                "counted as pulses"
             )
 
     def _clipping(self) -> str:

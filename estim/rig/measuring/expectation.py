@@ -1,7 +1,7 @@
 """What a channel is to deliver, taken from its quantised programme.
 
 Rules:
-1. The programme decides, never the wish: an amplitude is snapped to the grid of the device.
+1. The programme decides, never the wish: an amplitude off the grid of the device is refused.
 2. A lobe is a run of adjacent phases of one sign: what a capture shows as one excursion. Its steps
    are the phases. Where a capture shows steps of equal current, they are still told apart, by time.
 3. Where a programme modulates, what is expected of a pulse follows from its place in the cycle.
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from estim.prepare.session import Prepared
+from estim.errors import LimitRefused
+from estim.prepare.session import Prepared, target_reasons
 from estim.units import US_PER_MS, US_PER_S
 from firmware_protocol.program import FULL_PERMILLE, ChannelProgram, Keyframe, Phase
 
@@ -84,11 +85,14 @@ class Expected:
 
         Raises:
             IndexError: there is no such channel.
+            LimitRefused: a run would refuse this amplitude: it cannot have been commanded.
         """
         channel = prepared.program.channels[channel_index]
         step_ua = prepared.bounds.amplitude_step_ua
         if amplitude_ua is not None:
-            amplitude_ua = channel.deliverable_ua(amplitude_ua, step_ua)
+            reasons = target_reasons(prepared, channel_index, amplitude_ua)
+            if reasons:
+                raise LimitRefused("; ".join(reasons))
         return cls(
             profile_id=prepared.settings.profile_id,
             program_digest=prepared.program.digest,
@@ -124,13 +128,21 @@ class Expected:
         return tuple(lobes)
 
     @property
-    def shortest_lobe_us(self) -> int:
-        """Return the length of the shortest lobe under any setting."""
-        return min(
-            sum(self.channel.phase_us(p, s.unit_us) for p in self.channel.phases[o.first : o.stop])
+    def shortest_lobes_us(self) -> tuple[float, ...]:
+        """Return the length of each lobe under the setting that makes it shortest."""
+        phases = self.channel.phases
+        return tuple(
+            min(
+                float(sum(self.channel.phase_us(p, s.unit_us) for p in phases[o.first : o.stop]))
+                for s in self.channel.settings
+            )
             for o in self.lobes
-            for s in self.channel.settings
         )
+
+    @property
+    def shortest_lobe_us(self) -> float:
+        """Return the length of the shortest lobe under any setting."""
+        return min(self.shortest_lobes_us)
 
     @property
     def shortest_phase_us(self) -> int:

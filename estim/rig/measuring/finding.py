@@ -29,7 +29,7 @@ from estim.rig.measuring.pulses import (
     group,
     of_one_polarity,
 )
-from estim.rig.measuring.silence import Silence
+from estim.rig.measuring.silence import SLOW_US, Silence
 from estim.rig.measuring.step_finding import find_in_steps
 from estim.units import US_PER_S
 
@@ -105,12 +105,14 @@ class _Finder:
         self._pulse_count = 0
         self._sample_count = 0
         self._is_cut_short = False
+        self._is_begin_cut = self._is_end_cut = False
 
     def add(self, samples: Floats, sample_us: float) -> None:
         """Take the next samples in uA."""
         self._sample_us = sample_us
         window = int(self._layout.window_us / sample_us)
-        self._silence.take(samples, self._layout.shortest_lobe_us / sample_us, window)
+        shortest, slow = self._layout.shortest_lobe_us / sample_us, int(SLOW_US / sample_us)
+        self._silence.take(samples, shortest, window, slow)
         self._sample_count += len(samples)
         waiting = np.concatenate([self._pending, samples]) if len(self._pending) else samples
         keep = self._search(waiting, is_last=False)
@@ -136,12 +138,15 @@ class _Finder:
             duration_us=self._sample_count * scale,
             sample_us=scale,
             offset_ua=silence.offset_ua,
+            largest_offset_ua=silence.largest_offset_ua,
             has_silence=silence.has_silence,
             drift_ua=silence.drift_ua,
             noise_ua=silence.noise_ua,
             threshold_ua=silence.threshold_ua,
             resolution_ua=silence.resolution_ua,
             is_cut_short=self._is_cut_short,
+            is_begin_cut=self._is_begin_cut,
+            is_end_cut=self._is_end_cut,
         )
 
     def _search(self, raw: Floats, is_last: bool) -> int:
@@ -165,13 +170,21 @@ class _Finder:
         # What the instrument did not see whole is no pulse: it began before, or goes on after.
         if len(numbers) and self._base == 0 and lobes.starts[0] == 0:
             whole = numbers > numbers[0]
-            lobes, numbers = lobes.only(whole), numbers[whole]
+            if self._may_be_cut(lobes.only(~whole)):
+                self._is_begin_cut = True
+                lobes, numbers = lobes.only(whole), numbers[whole]
         if len(numbers) and is_last and lobes.stops[-1] == size:
             whole = numbers < numbers[-1]
-            lobes, numbers = lobes.only(whole), numbers[whole]
+            if self._may_be_cut(lobes.only(~whole)):
+                self._is_end_cut = True
+                lobes, numbers = lobes.only(whole), numbers[whole]
         if len(numbers) and not self._is_cut_short:
             self._take(current, lobes, numbers)
         return max(0, keep - margin)
+
+    def _may_be_cut(self, lobes: _Lobes) -> bool:
+        length = (lobes.stops[-1:] - lobes.starts[:1]).astype(np.float64)
+        return bool(self._layout.may_be_cut(length * self._sample_us).all())
 
     def _lobes(self, current: Floats) -> _Lobes:
         """Return the runs of samples of one sign that stand out of the noise."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from estim.errors import EstimError
 from estim.rig.captures.capture import CaptureInfo
+from estim.rig.counts import counted
 from estim.rig.measuring.expectation import Expected
 from estim.rig.measuring.pulses import Found
 from estim.units import UA_PER_MA, US_PER_S
@@ -91,8 +92,8 @@ def _no_pulses(expected: Expected, found: Found) -> str:
     lobe_us = float(np.median(others.lobe_us))
     peak_ma = float(np.median(others.peak_ua)) / UA_PER_MA
     text = (
-        f"no pulses of this profile, but {others.count} others: first phase {lobe_us:.4g} us, "
-        f"{int(np.median(others.lobe_count))} phases, {peak_ma:.4g} mA"
+        f"no pulses of this profile, but {counted(others.count, 'other')}: first phase "
+        f"{lobe_us:.4g} us, {counted(int(np.median(others.lobe_count)), 'phase')}, {peak_ma:.4g} mA"
     )
     if others.count > 1:
         rate_hz = US_PER_S / max(float(np.median(np.diff(others.onset_us))), 1e-9)

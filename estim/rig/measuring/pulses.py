@@ -14,6 +14,7 @@ Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
 
 _SPARSE_PULSES = 4
+_CUT_LENGTH = 1.2
 PULSES_MAX = 2_000_000
 """More pulses of one capture are not kept: memory stays bounded, and the result says so."""
 
@@ -29,7 +30,9 @@ class Layout:
         amplitude_step_ua: of the device; a step that comes to less is silence.
         silence_us: a silence longer than this ends a pulse.
         is_continuous: pulses may follow each other without silence: lobes are counted instead.
-        shortest_lobe_us: of any setting.
+        lobes_us: the shortest of any setting, of each lobe.
+        shortest_step_us: of any setting.
+        longest_pulse_us: of any setting.
         window_us: as long as a pulse; silence is followed in it, 0 where there is too little.
         has_silence: whether the programme ever pauses.
         shortest_gap_us: within a pulse, between lobes of one sign; 0 for none.
@@ -41,7 +44,9 @@ class Layout:
     amplitude_step_ua: int
     silence_us: float
     is_continuous: bool
-    shortest_lobe_us: float
+    lobes_us: tuple[float, ...]
+    shortest_step_us: float
+    longest_pulse_us: float
     shortest_gap_us: float
     window_us: float
     has_silence: bool
@@ -77,11 +82,23 @@ class Layout:
             # Pulses that abut are one group as long as no silence outlasts their own.
             silence_us=1.5 * gap_us + 1 if is_continuous else ends_us,
             is_continuous=is_continuous,
-            shortest_lobe_us=expected.shortest_lobe_us,
+            lobes_us=expected.shortest_lobes_us,
+            shortest_step_us=expected.shortest_phase_us,
+            longest_pulse_us=longest_us,
             shortest_gap_us=min(
                 (p.duration for p in expected.channel.phases if p.is_gap), default=0
             ),
         )
+
+    @property
+    def shortest_lobe_us(self) -> float:
+        """Return the length of the shortest lobe under any setting."""
+        return min(self.lobes_us)
+
+    def may_be_cut(self, length_us: Floats) -> Booleans:
+        """Tell whether what the edge of a capture cuts may be a pulse: it is no longer than one."""
+        may_be: Booleans = length_us <= _CUT_LENGTH * self.longest_pulse_us
+        return may_be
 
     @property
     def step_count(self) -> int:
@@ -226,12 +243,15 @@ class Found:
         sample_us: between samples; 0 for a list of changes.
         offset_ua: what flows, or seems to, in the silent stretches; the mean of all samples where
             there are none, since every pulse is balanced.
+        largest_offset_ua: the mean of a tenth of a second of it that is farthest from zero.
         has_silence: whether there are silent stretches.
         drift_ua: how much that moved within the capture.
         noise_ua: standard deviation in the silent stretches.
         threshold_ua: below it nothing was looked for.
         resolution_ua: smallest step between readings; None where it cannot be told.
         is_cut_short: more pulses than are kept.
+        is_begin_cut: a pulse had begun before the capture did; it is left out.
+        is_end_cut: a pulse was not over when the capture ended; it is left out.
     """
 
     pulses: Pulses
@@ -241,12 +261,24 @@ class Found:
     duration_us: float
     sample_us: float
     offset_ua: float = 0.0
+    largest_offset_ua: float = 0.0
     has_silence: bool = True
     drift_ua: float = 0.0
     noise_ua: float = 0.0
     threshold_ua: float = 0.0
     resolution_ua: float | None = None
     is_cut_short: bool = False
+    is_begin_cut: bool = False
+    is_end_cut: bool = False
+
+    @property
+    def cut_words(self) -> str:
+        """Say which pulses the edges of the capture cut, or ''."""
+        if self.is_begin_cut and self.is_end_cut:
+            return "one is cut by the capture's beginning and another by its end"
+        if self.is_begin_cut or self.is_end_cut:
+            return f"one is cut by the capture's {'beginning' if self.is_begin_cut else 'end'}"
+        return ""
 
 
 def group(

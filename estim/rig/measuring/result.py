@@ -183,6 +183,8 @@ class Result:
                 "start_s": _rounded(info.start_s, 9),
                 "duration_s": _rounded(info.duration_s, 9),
                 "resolution_ua": _rounded(info.resolution_ua),
+                "samples": info.sample_count,
+                "stated_samples": info.stated_count,
                 "pulses": self.pulse_count,
                 "notes": list(info.notes),
             },

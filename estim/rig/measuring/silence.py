@@ -5,7 +5,9 @@ Rules:
 2. The offset is the mean of what lies within the threshold; it follows the capture chunk by chunk.
 3. Hum, and whatever else moves slowly against a pulse, is followed by the medians of short windows
    without pulses, where there are enough. Elsewhere one level stands for a chunk.
-4. The threshold stands six standard deviations above the noise: of a thousand million samples of
+4. A current that changes its sign now and then is one all the same: the largest mean of a tenth of
+   a second, whole periods of the mains, is kept beside the offset.
+5. The threshold stands six standard deviations above the noise: of a thousand million samples of
    noise two would pass it.
 """
 
@@ -28,6 +30,7 @@ _REACH_WINDOWS = 12
 _SWAY_SIGMAS, _SWAY_SHARE, _SWAY_PART = 5.0, 0.002, 0.5
 _BUSY, _AWAY, _LEAP, _NEIGHBOURS = 3.0, 8.0, 0.05, 9
 _WINDOW_SAMPLES_MIN = 24
+SLOW_US = 100_000
 
 
 class Silence:
@@ -44,21 +47,24 @@ class Silence:
         self._offsets: list[float] = []
         self._peak_ua = 0.0
         self._window = 0
+        self._means: list[float] = []
+        self._slow_sum, self._slow_count = 0.0, 0
 
-    def take(self, samples: Floats, shortest_lobe: float, window: int) -> None:
+    def take(self, samples: Floats, shortest_lobe: float, window: int, slow: int) -> None:
         """Learn from the next samples, before they are searched.
 
         Args:
             samples: in uA.
             shortest_lobe: of a pulse, in samples.
             window: samples in which silence is followed; 0 where pulses leave too little of it.
+            slow: samples of SLOW_US.
         """
         if not len(samples):
             return
         if not self._offsets:
             self._look(samples[:_LOOK_SAMPLES], shortest_lobe, window)
         if self.is_swaying:
-            self._follow(samples)
+            self._follow(samples, slow)
             return
         if not self.has_silence:
             self._offsets.append(float(samples.mean()))
@@ -85,8 +91,30 @@ class Silence:
             return samples - _sway(samples, self._window)
         return samples - self.offset_ua
 
-    def _follow(self, samples: Floats) -> None:
+    @property
+    def largest_offset_ua(self) -> float:
+        """Return the mean of a tenth of a second, or of a chunk, that is farthest from zero."""
+        means = self._means or self._offsets
+        if self.is_swaying and not self._means:
+            means = [self._slow_sum / max(1, self._slow_count)]
+        return max([self.offset_ua, *means] if not self.is_swaying else means, key=abs)
+
+    def _slow_means(self, silence: Floats, slow: int) -> None:
+        """Take the means of whole tenths of a second, across chunks."""
+        at = 0
+        while at < len(silence):
+            part = silence[at : at + max(1, slow) - self._slow_count]
+            self._slow_sum += float(part.sum())
+            self._slow_count += len(part)
+            at += len(part)
+            if self._slow_count >= max(1, slow):
+                mean = self._slow_sum / self._slow_count
+                self._means = [max([*self._means, mean], key=abs)]
+                self._slow_sum, self._slow_count = 0.0, 0
+
+    def _follow(self, samples: Floats, slow: int) -> None:
         silence = _sway(samples, self._window)
+        self._slow_means(silence, slow)
         self._peak_ua = max(self._peak_ua, float(np.abs(samples - silence).max()))
         self._offsets += [float(silence.min()), float(silence.max())]
         self._offsets = [min(self._offsets), max(self._offsets)]

@@ -23,6 +23,9 @@ from estim.units import US_PER_S
 from firmware_protocol.program import FULL_PERMILLE
 
 _TOUCH_US = 1e-3
+_WHOLE_LOBE = 0.99
+_CRUMB_DURATION, _CRUMB_HEIGHT = 0.3, 0.1
+"""Of the shortest step and of the highest lobe: what is less is a reading that flickered."""
 
 
 def find_in_steps(capture: Capture, layout: Layout) -> Found:
@@ -46,17 +49,45 @@ def find_in_steps(capture: Capture, layout: Layout) -> Found:
         pulses.append(found)
         odd.append(others)
         count += found.count
-    alike, rest, is_inverted = of_one_polarity(
-        Pulses.joined(pulses, layout), Others.joined(odd), layout
-    )
+    duration_us = capture.info.duration_s * US_PER_S
+    all_pulses, all_odd = Pulses.joined(pulses, layout), Others.joined(odd)
+    is_begin_cut = is_end_cut = False
+    if capture.is_window:
+        all_pulses, all_odd, is_begin_cut, is_end_cut = _without_cut(
+            all_pulses, all_odd, layout, duration_us
+        )
+    alike, rest, is_inverted = of_one_polarity(all_pulses, all_odd, layout)
     return Found(
         pulses=alike,
         odd=rest,
         glitches=Others.joined([]),
         is_inverted=is_inverted,
-        duration_us=capture.info.duration_s * US_PER_S,
+        duration_us=duration_us,
         sample_us=0.0,
         is_cut_short=count > PULSES_MAX,
+        is_begin_cut=is_begin_cut,
+        is_end_cut=is_end_cut,
+    )
+
+
+def _without_cut(
+    pulses: Pulses, odd: Others, layout: Layout, duration_us: float
+) -> tuple[Pulses, Others, bool, bool]:
+    """Return pulses and others without what the edges cut, and whether the edges cut any."""
+    begin_us, end_us = pulses.start_us, pulses.end_us
+    lengths_us = end_us - begin_us
+    # What has its whole length began, or ended, just there.
+    is_short = lengths_us < _WHOLE_LOBE * np.array(layout.lobes_us)
+    first = (begin_us[:, 0] <= _TOUCH_US) & is_short[:, 0]
+    last = (end_us[:, -1] >= duration_us - _TOUCH_US) & is_short[:, -1]
+    may_be = layout.may_be_cut(odd.duration_us)
+    odd_first = (odd.onset_us <= _TOUCH_US) & may_be
+    odd_last = (odd.onset_us + odd.duration_us >= duration_us - _TOUCH_US) & may_be
+    return (
+        pulses.only(~(first | last)),
+        odd.only(~(odd_first | odd_last)),
+        bool(first.any() or odd_first.any()),
+        bool(last.any() or odd_last.any()),
     )
 
 
@@ -85,16 +116,22 @@ def _lobes(steps: Steps, layout: Layout) -> _Lobes:
     last = np.append(first[1:], len(sign)) - 1
     length_us = steps.end_us - steps.start_us
     start_us, end_us, signs = steps.start_us[first], steps.end_us[last], sign[first]
-    return _Lobes(
+    peak_ua = np.maximum.reduceat(np.abs(steps.current_ua), first)
+    is_crumb = end_us - start_us < _CRUMB_DURATION * layout.shortest_step_us
+    is_crumb &= peak_ua < _CRUMB_HEIGHT * peak_ua.max()
+    number = np.zeros(len(first), np.int64)
+    number[~is_crumb] = group(start_us[~is_crumb], end_us[~is_crumb], signs[~is_crumb], layout, 1.0)
+    lobes = _Lobes(
         first=first,
         start_us=start_us,
         end_us=end_us,
         sign=signs,
         charge_pc=np.add.reduceat(steps.current_ua * length_us, first),
         square=np.add.reduceat(steps.current_ua**2 * length_us, first),
-        peak_ua=np.maximum.reduceat(np.abs(steps.current_ua), first),
-        number=group(start_us, end_us, signs, layout, 1.0),
+        peak_ua=peak_ua,
+        number=number,
     )
+    return lobes.only(~is_crumb)
 
 
 def _split(steps: Steps, layout: Layout) -> tuple[Steps | None, Steps]:
@@ -172,7 +209,9 @@ def _currents(steps: Steps, begin: Floats, end: Floats, layout: Layout) -> Float
         for share in ends:
             middle = begin[:, lobe] + (before + share) / 2 * length
             index = np.maximum(np.searchsorted(steps.start_us, middle, side="right") - 1, 0)
-            columns.append(np.where(steps.end_us[index] > middle, steps.current_ua[index], 0.0))
+            # The first steps of the first pulse may be those that round to zero.
+            flows = (steps.start_us[index] <= middle) & (steps.end_us[index] > middle)
+            columns.append(np.where(flows, steps.current_ua[index], 0.0))
             before = share
     return np.stack(columns, axis=1)
 

@@ -27,7 +27,7 @@ def judge_sums(
 ) -> None:
     """Add the checks of sums."""
     _judge_dc(found, sure, judge, lower_bound)
-    offset_ua = found.offset_ua
+    offset_ua = found.largest_offset_ua
     if instrument is not None and instrument.offset_uncertainty_ua is not None:
         if found.sample_us:
             judge.add("offset", 0.0, offset_ua, instrument.offset_uncertainty_ua)

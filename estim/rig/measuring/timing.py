@@ -14,10 +14,12 @@ from math import sqrt
 
 import numpy as np
 
+from estim.rig.counts import counted
 from estim.rig.measuring.alignment import Alignment
 from estim.rig.measuring.expectation import Expected
 from estim.rig.measuring.judge import Judge
 from estim.rig.measuring.pulses import Booleans, Floats, Found, Integers
+from estim.rig.measuring.strays import strays
 from estim.rig.measuring.uncertainty import Uncertainty
 from estim.units import UA_PER_MA, US_PER_MS, US_PER_S
 
@@ -31,6 +33,8 @@ _CUT_PERIODS = 2.2
 """Silence that tells a burst's first or last pulse: one more may be cut by the capture's end."""
 _RAMP_LOW, _RAMP_HIGH, _RAMP_PULSES = 0.1, 0.9, 3
 _PLATEAU = 0.97
+_STAIRS = 2.5
+_FLAT, _STEP_TOLD = 0.05, 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class Timing:
         self._sure = sure
         self._judge = judge
         self.missing_us: Floats = np.empty(0)
+        self._stray_us: Floats = np.empty(0)
         onset_us = found.pulses.onset_us
         odd_us = found.odd.onset_us[
             found.odd.peak_ua >= _FAINT_SHARE * max(alignment.reference_ua, 1e-9)
@@ -85,6 +90,7 @@ class Timing:
 
     def run(self, *, is_other: bool) -> None:
         """Add every check; of another profile's capture only the rate."""
+        self._leave_out_strays()
         interval_us = np.diff(self._onset_us)
         is_off = interval_us > self._off_us
         breaks = self._burst_breaks(interval_us) & ~is_off
@@ -103,6 +109,22 @@ class Timing:
             self._cycle(is_off)
         if self._expected.channel.keyframes:
             self._modulation()
+
+    def _leave_out_strays(self) -> None:
+        """Take lone pulses between bursts for what they are, before bursts are judged."""
+        if not self._has_bursts:
+            return
+        is_off = np.diff(self._onset_us) > self._off_us
+        channel = self._expected.channel
+        parts = [
+            strays(train_us, channel.pulses_per_burst, channel.burst_period_us, self._break_us)
+            for train_us in np.split(self._onset_us, np.flatnonzero(is_off) + 1)
+        ]
+        is_stray = np.concatenate(parts)
+        self._stray_us = self._onset_us[is_stray]
+        kept = ~is_stray
+        self._onset_us, self._setting = self._onset_us[kept], self._setting[kept]
+        self._is_sure, self._period_us = self._is_sure[kept], self._period_us[kept]
 
     # ---- single intervals ----
 
@@ -125,9 +147,14 @@ class Timing:
             if self._expected.channel.pulses_per_burst:
                 self._judge.unknowns.append("bursts follow each other too closely to be told apart")
             return np.zeros(len(interval_us), np.bool_)
-        longest_us = max(s.pulse_period_us for s in self._expected.channel.settings)
-        breaks: Booleans = interval_us > sqrt(longest_us * self._burst_gap_us)
+        breaks: Booleans = interval_us > self._break_us
         return breaks
+
+    @property
+    def _break_us(self) -> float:
+        """Return the interval that tells a burst's last pulse from the next one's first."""
+        longest_us = max(s.pulse_period_us for s in self._expected.channel.settings)
+        return sqrt(longest_us * self._burst_gap_us)
 
     def _classes(
         self, interval_us: Floats, within: Booleans
@@ -207,9 +234,15 @@ class Timing:
             worst_us=first_us,
             lower_bound=self._end(),
         )
-        extra = np.flatnonzero(is_extra)
-        extra_us = float(self._onset_us[extra[0] + 1]) if len(extra) else None
-        judge.count("extra_pulses", 0, len(extra), extra_us)
+        extra_us = np.sort(np.append(self._onset_us[1:][is_extra], self._stray_us))
+        note = ""
+        if len(self._stray_us):
+            at_s = judge.at_s(float(self._stray_us[0]))
+            note = (
+                f"{counted(len(self._stray_us), 'pulse')} between bursts, the first at {at_s:.6f} s"
+            )
+        first_extra_us = float(extra_us[0]) if len(extra_us) else None
+        judge.count("extra_pulses", 0, len(extra_us), first_extra_us, note)
         odd_us = self._odd_us
         judge.add(
             "odd_pulses", 0.0, float(len(odd_us)), 0.0,
@@ -230,13 +263,14 @@ class Timing:
         if charged.count:
             share = float(np.abs(charged.net_pc).max()) / phase_pc * 100
             texts.append(
-                f"{charged.count} faint excursions of up to {share:.3g} % of a phase's charge, the "
-                f"first at {self._judge.at_s(float(charged.onset_us[0])):.6f} s"
+                f"{counted(charged.count, 'faint excursion')} of up to {share:.3g} % of a phase's "
+                f"charge, the first at {self._judge.at_s(float(charged.onset_us[0])):.6f} s"
             )
         if tall.count:
             texts.append(
-                f"{tall.count} glitches of up to {tall.peak_ua.max() / UA_PER_MA:.4g} mA, the "
-                f"first at {self._judge.at_s(float(tall.onset_us[0])):.6f} s"
+                f"{counted(tall.count, 'glitch')} of up to "
+                f"{tall.peak_ua.max() / UA_PER_MA:.4g} mA, the first at "
+                f"{self._judge.at_s(float(tall.onset_us[0])):.6f} s"
             )
         return "; ".join([*texts, "the capture cannot tell whose"]) if texts else ""
 
@@ -267,7 +301,7 @@ class Timing:
             wrong = int(np.count_nonzero(counts[chosen] != wanted))
             self._judge.count(
                 "pulses_per_burst", wanted, int(counts[worst]), float(starts_us[worst]),
-                f"{wrong} of {len(chosen)} bursts" if wrong else "",
+                f"{wrong} of {counted(len(chosen), 'burst')}" if wrong else "",
             )  # fmt: skip
         else:
             self._judge.unknowns.append("no whole burst: pulses per burst are unknown")
@@ -335,7 +369,10 @@ class Timing:
             lengths_s = np.array([stretch[0] for stretch in judged]) / US_PER_S
             mean_s = float(lengths_s.mean())
             worst = int(np.argmax(np.abs(lengths_s - wanted_s)))
-            uncertainty_s, note = 0.5 * period_s, ""
+            step_s = self._step_s(name)
+            uncertainty_s, note = max(0.5 * period_s, step_s), ""
+            if step_s > _STEP_TOLD * wanted_s:
+                note = "the ramps have too few of the device's steps to be timed closely"
             allowed_s = self._judge.row(name).allowed(wanted_s, period_s)
             if not sure and abs(mean_s - wanted_s) > allowed_s:
                 # A person who raises the amplitude makes a ramp longer, and a plateau shorter.
@@ -347,6 +384,20 @@ class Timing:
             )  # fmt: skip
         if unseen:
             self._judge.unknowns.append(f"the capture does not show whole: {', '.join(unseen)}")
+
+    def _step_s(self, name: str) -> float:
+        """Return what the steps of the device leave open of a ramp, or of what lies between two.
+
+        A single step may be seen as late as it is long; a line through n steps is off by about
+        1 / n of a step at either end.
+        """
+        cycle = self._expected.channel.cycle
+        assert cycle is not None
+        grid_ua = self._expected.channel.grid_ua(self._expected.amplitude_step_ua)
+        share = grid_ua / max(self._alignment.reference_ua, float(grid_ua))
+        up_s, down_s = cycle.ramp_up_ms / 1000, cycle.ramp_down_ms / 1000
+        ramp_s = {"ramp.up": up_s, "ramp.down": down_s}.get(name, up_s + down_s)
+        return min(share, _STAIRS * share**2) * ramp_s
 
     def _segments(self, is_off: Booleans) -> list[_Segment]:
         """Return the on-phases, as far as the capture shows them."""
@@ -446,7 +497,8 @@ def _ramp(times_us: Floats, heights: Floats, level: float) -> tuple[float, float
     With fewer pulses than a line needs the ramp is as long as they are apart: a missing ramp is 0.
     """
     inner = (heights > _RAMP_LOW * level) & (heights < _RAMP_HIGH * level)
-    if np.count_nonzero(inner) < _RAMP_PULSES:
+    # What holds one step only shows no slope.
+    if np.count_nonzero(inner) < _RAMP_PULSES or np.ptp(heights[inner]) < _FLAT * level:
         outer, top = (0, -1) if heights[0] < heights[-1] else (-1, 0)
         return float(times_us[outer]), float(times_us[top])
     origin = float(times_us[inner][0])

@@ -115,6 +115,9 @@ _PROJECT_ROWS = (
         "single pulses that are certainly outside of a tolerance, counted", _PROJECT, _E,
     ),
     Tolerance("polarity", "", 0.0, 0.0, "leads swapped", _PROJECT, _E),
+    Tolerance(
+        "samples", "", 0.0, 0.0, "fewer than its header states: the file was cut", _PROJECT, _E
+    ),
     Tolerance("pulses", "", 0.0, 0.0, "nothing can be said of silence", _PROJECT, _E),
     Tolerance("profile", "", 0.0, 0.0, "another profile, unit or load", _PROJECT, _E),
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,6 +14,9 @@ from textual.widgets.option_list import Option
 from estim.tui import words
 from estim.tui.screens.base import EstimScreen, HelpLines
 from estim.tui.widgets.choices import ChoiceList
+
+if TYPE_CHECKING:
+    from estim.prepare.station import Standing
 
 SIMULATOR_URL = "sim:"
 
@@ -63,6 +66,10 @@ class DeviceScreen(EstimScreen[str | None]):
             label = Content.assemble(
                 (words.safe(port.url), "bold"), f"\n  {words.safe(port.description)}"
             )
+            found = self._standing(port.serial_number)
+            if found is not None:
+                mark = "" if found.is_for_people else "! "
+                label = Content.assemble(label, f"\n  {mark}{words.safe(found.words)}")
             shelf.add_option(Option(label, port.url))
         shelf.add_option(
             Option(
@@ -73,6 +80,16 @@ class DeviceScreen(EstimScreen[str | None]):
             )
         )
         shelf.highlighted = 0
+
+    def _standing(self, serial_number: str | None) -> Standing | None:
+        """Look a port up in the station's register by the serial number of its USB line."""
+        if serial_number is None:
+            return None
+        from estim.clock import SystemClock
+        from estim.prepare import places, station
+
+        today = SystemClock().wall().date()
+        return station.standing(places.configuration_folder(), serial_number, today)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(event.option_id)

@@ -1,4 +1,4 @@
-"""The home screen: the profiles, what each would deliver, and which limits bind it.
+"""The profiles, what each would deliver, and which limits bind it.
 
 The profile library, its models and numpy load after the first paint, in a thread.
 """
@@ -38,6 +38,7 @@ class LibraryScreen(EstimScreen[None]):
         ("/", "search; Enter or Esc returns to the list"),
         ("v", "next waveform: one pulse, pulse train, cycle"),
         ("PgUp, PgDn", "scroll the preview"),
+        ("Esc", "back to today"),
         ("q", "quit"),
     )
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -49,8 +50,9 @@ class LibraryScreen(EstimScreen[None]):
         Binding("escape", "leave_search", "Back", show=False),
     ]
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_demo: bool = False) -> None:
         super().__init__()
+        self._is_demo = is_demo
         self._shelved: list[Shelved] = []
         self._preview: ProfilePreview | None = None
 
@@ -78,7 +80,7 @@ class LibraryScreen(EstimScreen[None]):
         if problem:
             self.notify(words.safe(problem), severity="error", markup=False, timeout=20)
         self._fill("")
-        if self.estim.options.is_demo and found:
+        if self._is_demo and found:
             self.action_demo()
 
     # The list.
@@ -87,7 +89,7 @@ class LibraryScreen(EstimScreen[None]):
         self._fill(event.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        self.action_leave_search()
+        self.query_one("#profiles").focus()
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         chosen = self.chosen
@@ -142,8 +144,11 @@ class LibraryScreen(EstimScreen[None]):
         self.query_one("#search").focus()
 
     def action_leave_search(self) -> None:
-        """Return to the list."""
-        self.query_one("#profiles").focus()
+        """Return to the list; from there, to the screen before."""
+        if self.query_one("#search").has_focus:
+            self.query_one("#profiles").focus()
+        elif len(self.app.screen_stack) > 1:
+            self.dismiss(None)
 
     def action_next_view(self) -> None:
         """Show another view of the waveform."""

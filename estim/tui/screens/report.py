@@ -65,12 +65,13 @@ class ReportScreen(EstimScreen[None]):
 
 def planned_and_delivered(controller: SessionController) -> Content:
     """Return what the session was to deliver, and each stimulation that it did."""
-    plan, prepared = controller.plan, controller.prepared
+    prepared = controller.prepared
     rows: list[Content] = [
-        Content.styled("Report of a bench session", "bold"),
+        Content.styled(
+            f"Report of a {'bench session' if controller.is_bench else 'visit'}", "bold"
+        ),
         Content.assemble(
-            words.safe(plan.loaded.profile.title),
-            (f"  {plan.bench_ohm} ohm declared, nobody connected", "$accent"),
+            words.safe(controller.title), (f"  {words.safe(controller.plan.heading)}", "$accent")
         ),
         Content(""),
     ]

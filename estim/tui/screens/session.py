@@ -64,7 +64,7 @@ class SessionScreen(EstimScreen[None]):
         super().__init__()
         self._controller = controller
         self._clock = SystemClock()
-        self.running = Running(plan or RunningPlan(controller.annotate))
+        self.running = Running(plan or RunningPlan(controller.note))
         self._view = 0
         self._history: deque[tuple[int, int]] = deque()
         self._shown_trace: object = None
@@ -87,20 +87,40 @@ class SessionScreen(EstimScreen[None]):
         yield EventList()
 
     def on_mount(self) -> None:
-        plan = self._controller.plan
-        kind = "DEMO, bench" if plan.is_demo else "BENCH"
+        self._show_title()
+        if self._controller.is_bench:
+            self._say(Severity.INFORMATION, "opening the record, asking the device who it is")
+        self._try(self._open)
+
+    def _show_title(self) -> None:
+        """Show for whom, where the device stands once that is known, and the profile."""
+        controller = self._controller
+        found, place = controller.standing, ""
+        if found is not None:
+            place = f"{found.state}  " if found.is_for_people else f"! {found.state}, bench only  "
         self.query_one("#session-title", Static).update(
             Content.assemble(
-                (f"{kind} {plan.bench_ohm} ohm, nobody connected  ", "$accent"),
-                (words.safe(plan.loaded.profile.title), "bold"),
+                (f"{words.safe(controller.plan.heading)}  ", "$accent"),
+                (place, "" if found is None or found.is_for_people else "bold $warning"),
+                (words.safe(controller.title), "bold"),
             )
         )
-        self._say(Severity.INFORMATION, "opening the record, asking the device who it is")
-        self._try(self._open)
+
+    def _tell_standing(self, serial_number: str) -> None:
+        """Say what the station's register has of the device, and what to do where it holds it."""
+        found = self._controller.standing
+        if found is None:
+            self._say(Severity.INFORMATION, f"{serial_number} is not in the station's register")
+        elif found.is_for_people:
+            self._say(Severity.INFORMATION, f"{serial_number} is {found.words}")
+        else:
+            self._say(Severity.WARNING, f"{serial_number}: {found.words}; {found.remedy}")
 
     async def _open(self) -> None:
         controller = self._controller
-        await controller.open()
+        if controller.is_bench:
+            await controller.open()
+        self._show_title()
         assert controller.prepared is not None
         self.running.prepare(len(controller.prepared.ceilings), controller.step_ua)
         snapshot = controller.snapshot
@@ -111,6 +131,7 @@ class SessionScreen(EstimScreen[None]):
                 f"{device.model} {device.serial_number}, firmware {device.firmware_version}, at "
                 f"{device.url}; output ends {device.residual_ms} ms after this computer's silence",
             )
+            self._tell_standing(device.serial_number)
             if not device.reports_current:
                 self._say(
                     Severity.WARNING, "this device measures nothing: what is shown is what was set"
@@ -118,8 +139,12 @@ class SessionScreen(EstimScreen[None]):
         # All is loaded: from now on a full collection would hold up the beat for nothing.
         gc.collect()
         gc.freeze()
+        compared = "ready: compare the ceilings with what you meant, then g starts"
         self._say(
-            Severity.INFORMATION, "ready: compare the ceilings with what you meant, then g starts"
+            Severity.INFORMATION,
+            compared
+            if controller.is_bench
+            else "armed at zero: g starts, w goes back to the visit",
         )
         if not is_bell_tried():
             self._say(Severity.INFORMATION, "the bell was not tried today: t tries it")

@@ -14,10 +14,9 @@ from estim.profile.body_chart import draw
 from estim.profile.loader import LoadedEntry, LoadedProfile
 from estim.profile.models import Evidence
 from estim.profile.search import told
-from estim.safety.verdict import in_unit
 from estim.tui import session_words, words
 from estim.tui.widgets.plot import VIEWS, Plot
-from estim.units import format_clock
+from estim.units import format_clock, in_unit
 
 LIMITS_SHOWN = 4
 

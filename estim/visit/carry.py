@@ -1,0 +1,215 @@
+"""Say what of earlier visits may be shown at a repeat visit, and until when.
+
+Rules:
+1. Nothing here answers a question. An earlier answer may be shown, with its day, and somebody then
+   confirms it or changes it.
+2. The day that counts is the one on which the question was really asked. Confirming 'unchanged'
+   does not move it: what was carried is followed back to where it was asked, and where that cannot
+   be followed, it is asked anew.
+3. Nothing is taken from a visit whose record cannot be relied on, or was corrected afterwards.
+4. A day in the future is no day: a clock was changed, and everything is asked anew.
+5. A level is offered as a marker only for the same programme at the same sites, and never above
+   today's ceiling. It is no target: output still begins at zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from estim.units import format_ma
+from estim.visit.fold import Confirmed, ReadBack, Stimulation
+from estim.visit.history import Visit, find
+from estim.visit.questions import Answer
+
+COMFORTABLE = "comfortable"
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """Earlier answers of one step that may be shown, or why there are none.
+
+    Attributes:
+        answers: nothing where everything is asked anew.
+        session_id: the visit in which they were really asked, for `carried_from`.
+        asked_on: the day of that.
+        words: what to show, 'changed since DATE?', or why everything is asked anew.
+    """
+
+    answers: Mapping[str, Answer]
+    session_id: str | None
+    asked_on: date | None
+    words: str
+
+    @property
+    def may_be_shown(self) -> bool:
+        """Tell whether there are answers to show."""
+        return self.session_id is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The last comfortable level of one channel as a marker, or why there is none."""
+
+    channel: int
+    amplitude_ua: int | None
+    words: str
+
+
+def answers_of(
+    visits: Sequence[Visit], kind: str, today: date, valid_days: int, *, step: str | None = None
+) -> Carried:
+    """Return the newest answers of a kind of step, as far as they may still be shown.
+
+    For sensation this is also what still holds: `asked_on` is the day of the test.
+
+    Args:
+        visits: of this person, newest first, without today's.
+        kind: of the step, such as 'screen'.
+        today: the day.
+        valid_days: how many days after it was asked an answer may be shown; 0: on that day alone.
+        step: id of the step, where a protocol has several of a kind.
+    """
+    for visit in visits:
+        newest = _newest(visit, kind, step)
+        if newest is not None:
+            return _judged(visits, visit, newest, today, valid_days)
+        if visit.problem:
+            # It may hold a newer answer than any that can be read.
+            return _none(f"asked anew: of the visit {_day(visit)}, {visit.problem}")
+    return _none("asked for the first time")
+
+
+def comfortable(
+    visits: Sequence[Visit], today: date, valid_days: int, told: ReadBack
+) -> tuple[Offer, ...]:
+    """Return for every channel of today the last comfortable level, if it may serve as a marker.
+
+    Args:
+        visits: of this person, newest first, without today's.
+        today: the day.
+        valid_days: how many days a level may serve.
+        told: the programme, its sites and its ceilings, as they are read back today.
+    """
+    return tuple(
+        _offer(visits, today, valid_days, told, channel)
+        for channel in range(1, len(told.ceilings_ua) + 1)
+    )
+
+
+def _judged(
+    visits: Sequence[Visit], visit: Visit, newest: Confirmed, today: date, valid_days: int
+) -> Carried:
+    origin = _origin(visits, visit, newest)
+    if isinstance(origin, str):
+        return _none(f"asked anew: {origin}")
+    asked_on = origin.wall.date()
+    if asked_on > today:
+        return _none(f"asked anew: last asked on {asked_on}, which is after today")
+    if today > asked_on + timedelta(days=valid_days):
+        return _none(f"asked anew: last asked on {asked_on}, over {valid_days} days ago")
+    # The newest answers are those of the origin: a step with any other answer is not carried.
+    return Carried(newest.answers, origin.session_id, asked_on, f"changed since {asked_on}?")
+
+
+def _origin(visits: Sequence[Visit], visit: Visit, confirmed: Confirmed) -> Confirmed | str:
+    """Return the step in which this was really asked, or why nobody can tell."""
+    # A chain that is longer than the visits leads in a circle.
+    for _ in range(len(visits) + 1):
+        unreliable = _unreliable(visit)
+        if unreliable:
+            return unreliable
+        if confirmed.carried_from is None:
+            return confirmed
+        earlier = find(visits, confirmed.carried_from)
+        before = earlier and _newest(earlier, confirmed.kind, confirmed.step)
+        if earlier is None or before is None:
+            return f"it was carried from a visit ({confirmed.carried_from}) that is not there"
+        if before.answers != confirmed.answers or before.wall > confirmed.wall:
+            return f"it differs from the visit {_day(earlier)} that it was carried from"
+        visit, confirmed = earlier, before
+    return "it was carried in a circle"
+
+
+def _offer(
+    visits: Sequence[Visit], today: date, valid_days: int, told: ReadBack, channel: int
+) -> Offer:
+    why_not = "no comfortable level is recorded"
+    is_first = True
+    for visit in visits:
+        unreliable = _unreliable(visit)
+        if unreliable:
+            # A lower level than any older one may stand in it.
+            return Offer(channel, None, f"no marker: {unreliable}")
+        for stimulation in reversed(visit.facts.stimulations):
+            amplitude_ua = stimulation.markers_ua.get(channel, {}).get(COMFORTABLE)
+            if amplitude_ua is None:
+                continue
+            level = f"comfortable at {format_ma(amplitude_ua)} mA {_day(visit)}"
+            other = _difference(stimulation, told)
+            if not other:
+                against = _against(visit, today, valid_days, amplitude_ua, told, channel)
+                if against:
+                    return Offer(channel, None, f"no marker: {level}, but {against}")
+                return Offer(channel, amplitude_ua, level)
+            if is_first:
+                why_not, is_first = f"{level}, but {other}", False
+    return Offer(channel, None, f"no marker: {why_not}")
+
+
+def _difference(stimulation: Stimulation, told: ReadBack) -> str:
+    """Say in what a programme differs from today's, '' for nothing."""
+    if stimulation.profile_id != told.profile:
+        return f"with the profile {stimulation.profile_id}"
+    if stimulation.program_digest != told.program_digest:
+        return "the profile or the device has changed since"
+    former = stimulation.read_back
+    if former is None:
+        return "nobody read back where"
+    return "" if _places(former) == _places(told) else "at other sites"
+
+
+def _against(
+    visit: Visit, today: date, valid_days: int, amplitude_ua: int, told: ReadBack, channel: int
+) -> str:
+    """Say why the level of the same programme at the same sites does not serve, '' if it does."""
+    if visit.on is None or visit.on > today:
+        return "that is after today"
+    if today > visit.on + timedelta(days=valid_days):
+        return f"that is over {valid_days} days ago"
+    ceiling_ua = told.ceilings_ua[channel - 1]
+    if amplitude_ua > ceiling_ua:
+        return f"today's ceiling is {format_ma(ceiling_ua)} mA"
+    return ""
+
+
+def _newest(visit: Visit, kind: str, step: str | None) -> Confirmed | None:
+    return next(
+        (
+            each
+            for each in reversed(visit.facts.steps)
+            if each.kind == kind and step in (None, each.step)
+        ),
+        None,
+    )
+
+
+def _unreliable(visit: Visit) -> str:
+    if visit.problem:
+        return f"of the visit {_day(visit)}, {visit.problem}"
+    if visit.facts.corrections:
+        return f"the visit {_day(visit)} was corrected afterwards"
+    return ""
+
+
+def _places(told: ReadBack) -> tuple[str, str]:
+    return told.site_words.casefold().strip(), told.side_words.casefold().strip()
+
+
+def _day(visit: Visit) -> str:
+    return f"on {visit.on}" if visit.on else visit.session_id
+
+
+def _none(words: str) -> Carried:
+    return Carried({}, None, None, words)

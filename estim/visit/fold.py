@@ -1,0 +1,388 @@
+"""Take from a record what a later visit needs, line by line.
+
+Rules:
+1. What a line holds is taken only where it is shaped as it should be; else it becomes a fault, in
+   words, and the reading goes on. Kinds of annotation that are not known here are passed over.
+2. A line's kind stands at its end, as lines are canonical JSON: readings, which are most of a
+   record, are told apart there without being parsed.
+3. Amplitudes are the highest there were: of what was asked, and of what was measured.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from estim.record import reader, telemetry
+from estim.record.lines import ADDENDUM, HEADER, NOTE_LATER, REASSIGNED, Event
+from estim.record.reader import Line
+from estim.visit.questions import Answer
+
+SCREEN = "screen"
+TEST_SENSATION = "test_sensation"
+REVIEW = "review"
+STEP_KINDS = frozenset(
+    {
+        SCREEN,
+        "consent",
+        "assess",
+        "inspect_skin",
+        TEST_SENSATION,
+        "try_stop",
+        "place_electrodes",
+        "stimulate",
+        "exercise",
+        "manual_therapy",
+        "adjunct",
+        "educate",
+        REVIEW,
+    }
+)
+ADVERSE_PREFIX = "adverse"
+"""With what the ids of questions about an adverse event begin, in any step."""
+
+ANNOTATION = "annotation"
+PLAN = "plan"
+
+_FAULTS_MAX = 20
+_TAIL = re.compile(
+    rb',"kind":"([a-z0-9_]+)","mono_us":[0-9]+,"prev":"[0-9a-f]{64}","schema":[0-9]+,'
+    rb'"seq":[0-9]+,"wall":"[^"]*"\}$'
+)
+_TAIL_BYTES = 300  # the longest kind and numbers leave it below that
+_PEAK = re.compile(rb'"channel":([0-9]{1,2}),[^{}]*?"peak_max_ua":([0-9]{1,7})[,}]')
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """One step as it was confirmed: its answers, by whom, when, in which visit.
+
+    `carried_from` names the visit whose answers were confirmed unchanged, if any.
+    """
+
+    session_id: str
+    kind: str
+    step: str
+    operator: str
+    wall: datetime
+    answers: Mapping[str, Answer]
+    carried_from: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """What was read back before arming."""
+
+    program_digest: int
+    profile: str
+    site_words: str
+    side_words: str
+    ceilings_ua: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stimulation:
+    """One programme, and what was delivered of it; maps are by channel, from 1.
+
+    Attributes:
+        delivered_ms: how long current flowed; None where it ran and nothing says how long.
+        is_uncertain: it may have been longer, as the link broke or nothing says how long.
+        pulses: by channel, in order.
+        charge_pc: None, as long as the engine records none.
+        highest_target_ua: the highest that was asked for.
+        highest_measured_ua: the highest that was measured; nothing where a device does not measure.
+        markers_ua: the newest of each kind.
+    """
+
+    profile_id: str
+    program_digest: int
+    wall: datetime
+    read_back: ReadBack | None = None
+    ceilings_ua: tuple[int, ...] = ()
+    has_run: bool = False
+    delivered_ms: int | None = 0
+    is_uncertain: bool = False
+    pulses: tuple[int, ...] = ()
+    charge_pc: int | None = None
+    highest_target_ua: Mapping[int, int] = field(default_factory=dict)
+    highest_measured_ua: Mapping[int, int] = field(default_factory=dict)
+    markers_ua: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Something that was written down: a note, a plan, a skipped step, an addendum."""
+
+    wall: datetime
+    content: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the lines of one record say.
+
+    Attributes:
+        pseudonym: whose visit it is, by its first annotation; the header says so too.
+        protocol_id: what the visit followed.
+        steps: in the order in which they were confirmed.
+        notes: texts, the newest last, one that was written later among them.
+        faults: lines that are not as they should be, in words.
+    """
+
+    pseudonym: str | None = None
+    protocol_id: str | None = None
+    steps: tuple[Confirmed, ...] = ()
+    stimulations: tuple[Stimulation, ...] = ()
+    notes: tuple[str, ...] = ()
+    plans: tuple[Written, ...] = ()
+    skips: tuple[Written, ...] = ()
+    addenda: tuple[Written, ...] = ()
+    faults: tuple[str, ...] = ()
+
+    def latest(self, kind: str) -> Confirmed | None:
+        """Return the step of a kind that was confirmed last."""
+        return next((step for step in reversed(self.steps) if step.kind == kind), None)
+
+    @property
+    def adverse(self) -> tuple[Confirmed, ...]:
+        """Return what was answered about adverse events, step by step."""
+        found = []
+        for step in self.steps:
+            answers = {k: v for k, v in step.answers.items() if k.startswith(ADVERSE_PREFIX)}
+            if answers:
+                found.append(replace(step, answers=answers))
+        return tuple(found)
+
+    @property
+    def corrections(self) -> tuple[Written, ...]:
+        """Return the addenda that change what the record says; a late note does not."""
+        return tuple(each for each in self.addenda if each.content.get("why") != NOTE_LATER)
+
+    @property
+    def reassigned_to(self) -> str | None:
+        """Return to whom an addendum gave the record, if one did."""
+        given = [e.content.get("text") for e in self.addenda if e.content.get("why") == REASSIGNED]
+        return str(given[-1]) if given else None
+
+
+def read_facts(path: Path) -> Facts:
+    """Read one record; its readings are never held.
+
+    Raises:
+        RecordError: it cannot be opened, or is not a record at all.
+    """
+    fold = _Fold(path.stem)
+    with reader.opened(path) as descriptor:
+        for line in reader.record_lines(descriptor):
+            fold.take(line)
+    return fold.facts()
+
+
+class _Malformed(ValueError):
+    """Say what is not as it should be."""
+
+
+class _Fold:
+    def __init__(self, session_id: str) -> None:
+        self._session_id = session_id
+        self._header_pseudonym: str | None = None
+        self._pseudonym: str | None = None
+        self._protocol_id: str | None = None
+        self._read_back: ReadBack | None = None
+        self._steps: list[Confirmed] = []
+        self._stimulations: list[Stimulation] = []
+        self._texts: list[str] = []
+        self._written: dict[str, list[Written]] = {PLAN: [], "skip": [], ADDENDUM: []}
+        self._faults: list[str] = []
+        self._takers: Mapping[str, Callable[[Event], None]] = {
+            HEADER: self._header,
+            ANNOTATION: self._annotation,
+            ADDENDUM: self._addendum,
+            "prepared": self._prepared,
+            "state": self._state,
+            "rise_asked": self._asked,
+            "targets": self._asked,
+            "delivered": self._delivered,
+            "uncertain_delivery": self._uncertain,
+        }
+
+    def take(self, line: Line) -> None:
+        if not line.is_whole or line.is_torn:
+            return  # what a crash cut short; the catalogue says what it means
+        tail = _TAIL.search(line.octets or b"", max(0, line.size - _TAIL_BYTES))
+        kind = tail[1].decode("ascii") if tail else ""
+        if line.octets is not None and kind == telemetry.SECOND:
+            self._measured(line.octets)
+        if kind and kind not in self._takers:
+            return
+        try:
+            event = line.parse()
+            self._takers[event.kind](event)
+        except (ValueError, KeyError, TypeError) as error:
+            if len(self._faults) < _FAULTS_MAX:
+                why = str(error) if isinstance(error, _Malformed) else "not as it should be"
+                self._faults.append(f"line {line.number} of its record: {why}")
+
+    def facts(self) -> Facts:
+        return Facts(
+            self._pseudonym,
+            self._protocol_id,
+            tuple(self._steps),
+            tuple(map(_settled, self._stimulations)),
+            tuple(self._texts),
+            tuple(self._written[PLAN]),
+            tuple(self._written["skip"]),
+            tuple(self._written[ADDENDUM]),
+            tuple(self._faults),
+        )
+
+    def _header(self, event: Event) -> None:
+        self._header_pseudonym = event.content.get("pseudonym")
+        named = event.content.get("session_id")
+        _expect(named == self._session_id, "the file has another name than its session")
+
+    def _annotation(self, event: Event) -> None:
+        kind, content = event.content["kind"], event.content["content"]
+        _expect(isinstance(kind, str) and isinstance(content, dict), "an annotation without kind")
+        if kind in STEP_KINDS:
+            self._steps.append(self._confirmed(kind, content, event.wall))
+        elif kind == "visit":
+            self._protocol_id = _text(content["protocol"]["id"])
+            self._pseudonym = _text(content["pseudonym"])
+            is_same = self._header_pseudonym in (None, self._pseudonym)
+            _expect(is_same, "its header names another person")
+        elif kind == "read_back":
+            self._read_back = ReadBack(
+                _count(content["program_digest"]),
+                _text(content["profile"]),
+                _text(content["site_words"]),
+                _text(content["side_words"]),
+                _counts(content["ceilings_ua"]),
+            )
+            if self._stimulations:
+                former = self._stimulations[-1]
+                self._change(read_back=_of(former.program_digest, self._read_back))
+        elif kind == "marker":
+            self._marker(content)
+        elif kind == "note":
+            self._texts.append(_text(content["text"]))
+        elif kind in self._written:
+            self._written[kind].append(Written(event.wall, content))
+
+    def _confirmed(self, kind: str, content: Mapping[str, Any], wall: datetime) -> Confirmed:
+        answers, origin = content["answers"], content.get("carried_from")
+        _expect(isinstance(answers, dict), f"a step {kind} without answers")
+        for answer in answers.values():
+            _expect(isinstance(answer, bool | int | str), f"an answer of step {kind} is none")
+        _expect(origin is None or isinstance(origin, str), f"where step {kind} was carried from")
+        return Confirmed(
+            self._session_id,
+            kind,
+            _text(content["step"]),
+            _text(content["operator"]),
+            wall,
+            answers,
+            origin,
+        )
+
+    def _marker(self, content: Mapping[str, Any]) -> None:
+        channel, amplitude_ua = _count(content["channel"]), _count(content["amplitude_ua"])
+        _expect(bool(self._stimulations), "a marker before any programme")
+        marks = self._stimulations[-1].markers_ua
+        mine = {**marks.get(channel, {}), _text(content["marker"]): amplitude_ua}
+        self._change(markers_ua={**marks, channel: mine})
+
+    def _addendum(self, event: Event) -> None:
+        self._written[ADDENDUM].append(Written(event.wall, event.content))
+        if event.content["why"] == NOTE_LATER:
+            self._texts.append(_text(event.content["text"]))
+
+    def _prepared(self, event: Event) -> None:
+        content = event.content
+        digest = _count(content["program_digest"])
+        self._stimulations.append(
+            Stimulation(
+                _text(content["profile"]),
+                digest,
+                event.wall,
+                _of(digest, self._read_back),
+                _counts(content["ceilings_ua"]),
+            )
+        )
+
+    def _state(self, event: Event) -> None:
+        if event.content["to"] == "running":
+            self._change(has_run=True)
+
+    def _asked(self, event: Event) -> None:
+        asked = event.content.get("to_ua", event.content.get("targets_ua"))
+        if self._stimulations:
+            highest = self._stimulations[-1].highest_target_ua
+            told = enumerate(_counts(asked), start=1)
+            self._change(highest_target_ua=_highest(highest, dict(told)))
+
+    def _measured(self, octets: bytes) -> None:
+        if self._stimulations:
+            highest = self._stimulations[-1].highest_measured_ua
+            told = {int(found[1]): int(found[2]) for found in _PEAK.finditer(octets)}
+            self._change(highest_measured_ua=_highest(highest, told))
+
+    def _delivered(self, event: Event) -> None:
+        content = event.content
+        total_ms = sum(_count(content[part]) for part in ("rise_ms", "plateau_ms", "ramp_down_ms"))
+        charge_pc = content.get("charge_pc")
+        self._change(
+            delivered_ms=total_ms,
+            pulses=_counts(content["pulses"]),
+            charge_pc=None if charge_pc is None else _count(charge_pc),
+        )
+
+    def _uncertain(self, event: Event) -> None:
+        self._change(is_uncertain=True)
+
+    def _change(self, **changes: Any) -> None:
+        if self._stimulations:
+            self._stimulations[-1] = replace(self._stimulations[-1], **changes)
+
+
+def _of(program_digest: int, told: ReadBack | None) -> ReadBack | None:
+    """Return what was read back, if it was this programme."""
+    return told if told is not None and told.program_digest == program_digest else None
+
+
+def _settled(stimulation: Stimulation) -> Stimulation:
+    """Tell what ran without any word of what was delivered from what never ran."""
+    if stimulation.has_run and not stimulation.pulses:
+        return replace(stimulation, delivered_ms=None, is_uncertain=True)
+    return stimulation
+
+
+def _highest(one: Mapping[int, int], other: Mapping[int, int]) -> dict[int, int]:
+    found = dict(one)
+    for channel, amplitude_ua in other.items():
+        found[channel] = max(found.get(channel, 0), amplitude_ua)
+    return found
+
+
+def _expect(holds: bool, what: str) -> None:
+    if not holds:
+        raise _Malformed(what)
+
+
+def _text(item: Any) -> str:
+    _expect(isinstance(item, str), "text was expected")
+    return str(item)
+
+
+def _count(item: Any) -> int:
+    _expect(type(item) is int and item >= 0, "a number of 0 or more was expected")
+    return int(item)
+
+
+def _counts(item: Any) -> tuple[int, ...]:
+    _expect(isinstance(item, list), "a list of numbers was expected")
+    return tuple(_count(each) for each in item)
