@@ -70,7 +70,8 @@ class StatusStrip(Widget):
         is_narrow = len(stop_words) + NARROW_CELLS > width
         if is_narrow:
             stop_words = stop_words.strip().replace(" or Ctrl+X", "")
-        right = Content.assemble((stop_words, "bold reverse"))
+        # The beat comes first even here: a strip without it would end the output.
+        right = Content.assemble((stop_words, "bold reverse")).truncate(max(0, width - 2))
         room = width - right.cell_length
         left = self._left(is_narrow)
         return Content.assemble(left.truncate(room, ellipsis=True, pad=True), right)
