@@ -119,7 +119,7 @@ def test_red_skin_is_an_alarm_that_advises_to_stop() -> None:
 def test_a_look_at_the_skin_that_is_overdue_is_an_alarm_of_low_priority() -> None:
     scene = Scene(Schedule(skin_at_ms=(60_000,), answer_ms=30_000))
     scene.see(delivered_ms=60_000)
-    assert scene.running.alarms.latched == ()
+    assert not list(scene.running.alarms.latched)
     scene.see(delivered_ms=90_000)
     assert [one.finding.cause for one in scene.running.alarms.latched] == ["skin_check"]
 
@@ -201,7 +201,7 @@ def test_every_colour_of_a_theme_can_be_read(name: str, least: float) -> None:
 def _ask(session: SessionScreen, schedule: Schedule) -> None:
     """Give a session another schedule."""
     controller = session._controller
-    session.running = Running(RunningPlan(controller.annotate, schedule))
+    session.running = Running(RunningPlan(controller.note, schedule))
     assert controller.prepared is not None
     session.running.prepare(len(controller.prepared.ceilings), controller.step_ua)
 
@@ -271,7 +271,7 @@ def test_a_question_is_answered_by_one_key_and_kept_in_the_record(records: Path)
         assert app.strip().rstrip().endswith("SPACE stops")
         drawn = session.query_one(PromptPanel).drawn
         assert drawn is not None
-        session.running._plan = RunningPlan(session._controller.annotate)
+        session.running._plan = RunningPlan(session._controller.note)
         session.running.prompts._schedule = NO_PROMPTS
         await pilot.pause(0.6)
         await pilot.press("y")

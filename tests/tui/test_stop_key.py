@@ -112,7 +112,7 @@ def test_stop_keys_work_while_something_is_asked_and_an_alarm_is_on(
 ) -> None:
     async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
         session = await open_demo(app, pilot)
-        plan = RunningPlan(_controller(app).annotate, Schedule(skin_at_ms=(1,), answer_ms=1))
+        plan = RunningPlan(_controller(app).note, Schedule(skin_at_ms=(1,), answer_ms=1))
         session.running = Running(plan)
         session.running.prepare(2, 500)
         await start(app, pilot)
