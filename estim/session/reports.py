@@ -141,6 +141,8 @@ def _see_loaded(session: SessionState, status: Status, now_us: int) -> None:
             "ceilings_ua": [ceiling_ua for ceiling_ua, _ in session.ceilings],
             "electrode_areas_mm2": [row.electrode_area_mm2 for row in session.bounds.channels],
             "duration_s": session.settings.duration_s,
+            "step_ua": session.settings.step_ua,
+            "ramp_down_ms": session.settings.ramp_down_ms,
         },
     )
     session.done(request_id)

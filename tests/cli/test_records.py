@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from estim.clock import VirtualClock
+from estim.prepare.places import visit_header
 from estim.record import station_key
 from estim.record.journal import Journal
 from tests.cli.commands import CHECKOUT, Shell
@@ -76,6 +77,33 @@ def test_show_tells_in_order_what_happened(estim: Shell, folder: Path, key: byte
     assert text[-1].startswith("sealed; nothing found")
     # What is long stays in the file, and what would move the cursor is replaced.
     assert "1:02.500 note text left \N{REPLACEMENT CHARACTER}[2J calf" in text
+
+
+def test_a_visit_without_a_profile_of_its_own_is_shown_listed_and_exported(
+    estim: Shell, folder: Path, key: bytes
+) -> None:
+    header = visit_header(
+        SESSION_ID, {"id": "knee", "version": "1.2.0", "sha256": "ab" * 32},
+        operator="T-1", pseudonym="P-0042", clock="real",
+    )  # fmt: skip
+    journal = Journal.create(folder, header, VirtualClock(), SESSION_ID)
+    answered = {"kind": "consent", "content": {"step": "consent", "operator": "T-1"}}
+    journal.append("annotation", answered, mono_us=1, wall=wall(1))
+    journal.seal(key, mono_us=2, wall=wall(2))
+    journal.close()
+    shown = estim("records", "show", SESSION_ID, "--records", folder)
+    assert (shown.code, shown.err) == (0, "")
+    text = [" ".join(line.split()) for line in shown.out.splitlines()]
+    assert "kind clinical" in text
+    assert "protocol id knee, version 1.2.0" in text
+    assert not [line for line in text if line.startswith("profile")]
+    (entry,) = estim("records", "list", "--records", folder, "--json").objects
+    assert (entry["kind"], entry["profile_id"], entry["operator"]) == ("clinical", None, "T-1")
+    exported = estim("records", "export", SESSION_ID, "--records", folder, "--csv", "-")
+    assert exported.code == 0
+    rows = list(csv.DictReader(io.StringIO(exported.out)))
+    assert rows[0]["content.protocol.id"] == "knee"
+    assert rows[1]["content.content.step"] == "consent"
 
 
 def test_show_as_json_gives_every_event(estim: Shell, folder: Path, key: bytes) -> None:

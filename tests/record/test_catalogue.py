@@ -99,9 +99,28 @@ def test_a_device_named_later_is_the_device(tmp_path: Path) -> None:
     assert list_records(tmp_path)[0].device_serial == "SN999"
 
 
+def test_a_visit_is_listed_with_the_profile_that_was_loaded_last(tmp_path: Path) -> None:
+    fields = header(kind="clinical", profile=None, bench_ohm=None)
+    journal = Journal.create(tmp_path, fields, VirtualClock(), SESSION_ID)
+    [entry] = list_records(tmp_path)
+    assert (entry.kind, entry.profile_id) == ("clinical", None)
+    append(journal, "prepared", 1, profile="dpn-high-rate")
+    append(journal, "prepared", 2, profile="dpn-low-rate")
+    journal.close()
+    assert list_records(tmp_path)[0].profile_id == "dpn-low-rate"
+
+
+def test_a_profile_in_the_header_is_that_of_the_session(tmp_path: Path) -> None:
+    journal = start(tmp_path)
+    append(journal, "prepared", 1, profile="dpn-low-rate")
+    journal.close()
+    assert list_records(tmp_path)[0].profile_id == "dpn-high-rate"
+
+
 def test_a_record_may_say_anything_and_is_listed(tmp_path: Path) -> None:
     fields = header(profile=7, assets=[3, {"kind": "stimulator", "serial": {}}], operator=None)
     journal = Journal.create(tmp_path, fields, VirtualClock(), SESSION_ID)
+    append(journal, "prepared", 1, profile=[7])
     append(journal, "closed", 1, reason="\ud800", delivered_ms=10**30)
     journal.close()
     [entry] = list_records(tmp_path)

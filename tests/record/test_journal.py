@@ -137,6 +137,8 @@ def test_a_session_id_that_is_no_plain_name_is_refused(tmp_path: Path, session_i
         ({"pseudonym": "=1+1"}, UsageError, "pseudonym"),
         ({"pseudonym": ""}, UsageError, "pseudonym"),
         ({"operator": "x" * 65}, UsageError, "operator"),
+        ({"kind": "clinical", "operator": None}, UsageError, "clinical record needs the operator"),
+        ({"kind": "clinical", "pseudonym": None}, UsageError, "needs the pseudonym"),
         ({"seed": float("nan")}, RecordError, "not plain JSON"),
     ],
 )

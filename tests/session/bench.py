@@ -403,11 +403,9 @@ class Bench:
 
     # Steps of a session.
 
-    def open_record(self) -> None:
-        folder = str(self.folder)
-        assert self.settle(
-            self.ask(msg.OpenRecord, folder, folder, HEADER["session_id"], dict(HEADER))
-        )
+    def open_record(self, **changes: Any) -> None:
+        folder, header = str(self.folder), HEADER | changes
+        assert self.settle(self.ask(msg.OpenRecord, folder, folder, HEADER["session_id"], header))
 
     def connect(self) -> None:
         assert self.settle(self.ask(msg.Connect, "native:/dev/hand"))
