@@ -102,6 +102,7 @@ class Running:
         else:
             must_pause = False
         shown = self.prompts.shown
+        is_asked_anew = shown is not None and shown.id != self._shown_id
         if (shown.id if shown else "") != self._shown_id:
             self._shown_id, self._shown_us = shown.id if shown else "", now_us
         also, self._happened = [*self._happened, *self._asked()], []
@@ -111,7 +112,7 @@ class Running:
             self._annotate_alarm(alarm, "raised")
         gravest = alarms.gravest(raised)
         bells = self.alarms.bells_due(now_us) if gravest is None else gravest.bells
-        return Turn(bells, must_pause)
+        return Turn(max(bells, int(is_asked_anew)), must_pause)
 
     def _follow(self, snapshot: Snapshot, now_us: int) -> None:
         """Begin where output began at zero; a return to where it was is no new beginning."""
@@ -133,12 +134,13 @@ class Running:
         )
 
     def _asked(self) -> list[Finding]:
-        topics = {prompt.topic for prompt in self.prompts.open}
+        """Return what prompts are worth an alarm of low priority."""
         due = []
-        if Topic.SKIN in topics:
-            due.append(alarms.skin_check_due())
-        if Topic.END in topics:
-            due.append(alarms.session_ends())
+        for prompt in self.prompts.open:
+            if prompt.topic is Topic.SKIN and prompt.is_overdue:
+                due.append(alarms.skin_check_due())
+            elif prompt.topic is Topic.END:
+                due.append(alarms.session_ends())
         return due
 
     # Keys.
@@ -168,9 +170,9 @@ class Running:
         currents = ", ".join(f"{one.channel}: {format_ma(one.amplitude_ua)} mA" for one in marked)
         return why or f"marked {MARKER_WORDS[marker]} at {currents}"
 
-    def answer(self, key: str, snapshot: Snapshot, now_us: int) -> Answered:
-        """Take an answer key for the prompt that is on screen."""
-        if not self._shown_id:
+    def answer(self, key: str, drawn: Prompt | None, snapshot: Snapshot, now_us: int) -> Answered:
+        """Take an answer key for the prompt that was drawn."""
+        if drawn is None or drawn.id != self._shown_id:
             return Answered("nothing is asked")
         if now_us - self._shown_us < READ_US:
             return Answered("the question has just come: read it, then answer")
@@ -205,11 +207,6 @@ class Running:
             if alarm.finding.priority is Priority.HIGH:
                 return f"{Priority.HIGH.sign} {alarm.finding.text}"
         return ""
-
-    @property
-    def shown_prompt(self) -> Prompt | None:
-        """Return the question on screen."""
-        return self.prompts.shown
 
     # The record.
 

@@ -1,8 +1,9 @@
-"""When the interface is first painted, beside an empty Textual application; what a plot costs."""
+"""When the interface is first painted, what it takes while a session runs, what a plot costs."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import statistics
 import tempfile
 import time
@@ -20,6 +21,10 @@ PAINT_ROUNDS = 7
 PLOT_ROUNDS = 200
 PLOT_SIZE = (120, 40)
 SAMPLES = 100_000
+LIVE_SIZE = (120, 40)
+LIVE_SETTLE_S, LIVE_S = 2.0, 12.0
+LIVE_MOST_PERCENT = 8.0
+"""The figure that the live screen has to keep at 10 redraws a second."""
 
 EMPTY_PROGRAM = """
 from textual.app import App
@@ -44,6 +49,12 @@ def run() -> Iterable[dict[str, Any]]:
         "unit": "ms",
         "reference": statistics.median(empty),
     }
+    yield {
+        "name": "tui_live_screen",
+        "value": _live_percent(),
+        "unit": "percent of a core",
+        "reference": LIVE_MOST_PERCENT,
+    }
     drawn_ms, plain_ms = asyncio.run(_plot_ms())
     yield {"name": "tui_plot_frame", "value": drawn_ms, "unit": "ms", "reference": plain_ms}
 
@@ -56,6 +67,31 @@ def _first_paint_ms(program: str) -> float:
             if not terminal.wait_for(lambda: terminal.shows("NO SESSION")):
                 raise RuntimeError("nothing was painted")
             return (time.perf_counter() - begun) * 1000
+
+
+def _live_percent() -> float:
+    """Return what the interface alone takes of one core while it shows a running session."""
+    with tempfile.TemporaryDirectory() as folder:
+        columns, rows = LIVE_SIZE
+        path = Path(folder)
+        with Terminal(path, is_demo=True, columns=columns, rows=rows) as terminal:
+            for keys, words in (("", "g starts"), ("g", "RUNNING"), ("+", "0.5 mA")):
+                terminal.press(keys)
+                if not terminal.wait_for(lambda said=words: terminal.shows(said)):  # type: ignore[misc]
+                    raise RuntimeError(f"no {words} was shown")
+            terminal.read(LIVE_SETTLE_S)
+            begun, used = time.perf_counter(), _used_s(terminal.process.pid)
+            end = begun + LIVE_S
+            while (left := end - time.perf_counter()) > 0:
+                terminal.read(left)
+            used = _used_s(terminal.process.pid) - used
+            return 100 * used / (time.perf_counter() - begun)
+
+
+def _used_s(pid: int) -> float:
+    """Return the time that a process has computed, its children not counted."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def _plot_ms() -> tuple[float, float]:

@@ -14,6 +14,7 @@ from textual.widgets import Input
 
 from estim.session.messages import Outcome
 from estim.session.states import HostState
+from estim.tui.running import Running, RunningPlan
 from estim.tui.screens.base import EstimModal, EstimScreen, HelpScreen
 from estim.tui.screens.bell import BellScreen
 from estim.tui.screens.bench import BenchScreen
@@ -23,6 +24,7 @@ from estim.tui.screens.lost import LostScreen
 from estim.tui.screens.palette import PaletteScreen, commands_of
 from estim.tui.screens.report import ReportScreen
 from estim.tui.screens.session import SessionScreen
+from estim.visit.prompts import Schedule
 from tests.tui.harness import WatchedApp, drive, open_demo, start, until
 
 EVERYWHERE = ("f12", "ctrl+x")
@@ -102,6 +104,28 @@ def test_stop_keys_reach_the_engine_from_every_focusable_widget_of_every_screen(
     lines = next(records.glob("*.jsonl")).read_text().splitlines()
     stops = [json.loads(line) for line in lines if '"kind":"stop"' in line]
     assert sum(stop["content"]["reason"] == "stop key" for stop in stops) == len(tried)
+
+
+@pytest.mark.parametrize("is_bedside", [False, True], ids=["channels", "bedside"])
+def test_stop_keys_work_while_something_is_asked_and_an_alarm_is_on(
+    records: Path, is_bedside: bool
+) -> None:
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        session = await open_demo(app, pilot)
+        plan = RunningPlan(_controller(app).note, Schedule(skin_at_ms=(1,), answer_ms=1))
+        session.running = Running(plan)
+        session.running.prepare(2, 500)
+        await start(app, pilot)
+        await pilot.press("+")
+        if is_bedside:
+            await pilot.press("b")
+        await until(lambda: "Look at the skin" in app.text() and "!   LOW" in app.text())
+        assert app.strip().rstrip().endswith("SPACE stops")
+        for key in (*EVERYWHERE, *OUTSIDE_TEXT, "0", "insert"):
+            assert await _stop_reaches_engine(app, key), key
+        await until(lambda: app.state is HostState.READY)
+
+    drive(script, records)
 
 
 def test_a_text_field_takes_space_and_x_and_the_strip_names_the_other_keys(records: Path) -> None:

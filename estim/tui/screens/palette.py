@@ -23,6 +23,10 @@ from estim.tui import themes
 from estim.tui.screens.base import EstimModal, HelpLines
 from estim.tui.widgets.choices import ChoiceList
 
+STOP = "Stop"
+"""Named first, whatever the screen."""
+_TEXTUAL_ACTIONS = ("app.focus", "screen.", "palette")
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -92,16 +96,18 @@ class PaletteScreen(EstimModal[Command | None]):
 def commands_of(screen: Screen[Any], set_theme: Callable[[str], None]) -> list[Command]:
     """Return what a screen's keys do now, each under its name, then the themes."""
     found: dict[str, Command] = {}
+    own = {screen, screen.app}
     for active in screen.active_bindings.values():
         name, action = active.binding.description, active.binding.action
-        if not active.enabled or not name or name in found or action.endswith("palette"):
+        is_ours = active.node in own and not action.startswith(_TEXTUAL_ACTIONS)
+        if not (active.enabled and name and is_ours) or name in found:
             continue
         key = screen.app.get_key_display(active.binding)
         found[name] = Command(name, key, partial(screen.app.run_action, action, active.node))
     for theme in themes.THEMES:
         name = f"Theme: {theme}"
         found[name] = Command(name, "", partial(_call, set_theme, theme))
-    return list(found.values())
+    return sorted(found.values(), key=lambda command: command.name != STOP)
 
 
 async def _call(set_theme: Callable[[str], None], theme: str) -> None:

@@ -235,13 +235,22 @@ class SessionScreen(EstimScreen[None]):
 
     def _show_asked(self, snapshot: Snapshot) -> None:
         """Show fault, alarms and the question; a fault's own alarm only where the fault is gone."""
-        fault = snapshot.fault
-        self.query_one(FaultPanel).show(fault)
-        latched = self.running.alarms.latched
+        fault, latched, asked = (
+            snapshot.fault,
+            self.running.alarms.latched,
+            self.running.prompts.open,
+        )
         told = tuple(one for one in latched if fault is None or one.finding.words != fault.text)
+        is_tiny = self.has_class("-tiny")
+        if is_tiny:  # one thing at a time: what is not drawn is neither answered nor acknowledged
+            asked = () if fault else asked
+            told = () if fault or asked else told
+            latched = () if asked else latched
+        self.query_one(FaultPanel).show(fault)
         self.query_one(AlarmPanel).show(told, latched)
-        asked = self.running.prompts.open
-        self.query_one(PromptPanel).show(asked[0] if asked else None, len(asked) - 1)
+        self.query_one(PromptPanel).show(
+            asked[0] if asked else None, len(asked) - 1, is_tiny=is_tiny
+        )
         self.set_class(bool(asked or told or fault), "-asking")
 
     def _tell_changes(self, snapshot: Snapshot) -> None:
@@ -306,6 +315,8 @@ class SessionScreen(EstimScreen[None]):
         if action == "acknowledge":
             is_fault = snapshot is not None and snapshot.state is HostState.FAULT
             return is_fault or (self.is_mounted and bool(self.query_one(AlarmPanel).waiting))
+        if action == "select":
+            return parameters[0] == 0 or parameters[0] in range(1, self.running.keys.count + 1)
         if snapshot is None:
             return action not in session_keys.NEEDS
         needed = session_keys.NEEDS.get(action)
@@ -351,7 +362,8 @@ class SessionScreen(EstimScreen[None]):
         snapshot = self._controller.snapshot
         if snapshot is None:
             return
-        answered = self.running.answer(key, snapshot, self._clock.now_us())
+        drawn = self.query_one(PromptPanel).drawn
+        answered = self.running.answer(key, drawn, snapshot, self._clock.now_us())
         if answered.words:
             self._say(Severity.WARNING, answered.words)
         if answered.raised:

@@ -50,7 +50,7 @@ class ChannelPanel(Widget):
     def render(self) -> Content:
         width = self.size.width
         heads = "".join(f"{name:<{cells}}" for name, cells in _COLUMNS)
-        lines = [Content.styled("   channel".ljust(_HEAD_CELLS) + heads, "dim")]
+        lines = [Content.styled("   channel".ljust(_HEAD_CELLS) + heads, "dim").truncate(width)]
         if not self._state.channels:
             lines.append(Content.styled("   no programme is loaded", "dim"))
         for index, channel in enumerate(self._state.channels):

@@ -9,20 +9,34 @@ from estim.visit.prompts import Prompt
 
 
 class PromptPanel(Static):
-    """Show a prompt while there is one."""
+    """Show a prompt while there is one.
+
+    Attributes:
+        drawn: what is on screen, and so what an answer key answers.
+    """
 
     def __init__(self) -> None:
         super().__init__(markup=False)
-        self._shown: tuple[Prompt | None, int] = (None, 0)
+        self.drawn: Prompt | None = None
+        self._shown: tuple[Prompt | None, int, bool] = (None, 0, False)
 
-    def show(self, prompt: Prompt | None, more: int) -> None:
-        """Show a prompt, and how many more wait; hide without one."""
+    def show(self, prompt: Prompt | None, more: int, *, is_tiny: bool) -> None:
+        """Show a prompt, and how many more wait; its keys alone where next to nothing fits."""
+        self.drawn = prompt
         self.display = prompt is not None
-        if (prompt, more) == self._shown:
+        if (prompt, more, is_tiny) == self._shown:
             return
-        self._shown = (prompt, more)
+        self._shown = (prompt, more, is_tiny)
         if prompt is not None:
-            self.update(_text(prompt, more))
+            self.update(_short(prompt) if is_tiny else _text(prompt, more))
+
+
+def _short(prompt: Prompt) -> Content:
+    lines = [
+        Content.assemble((f" {answer.key} ", "bold reverse"), f" {answer.words}")
+        for answer in prompt.wording.answers
+    ]
+    return Content("\n").join([Content.styled(f"? {prompt.topic.value}", "bold"), *lines])
 
 
 def _text(prompt: Prompt, more: int) -> Content:

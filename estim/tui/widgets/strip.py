@@ -66,12 +66,14 @@ class StatusStrip(Widget):
 
     def render(self) -> Content:
         width = self.size.width
-        stop_words = self._stop_words
-        if len(stop_words) + NARROW_CELLS > width:
-            stop_words = stop_words.replace(" or Ctrl+X", "")
-        right = Content.assemble((f" {stop_words} ", "bold reverse"))
+        stop_words = f" {self._stop_words} "
+        is_narrow = len(stop_words) + NARROW_CELLS > width
+        if is_narrow:
+            stop_words = stop_words.strip().replace(" or Ctrl+X", "")
+        # The beat comes first even here: a strip without it would end the output.
+        right = Content.assemble((stop_words, "bold reverse")).truncate(max(0, width - 2))
         room = width - right.cell_length
-        left = self._left(is_narrow=room < NARROW_CELLS)
+        left = self._left(is_narrow)
         return Content.assemble(left.truncate(room, ellipsis=True, pad=True), right)
 
     def _left(self, is_narrow: bool) -> Content:
@@ -93,7 +95,8 @@ class StatusStrip(Widget):
         largest = words.current(session_words.largest_ua(snapshot)) if is_known else "UNKNOWN mA"
         shown = (largest, "bold")
         if is_narrow:
-            return Content.assemble((f"{beat}{sign}", "bold"), shown)
+            sign = "!" if self._state.alarm else sign
+            return Content.assemble((f"{beat}{sign}{largest.replace(' mA', 'mA')}", "bold"))
         parts: list[str | tuple[str, str]] = [
             (f"{beat} ", "bold"), (f"{sign} {state_words}", "bold"), "   ", shown,
         ]  # fmt: skip
