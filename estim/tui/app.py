@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
@@ -91,7 +91,11 @@ class Options:
 class EstimApp(App[None]):
     """The application."""
 
-    CSS_PATH = Path(__file__).with_name("estim.tcss")
+    CSS_PATH: ClassVar[list[str | PurePath]] = [
+        Path(__file__).with_name("estim.tcss"),
+        # With the first: what is parsed later holds the display up.
+        Path(__file__).with_name("technician.tcss"),
+    ]
     TITLE = "Estim"
     ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = WIDTHS

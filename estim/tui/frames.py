@@ -64,18 +64,19 @@ def decode(seen: FrameSeen) -> Frame:
 
 
 def summary(frame: Frame) -> str:
-    """Return the fields of a frame in one line, what is zero left out."""
+    """Return a frame's fields in one line: what has a name first, what is zero left out."""
     if frame.message is None:
         return frame.problem
     told = []
-    for name, wire in wire_fields(type(frame.message)):
+    fields = sorted(wire_fields(type(frame.message)), key=lambda field: field[1].enum is None)
+    for name, wire in fields:
         found = getattr(frame.message, name)
         if wire.row is not None:
             told += [
                 f"{name}[{number}] {_row_words(wire.row, row)}"
                 for number, row in enumerate(found, start=1)
             ]
-        elif found:
+        elif found or (wire.enum is not None and not issubclass(wire.enum, IntFlag)):
             told.append(f"{name} {value_words(found, wire)}")
     return ", ".join(told)
 

@@ -17,10 +17,6 @@ _BLANK = 0x2800
 class OverlayPlot(Plot):
     """Draw a captured trace over a commanded one; a cell that holds both is bold."""
 
-    DEFAULT_CSS = """
-    OverlayPlot > .plot--commanded { color: $accent; }
-    OverlayPlot > .plot--both { color: $foreground; text-style: bold; }
-    """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"plot--commanded", "plot--both"}
 
     def __init__(self, *, id: str) -> None:

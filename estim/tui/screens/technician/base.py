@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -19,7 +18,6 @@ from estim.tui.screens.base import EstimScreen
 class TechnicianScreen(EstimScreen[None]):
     """A screen over a bench session, which goes on below."""
 
-    CSS_PATH = Path(__file__).with_name("technician.tcss")
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave_tool", "Back")]
 
     def __init__(self, link: BenchLink) -> None:
@@ -46,3 +44,4 @@ class TechnicianScreen(EstimScreen[None]):
         shown = Content.styled(f"! {words.safe(text)}", "$warning") if text else Content("")
         for place in self.query("#complaint").results(Static):
             place.update(shown)
+            place.display = bool(text)

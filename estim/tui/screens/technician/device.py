@@ -141,8 +141,7 @@ def capabilities_words(device: DeviceSnapshot) -> Content:
     for name, wire in wire_fields(Capabilities):
         if name in ("in_reply_to", "flags"):
             continue
-        figure = f"{device.capabilities[name]} {wire.unit}".rstrip()
-        rows.append(_row(wire.doc, figure))
+        rows.append(_row(wire.doc, _figure(device.capabilities[name], wire.unit)))
     for flag in CapabilityFlag:
         if flag:
             what = FLAG_WORDS.get(flag, (flag.name or "").replace("_", " ").lower())
@@ -159,6 +158,13 @@ def _identity(device: DeviceSnapshot) -> Content:
         _row("connected at", device.url),
     ]
     return Content("\n").join(rows)
+
+
+def _figure(figure: int, unit: str) -> str:
+    """Show a figure in the unit that people read it in."""
+    if unit == "uA":
+        return words.current(figure)
+    return f"{figure / 1000:g} V" if unit == "mV" else f"{figure} {unit}".rstrip()
 
 
 def _row(what: str, figure: str) -> Content:

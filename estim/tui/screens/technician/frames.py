@@ -18,14 +18,12 @@ from textual.widgets import Static
 from estim.errors import EstimError
 from estim.tui import words
 from estim.tui.bench import FRAMES_KEPT, BenchLink
-from estim.tui.frames import DAMAGED, Frame, decode, parts
+from estim.tui.frames import Frame, decode, parts
 from estim.tui.screens.base import HelpLines
 from estim.tui.screens.technician.base import TechnicianScreen
 from estim.tui.widgets.frame_list import FrameList
-from firmware_protocol.messages import MESSAGES
 
 TURN_S = 0.2
-FILTERS = ("", DAMAGED, *sorted(kind.__name__ for kind in MESSAGES.values()))
 
 
 class FramesScreen(TechnicianScreen):
@@ -90,7 +88,8 @@ class FramesScreen(TechnicianScreen):
 
     def action_filter(self, by: int) -> None:
         """Show one message alone, or all."""
-        self._filter = FILTERS[(FILTERS.index(self._filter) + by) % len(FILTERS)]
+        filters = ["", *sorted({self._filter, *(one.name for one in self._frames)} - {""})]
+        self._filter = filters[(filters.index(self._filter) + by) % len(filters)]
         self._show()
 
     def action_forget(self) -> None:

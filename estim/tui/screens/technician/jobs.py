@@ -106,12 +106,17 @@ class CharacteriseScreen(JobFormScreen):
             yield Field("loads", "Loads, in ohm", "500 2000 10000")
             yield Field("folder", "Keep the sheet in", placeholder="a folder; empty: show it only")
             if plan.url.startswith("sim:"):
-                yield TickBox("On a virtual clock: seconds, not minutes", id="virtual")
+                yield TickBox(
+                    "On a virtual clock: seconds, not minutes", id="virtual", compact=True
+                )
             yield Button("Begin", id="begin", variant="primary", compact=True)
             yield Static("", id="complaint", markup=False)
 
     def on_mount(self) -> None:
         self.query_one("#channel").focus()
+
+    def on_checkbox_changed(self, event: Checkbox.Changed) -> None:
+        self.query_one("#begin").focus()
 
     def planned(self) -> tuple[str, Work, bool, int]:
         plan = self.link.controller.plan

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from estim.tui import words
-from estim.tui.bench import BenchLink
 from estim.tui.screens.base import HelpLines
 from estim.tui.screens.technician.base import TechnicianScreen
 from estim.tui.widgets.choices import ChoiceList
@@ -26,6 +26,14 @@ _TOOLS = (
     ("verify", "Verify a job", "a job file: each step delivered, captured and measured"),
     ("capture", "A capture over the waveform", "what a scope saw, over what was commanded"),
 )
+_SCREENS = {
+    "device": "estim.tui.screens.technician.device:DeviceFactsScreen",
+    "frames": "estim.tui.screens.technician.frames:FramesScreen",
+    "faults": "estim.tui.screens.technician.faults:FaultsScreen",
+    "characterise": "estim.tui.screens.technician.jobs:CharacteriseScreen",
+    "verify": "estim.tui.screens.technician.jobs:VerifyScreen",
+    "capture": "estim.tui.screens.technician.capture:CaptureScreen",
+}
 _ABSENT = "not available yet: the conformance kit is not there"
 
 
@@ -38,9 +46,6 @@ class TechnicianMenu(TechnicianScreen):
         ("Esc", "back to the session"),
         ("t", "in the session: back to this bench"),
     )
-
-    def __init__(self, link: BenchLink) -> None:
-        super().__init__(link)
 
     def compose_body(self) -> ComposeResult:
         plan = self.link.controller.plan
@@ -67,29 +72,15 @@ class TechnicianMenu(TechnicianScreen):
         shelf.focus()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        if event.option_id == "manual":
+        name = event.option_id
+        if name == "manual":
             self.dismiss(None)
-        elif event.option_id is not None:
-            self.app.push_screen(self._tool(event.option_id))
+        elif name is not None:
+            self.run_worker(self._open(name), exclusive=True, group="tool")
 
-    def _tool(self, name: str) -> Screen[None]:
-        """Return the screen of a tool; the rig loads with the first that needs it."""
-        if name == "device":
-            from estim.tui.screens.technician.device import DeviceFactsScreen
-
-            return DeviceFactsScreen(self.link)
-        if name == "frames":
-            from estim.tui.screens.technician.frames import FramesScreen
-
-            return FramesScreen(self.link)
-        if name == "faults":
-            from estim.tui.screens.technician.faults import FaultsScreen
-
-            return FaultsScreen(self.link)
-        if name == "capture":
-            from estim.tui.screens.technician.capture import CaptureScreen
-
-            return CaptureScreen(self.link)
-        from estim.tui.screens.technician.jobs import CharacteriseScreen, VerifyScreen
-
-        return CharacteriseScreen(self.link) if name == "characterise" else VerifyScreen(self.link)
+    async def _open(self, name: str) -> None:
+        """Load a tool in a thread: the rig takes longer than a display may stand still."""
+        place, _, kind = _SCREENS[name].partition(":")
+        module = await asyncio.to_thread(importlib.import_module, place)
+        screen: TechnicianScreen = getattr(module, kind)(self.link)
+        await self.app.push_screen(screen)

@@ -48,7 +48,7 @@ class JobScreen(TechnicianScreen):
         self, link: BenchLink, title: str, work: Work, *, is_virtual: bool, step_count: int
     ) -> None:
         super().__init__(link)
-        self._title = title
+        self._title = f"{title}, on a virtual clock: nothing real flows" if is_virtual else title
         self._work = work
         self._step_count = step_count
         self.job = BenchJob(self._show_question, is_virtual=is_virtual)
@@ -92,6 +92,9 @@ class JobScreen(TechnicianScreen):
                 await asyncio.sleep(LET_GO_S)
             self.estim.bench_job = self.job
             result = await asyncio.to_thread(self._work, self.job)
+        except asyncio.CancelledError:
+            self.job.stop("the interface was left")  # its thread would keep the process alive
+            raise
         except Interrupted:
             self.complain(f"ended: {self.job.stop_reason()}; the output is off")
         except EstimError as error:
