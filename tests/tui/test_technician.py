@@ -346,7 +346,8 @@ def test_a_load_that_is_to_be_set_is_asked_for_and_no_delivers_nothing(
         fill(app, amplitudes="3", loads="2000")
         await pilot.press("enter")
         await until(lambda: isinstance(app.screen, QuestionScreen))
-        assert "Set the dummy load to 2 kohm; nobody connected. Is it set?" in app.text()
+        asked = "Set the dummy load to 2 kohm; nobody connected. Is it set?"
+        await until(lambda: asked in app.text())
         await pilot.press("enter")  # nothing is chosen yet
         assert app.screen.query_one("#answers", OptionList).highlighted is None
         await pilot.press("end", "enter")
