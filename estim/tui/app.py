@@ -323,6 +323,9 @@ class EstimApp(App[None]):
         controller = self.controller
         if controller is None or controller.is_ended or self.screen is not self.session_screen:
             return
+        if not controller.is_bench:
+            self.notify("The technician's tools are for the bench alone.", severity="warning")
+            return
         if self.bench is None or self.bench.controller is not controller:
             self.bench = BenchLink(controller)
         self.push_screen(TechnicianMenu(self.bench))

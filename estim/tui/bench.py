@@ -15,7 +15,7 @@ from estim.clock import SystemClock
 from estim.errors import LimitRefused
 from estim.session import messages
 from estim.session.messages import Frames, FrameSeen, Outcome, Reply, Request, SelfTestSeen
-from estim.tui.controller import SessionController
+from estim.tui.controller import SessionController, SessionPlan
 
 FRAMES_KEPT = 2000
 ANSWER_S = 10.0
@@ -25,7 +25,9 @@ class BenchLink:
     """Ask what only a technician asks, over the engine of a bench session."""
 
     def __init__(self, controller: SessionController) -> None:
+        assert isinstance(controller.plan, SessionPlan)
         self.controller = controller
+        self.plan: SessionPlan = controller.plan
         self.clock = SystemClock()
         self.self_test: SelfTestSeen | None = None
         self.injected: list[str] = []

@@ -56,7 +56,7 @@ class CaptureScreen(TechnicianScreen):
     _is_left = False
 
     def compose_body(self) -> ComposeResult:
-        plan = self.link.controller.plan
+        plan = self.link.plan
         yield Field("capture", "Capture file", placeholder="scope.csv, trace.csv, logic.vcd")
         yield Field("profile", "Profile", plan.loaded.profile.id)
         yield Field("channel", "Channel", "1")

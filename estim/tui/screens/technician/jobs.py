@@ -92,7 +92,7 @@ class CharacteriseScreen(JobFormScreen):
     TITLE_WORDS = "Characterise"
 
     def compose_body(self) -> ComposeResult:
-        plan = self.link.controller.plan
+        plan = self.link.plan
         loads = ", ".join(map(format_ohm, LOADS_OHM))
         with VerticalScroll(classes="page", can_focus=False):
             yield Static("What leaves the device", classes="heading")
@@ -119,7 +119,7 @@ class CharacteriseScreen(JobFormScreen):
         self.query_one("#begin").focus()
 
     def planned(self) -> tuple[str, Work, bool, int]:
-        plan = self.link.controller.plan
+        plan = self.link.plan
         profile = plan.loaded.profile
         channel = typed.whole(self, "channel", 1, min(CHANNELS_MAX, len(profile.channels)))
         loads_ohm = self._loads_ohm(plan.bench_ohm)

@@ -48,7 +48,7 @@ class TechnicianMenu(TechnicianScreen):
     )
 
     def compose_body(self) -> ComposeResult:
-        plan = self.link.controller.plan
+        plan = self.link.plan
         with VerticalScroll(classes="page", can_focus=False):
             yield Static(
                 Content.assemble(
