@@ -98,7 +98,7 @@ class EstimApp(App[None]):
         Binding("ctrl+c", "stop_or_leave", "Stop, then leave", priority=True, show=False),
         Binding("ctrl+q", "leave", "Quit", priority=True, show=False),
         Binding("q", "leave", "Quit"),
-        Binding("t", "show_technician", "Technician", show=False),
+        Binding("T", "show_technician", "Technician's bench", show=False),
         Binding("question_mark", "show_help", "Help", key_display="?"),
         Binding("ctrl+p", "palette", "Commands", show=False),
     ]

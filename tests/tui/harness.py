@@ -82,6 +82,9 @@ def drive(script: Script, records: Path, size: tuple[int, int] = SMALL) -> Watch
 
     async def pilot_script(pilot: Pilot[Any]) -> None:
         try:
+            await until(lambda: app.screen.is_mounted)
+            if not isinstance(app.screen, LibraryScreen):
+                app.push_screen(LibraryScreen())
             await until(lambda: isinstance(app.screen, LibraryScreen))
             await until(lambda: "▲ not reviewed" in app.text())
             await script(app, pilot)

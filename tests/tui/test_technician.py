@@ -51,7 +51,7 @@ SCREENS = {
 async def open_bench(app: WatchedApp, pilot: Pilot[Any]) -> None:
     """Open the demo session and its bench."""
     await open_demo(app, pilot)
-    await pilot.press("t")
+    await pilot.press("T")
     await until(lambda: isinstance(app.screen, TechnicianMenu))
 
 
@@ -285,7 +285,7 @@ def test_while_output_is_possible_no_tool_disturbs_it_and_none_begins_anything(
     async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
         await open_demo(app, pilot)
         await start(app, pilot)
-        await pilot.press("t")
+        await pilot.press("T")
         await until(lambda: isinstance(app.screen, TechnicianMenu))
         await open_tool(app, pilot, "device")
         await pilot.press("s")
@@ -339,7 +339,7 @@ def test_a_load_that_is_to_be_set_is_asked_for_and_no_delivers_nothing(
         loaded: Any = library.chosen
         app.open_session(SessionPlan(loaded, f"native:{simulator.path}", 500))
         await until(lambda: app.state is HostState.READY)
-        await pilot.press("t")
+        await pilot.press("T")
         await until(lambda: isinstance(app.screen, TechnicianMenu))
         await open_tool(app, pilot, "characterise")
         fill(app, amplitudes="3", loads="2000")

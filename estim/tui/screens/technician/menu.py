@@ -18,7 +18,7 @@ from estim.tui.screens.technician.base import TechnicianScreen
 from estim.tui.widgets.choices import ChoiceList
 
 _TOOLS = (
-    ("manual", "Manual control", "the live session below: arm, start, raise; t comes back here"),
+    ("manual", "Manual control", "the live session below: arm, start, raise; T comes back here"),
     ("device", "Device", "identity, capabilities, self-test, the station's register"),
     ("frames", "Frames on the line", "live: message, fields, age, CRC; one frame byte by byte"),
     ("faults", "Faults of the simulator", "lose frames, take off electrodes, reboot: sim: alone"),
@@ -44,7 +44,7 @@ class TechnicianMenu(TechnicianScreen):
     HELP_LINES: ClassVar[HelpLines] = (
         ("up, down, Enter", "choose"),
         ("Esc", "back to the session"),
-        ("t", "in the session: back to this bench"),
+        ("T", "in the session: back to this bench"),
     )
 
     def compose_body(self) -> ComposeResult:
