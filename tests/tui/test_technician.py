@@ -280,7 +280,7 @@ def test_what_makes_no_sense_is_told_in_one_line_and_nothing_begins(records: Pat
 def test_while_output_is_possible_no_tool_disturbs_it_and_none_begins_anything(
     records: Path,
 ) -> None:
-    """Every tool is opened while the session runs: loading none holds the display up."""
+    """The tools that look on are opened while the session runs; those of the rig are not."""
 
     async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
         await open_demo(app, pilot)
@@ -291,12 +291,12 @@ def test_while_output_is_possible_no_tool_disturbs_it_and_none_begins_anything(
         await pilot.press("s")
         await until(lambda: "! not while running" in app.text())
         await pilot.press("escape")
-        for name in ("frames", "faults", "capture", "characterise"):
+        for name in ("frames", "faults"):
+            await until(lambda: isinstance(app.screen, TechnicianMenu))
             await open_tool(app, pilot, name)
-            if name != "characterise":
-                await pilot.press("escape")
-                await until(lambda: isinstance(app.screen, TechnicianMenu))
-        await pilot.press("enter")
+            await pilot.press("escape")
+        await until(lambda: isinstance(app.screen, TechnicianMenu))
+        await pilot.press("home", *["down"] * TOOLS.index("characterise"), "enter")
         await until(lambda: "! end what the session delivers first" in app.text())
         assert app.state is HostState.RUNNING
 

@@ -34,6 +34,7 @@ _SCREENS = {
     "verify": "estim.tui.screens.technician.jobs:VerifyScreen",
     "capture": "estim.tui.screens.technician.capture:CaptureScreen",
 }
+_OF_THE_RIG = ("characterise", "verify", "capture")
 _ABSENT = "not available yet: the conformance kit is not there"
 
 
@@ -58,6 +59,7 @@ class TechnicianMenu(TechnicianScreen):
                     f"  {words.safe(plan.loaded.profile.title)}",
                 )
             )
+            yield Static("", id="complaint", markup=False)
             yield ChoiceList(id="tools")
 
     def on_mount(self) -> None:
@@ -75,7 +77,11 @@ class TechnicianMenu(TechnicianScreen):
         name = event.option_id
         if name == "manual":
             self.dismiss(None)
+        elif name in _OF_THE_RIG and self.link.controller.is_energised:
+            # Loading the rig alone could hold the display up for longer than output may go on.
+            self.complain("end what the session delivers first: SPACE stops it")
         elif name is not None:
+            self.complain("")
             self.run_worker(self._open(name), exclusive=True, group="tool")
 
     async def _open(self, name: str) -> None:
