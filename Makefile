@@ -6,6 +6,7 @@
 #   make soak     an hour on a busy machine (HOURS=1)    make faults   each fault TRIALS=200 times
 #   make agreement  kernel against samples over TRIALS=10000 random programmes
 #   make coverage tests with branch coverage    make lock     pin again (UPGRADE=1: to the newest)
+#   make pictures every picture of README and docs, from the application itself
 #   make clean    remove what these made        PYTHON=...    another interpreter
 
 PYTHON ?= python3
@@ -20,7 +21,7 @@ PYTHON_TAG := $(shell $(PYTHON) -c 'import sys; print(sys.implementation.cache_t
 RUN_STAMP := $(VENV)/.run-$(PYTHON_TAG)
 DEV_STAMP := $(VENV)/.dev-$(PYTHON_TAG)
 
-.PHONY: run test check generate bench soak faults agreement coverage smoke lock clean
+.PHONY: run test check generate pictures bench soak faults agreement coverage smoke lock clean
 
 run: $(RUN_STAMP)
 	@$(VENV_PYTHON) -m estim
@@ -40,6 +41,10 @@ check: $(DEV_STAMP)
 generate: $(RUN_STAMP)
 	@$(VENV_PYTHON) -m firmware_protocol.generate
 	@$(VENV_PYTHON) -m estim.session.diagram
+
+# In real time, on the simulator: a minute. What has not changed is left as it is.
+pictures: $(DEV_STAMP)
+	@$(VENV_PYTHON) -m tests.tui.pictures
 
 bench: $(DEV_STAMP)
 	@$(VENV_PYTHON) -m tests.benchmarks

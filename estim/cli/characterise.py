@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import Namespace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
 
 from estim.cli.arguments import whole
 from estim.cli.console import complain, say_json
@@ -25,7 +23,7 @@ from estim.rig.measuring import instrument as instruments
 from estim.rig.reports import pdf
 from estim.rig.reports.markdown import to_markdown
 from estim.rig.reports.words import format_ohm
-from estim.rig.sheet import check_pictures_available, draw_pictures, sheet_blocks
+from estim.rig.sheet import check_pictures_available, sheet_blocks, write_sheet
 from estim.units import parse_ma
 from firmware_protocol import limits
 
@@ -85,7 +83,7 @@ def run(arguments: Namespace) -> int:
             complain(f"{interruption.reason()}: the output is off, nothing is kept")
             return INTERRUPTED
     if out is not None:
-        _write(out, sheet, with_pdf=arguments.pdf)
+        write_sheet(out, sheet, with_pdf=arguments.pdf)
     if arguments.json:
         fields = {key: found for key, found in sheet.items() if key != "schema"}
         say_json(sheet["schema"], **fields)
@@ -145,16 +143,3 @@ def _amplitude_ua(text: str) -> int:
     if not 0 < amplitude_ua <= limits.amplitude_ua.maximum:
         raise UsageError(f"--amplitude {text}: expected above 0 and up to 100 mA")
     return amplitude_ua
-
-
-def _write(out: Path, sheet: dict[str, Any], *, with_pdf: bool) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        pictures = draw_pictures(sheet, out)
-        (out / "sheet.json").write_text(json.dumps(sheet, indent=1) + "\n", encoding="ascii")
-        blocks = sheet_blocks(sheet, pictures)
-        (out / "sheet.md").write_text(to_markdown(blocks), encoding="utf-8")
-        if with_pdf:
-            pdf.write_pdf(blocks, out / "sheet.pdf", "Characterisation", sheet["disclaimer"])
-    except OSError as error:
-        raise UsageError(f"--out {out}: {error.strerror}") from None

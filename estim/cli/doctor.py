@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from argparse import Namespace
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from importlib import metadata, util
@@ -81,7 +82,7 @@ def _examine_rest(records_given: str | None) -> list[Check]:
     return [
         _records_folder(records),
         _free_space(records),
-        _site_policy(configuration),
+        *_station_files(configuration),
         _station_key(configuration),
         _station_register(configuration),
         *_terminal(),
@@ -163,16 +164,24 @@ def _free_space(folder: Path) -> Check:
     )
 
 
-def _site_policy(folder: Path) -> Check:
-    what = "site policy"
-    from estim.prepare.site import FILE_NAME, load_site
+def _station_files(folder: Path) -> Iterator[Check]:
+    """Check what people set at this station: a wrong file is refused, never ignored."""
+    from estim.prepare import interface, roster, site
 
-    try:
-        load_site(folder)
-    except EstimError as error:
-        return Check(what, State.FAILED, str(error), "correct the file; it is never ignored")
-    path = folder / FILE_NAME
-    return Check(what, State.OK, str(path) if path.exists() else f"none ({path} would be it)")
+    files: tuple[tuple[str, str, Callable[[Path], object]], ...] = (
+        ("site policy", site.FILE_NAME, site.load_site),
+        ("interface settings", interface.FILE_NAME, interface.load_interface),
+        ("roster", roster.FILE_NAME, roster.operators),
+    )
+    for what, name, load in files:
+        path = folder / name
+        try:
+            load(folder)
+        except EstimError as error:
+            yield Check(what, State.FAILED, str(error), "correct the file; it is never ignored")
+        else:
+            found = str(path) if path.exists() else f"none ({path} would be it)"
+            yield Check(what, State.OK, found)
 
 
 def _station_key(folder: Path) -> Check:

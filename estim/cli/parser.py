@@ -80,6 +80,7 @@ def build_parser() -> Parser:
     _add_roster(commands)
     _add_config(commands)
     _add_completion(commands)
+    _add_serve(commands)
     return parser
 
 
@@ -237,6 +238,17 @@ def _add_station(commands: Commands) -> None:
     change.add_argument("--why", metavar="TEXT", required=True, help="for what reason")
     for parser in (listing, show, change):
         parser.add_argument("--json", action="store_true", help=_JSON_HELP)
+
+
+def _add_serve(commands: Commands) -> None:
+    parser = _add(
+        commands, "serve", "let a browser on this computer look on, view only", "estim.cli.serve"
+    )
+    parser.epilog = "Prints the address with its token, then serves until Ctrl+C."
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="127.0.0.1, localhost or ::1; default: %(default)s"
+    )
+    parser.add_argument("--port", metavar="N", default="8000", help="0 for any; default: 8000")
 
 
 def _add_roster(commands: Commands) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from argparse import Namespace
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
@@ -23,14 +21,12 @@ from estim.profile.table import KeyProblem
 from estim.record.ledger import open_ledger
 from estim.rig.counts import counted
 from estim.rig.jobs import course as kinds
-from estim.rig.jobs.course import Course, journal_path, other_phase
+from estim.rig.jobs.course import journal_path
 from estim.rig.jobs.delivery import Interrupted
 from estim.rig.jobs.job import Answers, LoadedJob, load_job
-from estim.rig.jobs.report import NOT_CERTIFIED, document, report_blocks
 from estim.rig.jobs.walk import Walk
+from estim.rig.jobs.written import report_path, write_reports
 from estim.rig.reports import pdf
-from estim.rig.reports.blocks import Block
-from estim.rig.reports.markdown import to_markdown
 
 ANSWER_HINT = "say it under [answers], or with --answer NAME=WORD"
 _YES_NO = {"yes": True, "no": False}
@@ -65,10 +61,10 @@ def run(arguments: Namespace) -> int:
                 f"{counted(len(walk.steps), 'step')} kept; the same command goes on from there"
             )
             return INTERRUPTED
-        report = _write_reports(loaded, course, with_pdf=arguments.pdf)
+        report = write_reports(loaded, course, with_pdf=arguments.pdf)
     desk.tell("result", **{key: found for key, found in report.items() if key != "schema"})
     desk.say(f"Verdict: {report['verdict']}")
-    desk.say(f"Report:  {_report_path(loaded, 'md')}")
+    desk.say(f"Report:  {report_path(loaded, 'md')}")
     return 0 if report["verdict"] == kinds.PASS else FAILED
 
 
@@ -107,29 +103,3 @@ def _number(word: str) -> Decimal | str:
         return Decimal(word)
     except InvalidOperation:
         return word
-
-
-def _write_reports(loaded: LoadedJob, course: Course, *, with_pdf: bool) -> dict[str, Any]:
-    """Write the report in every form, and return it as a document."""
-    report = document(course, other_phase(loaded.folder, loaded.job.phase))
-    blocks: list[Block] = report_blocks(report)
-    _replace(_report_path(loaded, "json"), json.dumps(report, indent=1, allow_nan=False) + "\n")
-    _replace(_report_path(loaded, "md"), to_markdown(blocks))
-    if with_pdf:
-        title = f"{loaded.job.title}: {loaded.job.phase}"
-        pdf.write_pdf(blocks, _report_path(loaded, "pdf"), title, f"{title}. {NOT_CERTIFIED}")
-    return report
-
-
-def _report_path(loaded: LoadedJob, ending: str) -> Path:
-    return loaded.folder / f"report-{loaded.job.phase}.{ending}"
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None

@@ -71,6 +71,19 @@ class DeviceTold(NamedTuple):
     event: Event
 
 
+class SelfTested(NamedTuple):
+    """The device tested itself, or would not.
+
+    Attributes:
+        passed, failed: bit masks of checks.
+        refusal: why it did not, '' where it did.
+    """
+
+    passed: int = 0
+    failed: int = 0
+    refusal: str = ""
+
+
 class RoundTrip(NamedTuple):
     """A Drive was answered."""
 
@@ -91,6 +104,7 @@ DriverEvent = (
     | StatusSeen
     | DriveRefused
     | DeviceTold
+    | SelfTested
     | RoundTrip
     | LineDamaged
 )
@@ -139,6 +153,10 @@ class Stimulator(ABC):
     @abstractmethod
     def acknowledge(self, latch_count: int, channel_mask: int, now_us: int) -> None:
         """Clear the device's fault (mask 0), or lead-off latches."""
+
+    def self_test(self, now_us: int) -> bool:
+        """Have the device test itself, at rest; False where this kind of device cannot."""
+        return False
 
     @property
     @abstractmethod

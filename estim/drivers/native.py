@@ -23,6 +23,7 @@ from estim.drivers.base import (
     LoadFailed,
     Output,
     RoundTrip,
+    SelfTested,
     StatusSeen,
     Stimulator,
 )
@@ -49,6 +50,8 @@ from firmware_protocol.messages import (
     ProgramAccepted,
     RefusalReason,
     Refused,
+    SelfTest,
+    SelfTestReport,
     Status,
     Stop,
     TargetRow,
@@ -95,6 +98,7 @@ class NativeStimulator(Stimulator):
         self._drive_times_us: dict[int, int] = {}
         self._stop_count = 0
         self._stop_due_us: int | None = None
+        self._self_test_sequence: int | None = None
 
     def connect(self, now_us: int) -> None:
         self._begin(_Exchange(self._send_hello, self._nobody, HELLO_US, HELLO_ATTEMPTS), now_us)
@@ -162,6 +166,11 @@ class NativeStimulator(Stimulator):
 
     def acknowledge(self, latch_count: int, channel_mask: int, now_us: int) -> None:
         self._send(AcknowledgeFault(latch_count, channel_mask))
+
+    def self_test(self, now_us: int) -> bool:
+        self._send(SelfTest())
+        self._self_test_sequence = self._connection.last_sequence
+        return True
 
     @property
     def has_output(self) -> bool:
@@ -239,6 +248,10 @@ class NativeStimulator(Stimulator):
             self._take_limits(message, now_us)
         elif isinstance(message, ProgramAccepted):
             self._take_program(message)
+        elif isinstance(message, SelfTestReport):
+            if message.in_reply_to == self._self_test_sequence:
+                self._self_test_sequence = None
+                self._events.append(SelfTested(message.passed, message.failed))
         elif isinstance(message, Refused):
             self._take_refusal(message)
 
@@ -298,6 +311,11 @@ class NativeStimulator(Stimulator):
 
     def _take_refusal(self, refusal: Refused) -> None:
         explanation = explain(refusal)
+        if refusal.message == SelfTest.message_id:
+            if refusal.in_reply_to == self._self_test_sequence:
+                self._self_test_sequence = None
+                self._events.append(SelfTested(refusal=f"the device refused: {explanation}"))
+            return
         is_damage = refusal.reason in (RefusalReason.PROGRAM_DIGEST, RefusalReason.PROGRAM)
         if self._loading is None:
             is_drive = refusal.message == Drive.message_id

@@ -7,7 +7,7 @@ a process of its own.
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from estim.drivers.base import Stimulator
 from estim.errors import EstimError, UsageError
@@ -33,6 +33,14 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Let go."""
+
+
+@runtime_checkable
+class FaultPlayer(Protocol):
+    """A line with a simulator at its end."""
+
+    def play_fault(self, line: str) -> None:
+        """Let something go wrong now, without waiting; raise UsageError or PortLost."""
 
 
 def driver_name(url: str) -> str:
@@ -89,6 +97,9 @@ class _SimulatorLine:
 
     def write(self, sending: bytes) -> None:
         self._port.write(sending)
+
+    def play_fault(self, line: str) -> None:
+        self._simulator.inject(line)
 
     def close(self) -> None:
         self._port.close()

@@ -4,7 +4,8 @@ Rules:
 1. Nothing here queues output for the device: Stop goes first, and the newest Drive replaces one
    that waits.
 2. The interface may stop reading without holding the engine up: the newest snapshot replaces one
-   that waits, and words beyond a bound are dropped, oldest first.
+   that waits, and words beyond a bound are dropped, oldest first. Frames that come while others
+   wait are counted and dropped, and never take the place of a word.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from typing import Protocol
 
 from estim.clock import Clock
 from estim.drivers.base import Output
-from estim.drivers.registry import Transport
+from estim.drivers.registry import FaultPlayer, Transport
 from estim.errors import PortLost, UsageError
-from estim.session.messages import LINE_MAX, Reply, Request, Snapshot, from_line, to_line
+from estim.session.messages import LINE_MAX, Frames, Reply, Request, Snapshot, from_line, to_line
 
 WORDS_MAX = 1000
 
@@ -68,6 +69,17 @@ class ThreadedPort:
             if output.drive is not None:
                 self._drive = output.drive
             self._condition.notify()
+
+    def play_fault(self, line: str) -> None:
+        """Tell the simulator a fault, without waiting.
+
+        Raises:
+            UsageError: there is no simulator at the other end, or the line makes no sense.
+            PortLost: the simulator is gone, or does not listen.
+        """
+        if not isinstance(self._transport, FaultPlayer):
+            raise UsageError("there is no simulator at the other end of this line")
+        self._transport.play_fault(line)
 
     def close(self) -> None:
         """Have what waits written and the line let go, without waiting for either."""
@@ -132,6 +144,7 @@ class ReplyWriter:
         self._condition = threading.Condition()
         self._words: deque[Reply] = deque(maxlen=WORDS_MAX)
         self._snapshot: Snapshot | None = None
+        self._frames: Frames | None = None
         self._is_open = True
         self._thread = threading.Thread(target=self._run, name="reply-writer", daemon=True)
         self._thread.start()
@@ -141,6 +154,8 @@ class ReplyWriter:
         with self._condition:
             if isinstance(reply, Snapshot):
                 self._snapshot = reply
+            elif isinstance(reply, Frames):
+                self._frames = _joined(self._frames, reply)
             else:
                 self._words.append(reply)
             self._condition.notify()
@@ -156,7 +171,7 @@ class ReplyWriter:
         with contextlib.suppress(OSError):
             while True:
                 with self._condition:
-                    while not self._words and self._snapshot is None:
+                    while not (self._words or self._snapshot or self._frames):
                         if not self._is_open:
                             return
                         self._condition.wait()
@@ -165,7 +180,18 @@ class ReplyWriter:
                     if self._snapshot is not None:
                         waiting.append(self._snapshot)
                         self._snapshot = None
+                    if self._frames is not None:
+                        waiting.append(self._frames)
+                        self._frames = None
                 self._connection.sendall(b"".join(to_line(reply) for reply in waiting))
+
+
+def _joined(waiting: Frames | None, newer: Frames) -> Frames:
+    """Return what waits, with the newer frames counted as dropped."""
+    if waiting is None:
+        return newer
+    dropped_count = waiting.dropped_count + len(newer.frames) + newer.dropped_count
+    return Frames(waiting.frames, dropped_count)
 
 
 def read_requests(

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Protocol
 
 from estim.clock import Clock
-from estim.drivers.base import DriverEvent, Output, StatusSeen, Stimulator
+from estim.drivers.base import DriverEvent, Output, SelfTested, StatusSeen, Stimulator
 from estim.engine.inhibit import Inhibitor
+from estim.engine.tap import FrameTap
 from estim.errors import EstimError, RecordError, UsageError
 from estim.record import station_key
 from estim.record.journal import Journal
@@ -68,6 +69,9 @@ class World(Protocol):
     def say(self, reply: Reply) -> None:
         """Hand a reply to the interface."""
 
+    def play_fault(self, line: str) -> None:
+        """Tell the simulator a fault, without waiting; raise EstimError where that cannot be."""
+
 
 class EngineLoop:
     """Run one visit."""
@@ -91,6 +95,7 @@ class EngineLoop:
         self._key = b""
         self._telemetry = Telemetry()
         self._inhibitor = inhibitor
+        self._tap: FrameTap | None = None
         self._has_told_inhibition = False
         self._waiting: deque[ev.CoreEvent] = deque()
         self._is_turning = False
@@ -125,6 +130,8 @@ class EngineLoop:
         if self._driver is None:
             return
         now_us = self._clock.now_us()
+        if self._tap is not None:
+            self._tap.saw_input(received, now_us)
         self._driver.receive(received, now_us)
         self._poll_driver(now_us)
 
@@ -180,6 +187,9 @@ class EngineLoop:
         self._snapshot_due_us = now_us + (self._snapshot_us if is_busy else IDLE_SNAPSHOT_US)
         inhibition = self._inhibitor.explanation if self._inhibitor else ""
         self._world.say(take_snapshot(self.core, self._record_events, inhibition, now_us))
+        frames = self._tap.take() if self._tap is not None else None
+        if frames is not None:
+            self._world.say(frames)
 
     def _tell_inhibition(self, now_us: int) -> None:
         """Warn once where nothing keeps the computer awake while output is possible."""
@@ -227,6 +237,12 @@ class EngineLoop:
             if self._driver is not None:
                 self._driver.acknowledge(effect.latch_count, effect.channel_mask, now_us)
                 self._owes_output = True
+        elif isinstance(effect, ev.TestDevice):
+            self._test_device(now_us)
+        elif isinstance(effect, ev.WatchFrames):
+            self._tap = FrameTap() if effect.is_wanted else None
+        elif isinstance(effect, ev.PlayFault):
+            self._play_fault(effect)
         elif isinstance(effect, ev.OpenPort):
             self._open_port(effect.url, now_us)
         elif isinstance(effect, ev.ClosePort):
@@ -265,6 +281,19 @@ class EngineLoop:
             self._owes_output = True
         else:
             self._waiting.append(ev.LoadReviewed(result))
+
+    def _test_device(self, now_us: int) -> None:
+        if self._driver is None or not self._driver.self_test(now_us):
+            self._waiting.append(SelfTested(refusal="this kind of device has no self-test"))
+        self._owes_output = True
+
+    def _play_fault(self, effect: ev.PlayFault) -> None:
+        error: EstimError | None = None
+        try:
+            self._world.play_fault(effect.line)
+        except EstimError as caught:
+            error = caught
+        self._waiting.append(ev.FaultPlayed(effect.request_id, effect.line, error))
 
     def _open_port(self, url: str, now_us: int) -> None:
         try:
@@ -333,7 +362,10 @@ class EngineLoop:
     def _flush_output(self) -> None:
         self._owes_output = False
         if self._driver is not None and self._port is not None and self._driver.has_output:
-            self._port.send(self._driver.take_output())
+            output = self._driver.take_output()
+            if self._tap is not None:
+                self._tap.saw_output(output, self._clock.now_us())
+            self._port.send(output)
 
 
 def is_urgent(request: object) -> bool:

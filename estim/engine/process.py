@@ -25,7 +25,7 @@ from estim.engine.inhibit import Inhibitor
 from estim.engine.lines import ReplyWriter, ThreadedPort, read_requests
 from estim.engine.loop import EngineLoop, Port, is_urgent
 from estim.engine.viewers import Viewers, viewers_folder
-from estim.errors import EstimError, PortLost
+from estim.errors import EstimError, PortLost, UsageError
 from estim.priority import ENGINE_NICE, ask_for_priority
 from estim.record.journal import Journal
 from estim.record.writer import EventWriter, RecordWriter
@@ -129,6 +129,11 @@ class EngineProcess:
         self._replies.say(reply)
         if isinstance(reply, Snapshot):
             self._viewers.publish(reply)
+
+    def play_fault(self, line: str) -> None:
+        if self._port is None:
+            raise UsageError("no device is connected")
+        self._port.play_fault(line)
 
     # Threads.
 

@@ -45,6 +45,9 @@ class SteppedDevice(Protocol):
     def next_deadline_us(self) -> int | None:
         """Return when something falls due next."""
 
+    def schedule(self, fault: Any, now_us: int) -> None:
+        """Let a fault happen."""
+
 
 class VirtualEngine:
     """Run a visit in stepped time; `step` moves to the next moment at which anything happens."""
@@ -55,6 +58,7 @@ class VirtualEngine:
         self._seed = seed
         self._device: SteppedDevice | None = None
         self._trace: Any = None
+        self._channel_count = 0
         self._replies: list[Reply] = []
         self._beat = 0
         self._beat_due_us = 0
@@ -128,7 +132,9 @@ class VirtualEngine:
         _, query = parse_address(url.removeprefix("sim:"))
         query.setdefault("seed", str(self._seed % SEED_MODULUS))
         options: Any = importlib.import_module("estim.simulator.options")
-        self._device, self._trace = options.SimulatorOptions.from_query(query).build(now_us)
+        chosen = options.SimulatorOptions.from_query(query)
+        self._channel_count = chosen.channel_count()
+        self._device, self._trace = chosen.build(now_us)
         return _SteppedPort(self), driver
 
     def make_writer(
@@ -141,6 +147,15 @@ class VirtualEngine:
 
     def say(self, reply: Reply) -> None:
         self._replies.append(reply)
+
+    def play_fault(self, line: str) -> None:
+        if self._device is None:
+            raise UsageError("no device is connected")
+        faults: Any = importlib.import_module("estim.simulator.faults")
+        fault = faults.parse_line(line, self._channel_count)
+        if fault is None:
+            raise UsageError("expected a fault")
+        self._device.schedule(fault, self.clock.now_us())
 
     def deliver(self, output: Output) -> None:
         """Hand bytes to the device at once."""

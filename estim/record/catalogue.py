@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import sqlite3
 from dataclasses import astuple, dataclass, fields
@@ -25,7 +26,7 @@ from typing import Any
 
 from estim.errors import RecordError
 from estim.record import files
-from estim.record.lines import ADDENDUM, HEADER, REASSIGNED, Event, key_id
+from estim.record.lines import ADDENDUM, HEADER, NOTE_LATER, REASSIGNED, Event, key_id
 from estim.record.names import SUFFIX, is_session_id
 from estim.record.reader import stream
 from estim.record.verify import SealState, What, verify
@@ -33,13 +34,17 @@ from estim.units import MS_PER_S
 
 FILE_NAME = "catalogue.sqlite3"
 # Raise it with every change of the columns.
-VERSION = 2
+VERSION = 3
 
 CLOSED = "closed"
 IDENTIFIED = "identified"
+ANNOTATION = "annotation"
+NOTE = "note"
 PREPARED = "prepared"
 
 _MAX_TEXT_CHARS = 256
+_MAX_KINDS = 64
+_PLAIN_WORD = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 # A year; more is no session, and SQLite holds no integer of any length.
 _MAX_DELIVERED_MS = 366 * 24 * 3600 * MS_PER_S
 
@@ -49,7 +54,7 @@ class CatalogueEntry:
     """Hold what a list of records shows; None where the record does not say.
 
     `state` is 'damaged' where `verify` found something, 'unreadable' where it could not look, else
-    the state of the seal.
+    the state of the seal. `annotations` are the kinds there are, in order, with a space between.
     """
 
     session_id: str
@@ -63,6 +68,7 @@ class CatalogueEntry:
     end_reason: str | None
     delivered_s: int | None
     state: str
+    annotations: str
 
 
 _COLUMNS = tuple(field.name for field in fields(CatalogueEntry))
@@ -159,17 +165,20 @@ def _present(folder: Path) -> dict[str, tuple[Path, int, int]]:
 
 def _entry(session_id: str, path: Path, key: bytes | None) -> CatalogueEntry:
     facts: dict[str, Any] = dict.fromkeys(_COLUMNS)
-    facts |= {"session_id": session_id, "state": "unreadable"}
+    facts |= {"session_id": session_id, "state": "unreadable", "annotations": ""}
     try:
         verification = verify(path, key)
         prepared_id = None
+        kinds: set[str] = set()
         for event in stream(path):
             facts |= _facts(event)
+            kinds |= _annotation(event)
             if event.kind == PREPARED:
                 prepared_id = _text(event.content.get("profile"))
         facts["profile_id"] = facts["profile_id"] or prepared_id
     except RecordError:
         return CatalogueEntry(**facts)
+    facts["annotations"] = " ".join(sorted(kinds)[:_MAX_KINDS])
     whats = {finding.what for finding in verification.findings}
     if not whats:
         facts["state"] = str(verification.state)
@@ -204,6 +213,15 @@ def _facts(event: Event) -> dict[str, Any]:
     if event.kind == ADDENDUM and content.get("why") == REASSIGNED:
         return {"pseudonym": _text(content.get("text"))}
     return {}
+
+
+def _annotation(event: Event) -> set[str]:
+    """Return the kind of an annotation, as far as it is a plain word."""
+    kind = event.content.get("kind")
+    if event.kind == ANNOTATION and isinstance(kind, str) and _PLAIN_WORD.fullmatch(kind):
+        return {kind}
+    is_note = event.kind == ADDENDUM and event.content.get("why") == NOTE_LATER
+    return {NOTE} if is_note else set()
 
 
 def _stimulator_serial(assets: object) -> str | None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -224,7 +224,7 @@ class Characterisation:
         if trace is not None:
             options["trace"] = str(trace)
         url = api.simulator_url(bench.url, options)
-        return Bench(url, bench.is_virtual, bench.records, bench.stop_reason)
+        return replace(bench, url=url)
 
 
 def _default_amplitudes(prepared: Prepared, channel: int) -> tuple[int, ...]:

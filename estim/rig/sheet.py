@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from estim.errors import UsageError
+from estim.rig.reports import pdf
 from estim.rig.reports.blocks import Block, Grid, Heading, Listing, Paragraph, Picture
+from estim.rig.reports.markdown import to_markdown
 from estim.rig.reports.words import figure_words, format_ohm
 from estim.units import UA_PER_MA
 
@@ -156,6 +159,25 @@ def _stated_blocks(stated: dict[str, Any] | None) -> list[Block]:
         ),
         Grid(("electrode", "RMS density", "power density"), rows, (30, 35, 35)),
     ]
+
+
+def write_sheet(out: Path, sheet: dict[str, Any], *, with_pdf: bool) -> None:
+    """Write a sheet with its JSON and its pictures into a folder.
+
+    Raises:
+        UsageError: the folder cannot be written, or an extra is missing.
+    """
+    check_pictures_available()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        pictures = draw_pictures(sheet, out)
+        (out / "sheet.json").write_text(json.dumps(sheet, indent=1) + "\n", encoding="ascii")
+        blocks = sheet_blocks(sheet, pictures)
+        (out / "sheet.md").write_text(to_markdown(blocks), encoding="utf-8")
+        if with_pdf:
+            pdf.write_pdf(blocks, out / "sheet.pdf", "Characterisation", sheet["disclaimer"])
+    except OSError as error:
+        raise UsageError(f"{out}: {error.strerror}") from None
 
 
 def draw_pictures(sheet: dict[str, Any], folder: Path) -> list[Picture]:

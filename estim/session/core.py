@@ -74,6 +74,8 @@ def _on_tick(session: SessionState, event: ev.Ticked, now_us: int) -> None:
         pending = session.rearming[1]
         session.rearming = None
         session.refuse(pending.request_id, DeviceFault(pending.failure))
+    if session.self_test and now_us >= session.self_test.deadline_us:
+        session.end_self_test(DeviceFault(session.self_test.failure))
     if session.state is HostState.STOPPING and now_us >= session.stopping_until_us:
         session.latch_fault(
             now_us, "stop_unconfirmed", "zero was not confirmed: output may still be on",
@@ -255,6 +257,15 @@ def _on_interrupted(session: SessionState, event: ev.Interrupted, now_us: int) -
     _leave(session, now_us, text, Blame.OPERATOR)
 
 
+def _on_fault_played(session: SessionState, event: ev.FaultPlayed, now_us: int) -> None:
+    if event.error is not None:
+        session.append("fault_not_injected", {"line": event.line, "reason": str(event.error)})
+        session.refuse(event.request_id, event.error)
+        return
+    session.append("fault_injected", {"line": event.line})
+    session.done(event.request_id)
+
+
 def _leave(session: SessionState, now_us: int, reason: str, blame: Blame) -> None:
     """Stop, wait for zero within reason, seal, end."""
     if session.orphaned_us is not None or session.state is HostState.CLOSED:
@@ -282,5 +293,6 @@ _HANDLERS: dict[type, Callable[..., None]] = {
     ev.Suspended: _on_suspended,
     ev.InterfaceGone: _on_interface_gone,
     ev.Interrupted: _on_interrupted,
+    ev.FaultPlayed: _on_fault_played,
     ev.Ticked: _on_tick,
 }

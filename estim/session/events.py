@@ -102,6 +102,14 @@ class Interrupted(NamedTuple):
     name: str
 
 
+class FaultPlayed(NamedTuple):
+    """The simulator was told a fault, or could not be."""
+
+    request_id: int
+    line: str
+    error: EstimError | None
+
+
 class Ticked:
     """Time has passed."""
 
@@ -122,6 +130,7 @@ CoreEvent = (
     | Suspended
     | InterfaceGone
     | Interrupted
+    | FaultPlayed
     | Ticked
 )
 
@@ -182,6 +191,23 @@ class AcknowledgeDevice(NamedTuple):
     channel_mask: int
 
 
+class TestDevice:
+    """Have the device test itself."""
+
+
+class WatchFrames(NamedTuple):
+    """Publish the frames on the line, or cease to."""
+
+    is_wanted: bool
+
+
+class PlayFault(NamedTuple):
+    """Tell the simulator a fault; answered by `FaultPlayed`."""
+
+    request_id: int
+    line: str
+
+
 class Say(NamedTuple):
     """Tell the interface."""
 
@@ -208,6 +234,9 @@ Effect = (
     | ReviewDrive
     | StopOutput
     | AcknowledgeDevice
+    | TestDevice
+    | WatchFrames
+    | PlayFault
     | Say
     | Inhibit
     | EndEngine

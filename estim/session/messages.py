@@ -197,6 +197,26 @@ class Annotate:
     content: dict[str, Any]
 
 
+class SelfTest(_Asked):
+    """Have the device test itself; nothing flows. Answered by `SelfTestSeen`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Begin or cease to be told the frames on the line, on the bench; answered by `Frames`."""
+
+    request_id: int
+    frames: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InjectFault:
+    """Let something go wrong at the simulator, on the bench: one line of its fault script."""
+
+    request_id: int
+    line: str
+
+
 @dataclass(frozen=True, slots=True)
 class CloseVisit:
     """Seal the record and end the engine."""
@@ -229,6 +249,9 @@ Request = (
     | Acknowledge
     | Rearm
     | Annotate
+    | SelfTest
+    | Watch
+    | InjectFault
     | CloseVisit
     | Heartbeat
 )
@@ -363,7 +386,39 @@ class Snapshot:
     inhibition: str
 
 
-Reply = Outcome | Notice | Snapshot
+@dataclass(frozen=True, slots=True)
+class SelfTestSeen:
+    """What the device says of its self-test: bit masks of its checks."""
+
+    at_us: int
+    passed: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSeen:
+    """One frame on the line, as it was coded, without the zero that closes it.
+
+    Attributes:
+        at_us: when it came in, or was handed to the line.
+        is_to_device: which way it goes.
+        octets_hex: its bytes; '' for one too long to be a frame.
+    """
+
+    at_us: int
+    is_to_device: bool
+    octets_hex: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Frames since the last of these; `dropped_count` more were not kept."""
+
+    frames: tuple[FrameSeen, ...]
+    dropped_count: int
+
+
+Reply = Outcome | Notice | Snapshot | SelfTestSeen | Frames
 
 _ERRORS: dict[int, type[EstimError]] = {
     error.exit_code: error

@@ -8,6 +8,7 @@ from estim.drivers import base as driver
 from estim.errors import DeviceFault, LimitRefused
 from estim.safety import kernel
 from estim.safety.kernel import RiseKind
+from estim.session import events as ev
 from estim.session import messages as msg
 from estim.session.delivery import Delivery
 from estim.session.messages import Blame, Severity
@@ -181,6 +182,24 @@ def _on_told(session: SessionState, told: driver.DeviceTold, now_us: int) -> Non
             **({"left_out_before": held_back} if held_back else {}),
         },
     )
+
+
+def _on_self_tested(session: SessionState, told: driver.SelfTested, now_us: int) -> None:
+    pending, session.self_test = session.self_test, None
+    if pending is None:
+        return  # nobody waits for it any more
+    if told.refusal:
+        session.append("self_test_refused", {"reason": told.refusal})
+        session.refuse(pending.request_id, LimitRefused(told.refusal), blame=Blame.DEVICE)
+        return
+    session.append("self_test", {"passed": told.passed, "failed": told.failed})
+    session.do(ev.Say(msg.SelfTestSeen(now_us, told.passed, told.failed)))
+    session.done(pending.request_id)
+    if told.failed:
+        session.latch_fault(
+            now_us, "self_test_failed", "the device failed its self-test",
+            FAULT_REMEDIES[FaultCode.SELF_TEST], Blame.DEVICE,
+        )  # fmt: skip
 
 
 def _on_round_trip(session: SessionState, told: driver.RoundTrip, now_us: int) -> None:
@@ -440,6 +459,7 @@ REPORTS: dict[type, Callable[..., None]] = {
     driver.StatusSeen: _on_status,
     driver.DriveRefused: _on_drive_refused,
     driver.DeviceTold: _on_told,
+    driver.SelfTested: _on_self_tested,
     driver.RoundTrip: _on_round_trip,
     driver.LineDamaged: _on_line_damaged,
 }

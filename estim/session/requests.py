@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from operator import le
 
-from estim.errors import LimitRefused, RecordError, UsageError
+from estim.errors import EstimError, LimitRefused, RecordError, UsageError
 from estim.record.lines import event_entry
 from estim.safety.bounds import Bounds, intersect
 from estim.safety.kernel import RiseKind
@@ -28,6 +28,8 @@ from firmware_protocol.program import from_canonical_bytes
 RAMP_DOWN_MAX_MS = 10_000
 AREA_MAX_MM2 = 40_000
 """The largest pad that a profile can name: a larger one would lift the density limits."""
+SIMULATOR = "sim:"
+FAULT_LINE_MAX = 200
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 _UNSEEN = "something new has happened: look again"
 _EVERY_POLICY = PolicyFlag.LEAD_OFF_STOPS_ALL | PolicyFlag.REQUIRE_PATIENT_STOP
@@ -126,7 +128,12 @@ def _bounds_problem(bounds: Bounds) -> str:
 
 def _arm(session: SessionState, request: msg.Arm, now_us: int) -> None:
     problem = session.record_missing()
-    if session.state is not HostState.READY or session.goal or session.has_wish:
+    if (
+        session.state is not HostState.READY
+        or session.goal
+        or session.has_wish
+        or session.self_test
+    ):
         problem = f"not while {session.state.value}"
     elif session.program is None:
         problem = "no programme is loaded: prepare one first"
@@ -388,6 +395,63 @@ def _annotate(session: SessionState, request: msg.Annotate, now_us: int) -> None
     session.when_durable("annotation", content, pending)
 
 
+def _self_test(session: SessionState, request: msg.SelfTest, now_us: int) -> None:
+    problem = session.record_missing()
+    if session.state not in (HostState.IDENTIFIED, HostState.READY):
+        problem = f"not while {session.state.value}"
+    elif session.self_test is not None:
+        problem = "the device is testing itself already"
+    elif session.is_busy:
+        problem = "something else is being done"
+    if problem:
+        session.refuse(request.request_id, LimitRefused(problem))
+        return
+    session.append("self_test_asked", {})
+    session.self_test = Pending(
+        request.request_id,
+        now_us + GOAL_US,
+        lambda _: None,
+        "the device did not tell how its self-test went",
+    )
+    session.do(ev.TestDevice())
+
+
+def _watch(session: SessionState, request: msg.Watch, now_us: int) -> None:
+    missing = session.record_missing()
+    if missing:
+        session.refuse(request.request_id, RecordError(missing))
+        return
+    if not session.is_bench:
+        session.refuse(request.request_id, LimitRefused("frames are shown on the bench alone"))
+        return
+    session.do(ev.WatchFrames(request.frames))
+    session.done(request.request_id)
+
+
+def _inject_fault(session: SessionState, request: msg.InjectFault, now_us: int) -> None:
+    """Record what shall go wrong, and let it once that is durable."""
+    line = request.line
+    missing = session.record_missing()
+    error: EstimError | None = RecordError(missing) if missing else None
+    if not session.is_bench:
+        error = LimitRefused("faults are injected on the bench alone")
+    elif not session.url.startswith(SIMULATOR):
+        error = LimitRefused(f"faults are for {SIMULATOR} alone, not for {session.url or 'nobody'}")
+    elif not (line.isascii() and line.isprintable() and 0 < len(line) <= FAULT_LINE_MAX):
+        error = UsageError(f"a fault is one line of 1 to {FAULT_LINE_MAX} visible ASCII characters")
+    if error is not None:
+        session.refuse(request.request_id, error)
+        return
+    pending = Pending(
+        request.request_id,
+        now_us + DURABLE_US,
+        lambda _: session.do(ev.PlayFault(request.request_id, line)),
+        "the record is too slow: the fault was not injected",
+        is_wish=False,
+    )
+    session.when_durable("fault_asked", {"line": line}, pending)
+
+
 def _close_visit(session: SessionState, request: msg.CloseVisit, now_us: int) -> None:
     if follow(session.state, Trigger.CLOSED) is None or session.goal:
         error = LimitRefused(f"stop first: the session is {session.state.value}")
@@ -414,5 +478,8 @@ REQUESTS: dict[type, Callable[..., None]] = {
     msg.Acknowledge: _acknowledge_fault,
     msg.Rearm: _rearm,
     msg.Annotate: _annotate,
+    msg.SelfTest: _self_test,
+    msg.Watch: _watch,
+    msg.InjectFault: _inject_fault,
     msg.CloseVisit: _close_visit,
 }

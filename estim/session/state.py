@@ -116,6 +116,7 @@ class SessionState:
         self.close_id = 0
         self.acknowledge: Pending | None = None
         self.rearming: tuple[list[int], Pending] | None = None
+        self.self_test: Pending | None = None
         self.paused_us = 0
         self.is_pause_seen = True
         self.stopping: list[int] = []
@@ -172,6 +173,8 @@ class SessionState:
             due.append(self.acknowledge.deadline_us)
         if self.rearming:
             due.append(self.rearming[1].deadline_us)
+        if self.self_test:
+            due.append(self.self_test.deadline_us)
         if self.orphaned_us is not None:
             due.append(self.orphaned_us)
         if self.closing_until_us is not None:
@@ -451,6 +454,13 @@ class SessionState:
         self.append("prepare_refused", {"reasons": said, "blame": suspect.value})
         self.refuse(request_id, error, reasons, suspect)
 
+    def end_self_test(self, error: EstimError, blame: Blame | None = None) -> None:
+        """Refuse a self-test that will not be answered any more."""
+        if self.self_test is not None:
+            pending, self.self_test = self.self_test, None
+            self.append("self_test_unanswered", {"reason": str(error)})
+            self.refuse(pending.request_id, error, blame=blame)
+
     def fail_silent(self, now_us: int, explanation: str) -> None:
         self.append("uncertain_delivery", {"targets_ua": self.targets_ua[:]})
         self.latch_fault(
@@ -467,6 +477,7 @@ class SessionState:
 
     def lose_link(self, blame: Blame) -> None:
         self.drop_wishes("the link was closed", blame)
+        self.end_self_test(DeviceFault("the link was closed"), blame)
         self.fail_load(DeviceFault("the link was closed"), blame=blame)
         self.has_link = False
         self.status = None

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from estim.errors import PortLost
+from estim.errors import PortLost, UsageError
+from estim.simulator.faults import parse_line
 from estim.simulator.options import SimulatorOptions
 
 READY_WITHIN_S = 10.0
@@ -30,17 +31,34 @@ class SimulatorProcess:
         process: the process; in a session of its own, so that it outlives whoever started it.
         stdin: takes fault lines; once closed, the simulator ends 2 s after its output is off.
         messages: what the simulator wrote on standard error.
+        channel_count: how many channels it has.
     """
 
     path: str
     process: subprocess.Popen[bytes]
     stdin: IO[bytes]
     messages: IO[bytes]
+    channel_count: int
 
     def play(self, line: str) -> None:
         """Let a fault happen now, in the words of `faults.py`."""
         self.stdin.write(line.encode("ascii") + b"\n")
         self.stdin.flush()
+
+    def inject(self, line: str) -> None:
+        """Let a fault happen now, without waiting for the simulator to take it.
+
+        Raises:
+            UsageError: the line makes no sense.
+            PortLost: the simulator is gone, or takes nothing.
+        """
+        if parse_line(line, self.channel_count) is None:
+            raise UsageError("expected a fault")
+        try:
+            os.set_blocking(self.stdin.fileno(), False)
+            os.write(self.stdin.fileno(), line.encode("ascii") + b"\n")  # whole, or not at all
+        except (OSError, ValueError):  # ValueError: closed
+            raise PortLost("sim: the simulator takes no faults") from None
 
     def read_messages(self) -> str:
         """Return everything that the simulator said on standard error so far."""
@@ -90,7 +108,7 @@ def spawn(url_query: Mapping[str, str]) -> SimulatorProcess:
     assert process.stdout is not None
     with process.stdout:
         path = _first_line(process.stdout)
-    started = SimulatorProcess(path, process, process.stdin, messages)
+    started = SimulatorProcess(path, process, process.stdin, messages, options.channel_count())
     if not path:
         said = started.read_messages().strip()
         started.close()

@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
@@ -33,6 +33,8 @@ from estim.tui.widgets.strip import StatusStrip, StripState
 if TYPE_CHECKING:
     from estim.profile.loader import LoadedProfile
     from estim.session.messages import Reply
+    from estim.tui.bench import BenchLink
+    from estim.tui.bench_jobs import BenchJob
     from estim.tui.controller import SessionController, SessionPlan, VisitPlan
     from estim.tui.screens.palette import Command
     from estim.tui.screens.session import SessionScreen
@@ -81,7 +83,11 @@ class Options:
 class EstimApp(App[None]):
     """The application."""
 
-    CSS_PATH = Path(__file__).with_name("estim.tcss")
+    CSS_PATH: ClassVar[list[str | PurePath]] = [
+        Path(__file__).with_name("estim.tcss"),
+        # With the first: what is parsed later holds the display up.
+        Path(__file__).with_name("technician.tcss"),
+    ]
     TITLE = "Estim"
     ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = WIDTHS
@@ -92,6 +98,7 @@ class EstimApp(App[None]):
         Binding("ctrl+c", "stop_or_leave", "Stop, then leave", priority=True, show=False),
         Binding("ctrl+q", "leave", "Quit", priority=True, show=False),
         Binding("q", "leave", "Quit"),
+        Binding("t", "show_technician", "Technician", show=False),
         Binding("question_mark", "show_help", "Help", key_display="?"),
         Binding("ctrl+p", "palette", "Commands", show=False),
     ]
@@ -102,6 +109,8 @@ class EstimApp(App[None]):
         self.options = options
         self.controller: SessionController | None = None
         self.visiting = Visiting(self)
+        self.bench: BenchLink | None = None
+        self.bench_job: BenchJob | None = None
         self.before_suspension: Callable[[], None] = lambda: None
         self._beat = 0
         self.person = ""
@@ -121,7 +130,7 @@ class EstimApp(App[None]):
     # The strip and the beat.
 
     def _tick(self) -> None:
-        if self.controller is not None:
+        if self.controller is not None or self.bench_job is not None:
             self._beat += 1
             self.refresh_strip()
             session = self.session_screen
@@ -133,6 +142,9 @@ class EstimApp(App[None]):
         try:
             strip = self.screen.query_one(StatusStrip)
         except NoMatches:
+            return
+        if self.bench_job is not None:
+            strip.show(self.bench_job.strip_state(self._beat))
             return
         controller = self.controller
         if controller is None:
@@ -180,6 +192,8 @@ class EstimApp(App[None]):
 
     def action_stop(self) -> None:
         """Send Stop."""
+        if self.bench_job is not None:
+            self.bench_job.stop("stop key")
         if self.controller is None:
             self.notify("Nothing is being delivered.")
             return
@@ -188,7 +202,9 @@ class EstimApp(App[None]):
 
     def stop_now(self, reason: str) -> None:
         """Send Stop from any thread."""
-        controller = self.controller
+        controller, job = self.controller, self.bench_job
+        if job is not None:
+            job.stop(reason)
         if controller is not None:
             controller.stop(reason)
 
@@ -214,6 +230,10 @@ class EstimApp(App[None]):
 
     def action_stop_or_leave(self) -> None:
         """Stop the output; where there is none, leave."""
+        if self.bench_job is not None:
+            self.bench_job.stop("Ctrl+C")
+            self.notify("Stopped. Ctrl+C once more leaves.")
+            return
         if self.controller is not None and self.controller.is_energised:
             self.controller.stop("Ctrl+C")
             self.notify("Stopped. Ctrl+C once more leaves.")
@@ -222,6 +242,9 @@ class EstimApp(App[None]):
 
     def action_leave(self) -> None:
         """Leave, unless output is possible."""
+        if self.bench_job is not None:
+            self.notify("A job is running: SPACE stops it, then q leaves.", severity="warning")
+            return
         if self.controller is not None and self.controller.is_energised:
             self.notify("Output is on: SPACE stops it, then q leaves.", severity="warning")
             return
@@ -239,11 +262,11 @@ class EstimApp(App[None]):
 
     # Sessions.
 
-    def plan_session(self, loaded: LoadedProfile) -> None:
-        """Ask for device and dummy load, then open the session."""
-        self.run_worker(self._plan_session(loaded), exclusive=True, group="plan")
+    def plan_session(self, loaded: LoadedProfile, *, is_technician: bool = False) -> None:
+        """Ask for device and dummy load, then open the session, or the technician's bench."""
+        self.run_worker(self._plan_session(loaded, is_technician), exclusive=True, group="plan")
 
-    async def _plan_session(self, loaded: LoadedProfile) -> None:
+    async def _plan_session(self, loaded: LoadedProfile, is_technician: bool) -> None:
         from estim.tui.controller import SessionPlan
         from estim.tui.screens.bench import BenchScreen
         from estim.tui.screens.devices import DeviceScreen
@@ -254,6 +277,8 @@ class EstimApp(App[None]):
         bench_ohm = await self.push_screen_wait(BenchScreen(loaded.profile.title, url))
         if bench_ohm is not None:
             self.open_session(SessionPlan(loaded, url, bench_ohm))
+            if is_technician:
+                self.action_show_technician()
 
     def start_demo(self, loaded: LoadedProfile) -> None:
         """Open the demo session: the simulator, 500 ohm, nobody connected, recorded as such."""
@@ -287,11 +312,29 @@ class EstimApp(App[None]):
     def end_session(self) -> None:
         """Forget a session that has ended."""
         self.controller = None
+        self.bench = None
         self.refresh_strip()
+
+    def action_show_technician(self) -> None:
+        """Open the technician's bench over the session; the session goes on below."""
+        from estim.tui.bench import BenchLink
+        from estim.tui.screens.technician.menu import TechnicianMenu
+
+        controller = self.controller
+        if controller is None or controller.is_ended or self.screen is not self.session_screen:
+            return
+        if not controller.is_bench:
+            self.notify("The technician's tools are for the bench alone.", severity="warning")
+            return
+        if self.bench is None or self.bench.controller is not controller:
+            self.bench = BenchLink(controller)
+        self.push_screen(TechnicianMenu(self.bench))
 
     # What the engine says, in the thread of its client.
 
     def _engine_said(self, reply: Reply) -> None:
+        if self.bench is not None and self.bench.take(reply):
+            return
         session = self.session_screen
         if session is not None:
             session.take(reply)
@@ -299,7 +342,13 @@ class EstimApp(App[None]):
     def _engine_ended(self, reason: str) -> None:
         session = self.session_screen
         if session is not None:
-            session.post_message(messages.EngineGone(reason))
+            self.call_later(self._tell_loss, session, reason)
+
+    async def _tell_loss(self, session: SessionScreen, reason: str) -> None:
+        """Uncover the session, which says what was lost and is left with it."""
+        while session in self.screen_stack and self.screen is not session:
+            await self.pop_screen()
+        session.post_message(messages.EngineGone(reason))
 
 
 def run(options: Options | None = None) -> int:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from textual.message import Message
 
 if TYPE_CHECKING:
-    from estim.session.messages import Notice, Outcome
+    from estim.session.messages import Notice, Outcome, Reply
 
 
 class EngineTold(Message):
-    """The engine sent a notice, or the outcome of a request."""
+    """The engine sent a notice, or the outcome of a request; the rest has ways of its own."""
 
-    def __init__(self, reply: Notice | Outcome) -> None:
+    def __init__(self, reply: Reply) -> None:
         super().__init__()
-        self.reply = reply
+        self.reply = cast("Notice | Outcome", reply)
 
 
 class StateChanged(Message):

@@ -8,7 +8,9 @@ Rules:
    be followed, it is asked anew.
 3. Nothing is taken from a visit whose record cannot be relied on, or was corrected afterwards.
 4. A day in the future is no day: a clock was changed, and everything is asked anew.
-5. A level is offered as a marker only for the same programme at the same sites, and never above
+5. Only what can hold over days may be shown (`MAY_BE_CARRIED`): consent, skin and how somebody
+   feels are asked at every visit.
+6. A level is offered as a marker only for the same programme at the same sites, and never above
    today's ceiling. It is no target: output still begins at zero.
 """
 
@@ -19,11 +21,29 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from estim.units import format_ma
-from estim.visit.fold import Confirmed, ReadBack, Stimulation
+from estim.visit.fold import Confirmed, Stimulation
 from estim.visit.history import Visit, find
 from estim.visit.questions import Answer
 
 COMFORTABLE = "comfortable"
+MAY_BE_CARRIED = ("screen", "test_sensation", "place_electrodes")
+
+
+@dataclass(frozen=True, slots=True)
+class Today:
+    """What is loaded today.
+
+    Attributes:
+        program_digest: CRC-32 of the programme, as the record's `prepared` has it.
+        placement: where the pads lie, in the words that are read back.
+        ceilings_ua: by channel, in order.
+    """
+
+    on: date
+    profile_id: str
+    program_digest: int
+    placement: tuple[str, ...]
+    ceilings_ua: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +91,8 @@ def answers_of(
         valid_days: how many days after it was asked an answer may be shown; 0: on that day alone.
         step: id of the step, where a protocol has several of a kind.
     """
+    if kind not in MAY_BE_CARRIED:
+        return _none("asked at every visit")
     for visit in visits:
         newest = _newest(visit, kind, step)
         if newest is not None:
@@ -81,20 +103,17 @@ def answers_of(
     return _none("asked for the first time")
 
 
-def comfortable(
-    visits: Sequence[Visit], today: date, valid_days: int, told: ReadBack
-) -> tuple[Offer, ...]:
+def comfortable(visits: Sequence[Visit], today: Today, valid_days: int) -> tuple[Offer, ...]:
     """Return for every channel of today the last comfortable level, if it may serve as a marker.
 
     Args:
         visits: of this person, newest first, without today's.
-        today: the day.
+        today: what is loaded.
         valid_days: how many days a level may serve.
-        told: the programme, its sites and its ceilings, as they are read back today.
     """
     return tuple(
-        _offer(visits, today, valid_days, told, channel)
-        for channel in range(1, len(told.ceilings_ua) + 1)
+        _offer(visits, today, valid_days, channel)
+        for channel in range(1, len(today.ceilings_ua) + 1)
     )
 
 
@@ -123,7 +142,7 @@ def _origin(visits: Sequence[Visit], visit: Visit, confirmed: Confirmed) -> Conf
         if confirmed.carried_from is None:
             return confirmed
         earlier = find(visits, confirmed.carried_from)
-        before = earlier and _newest(earlier, confirmed.kind, confirmed.step)
+        before = None if earlier is None else _newest(earlier, confirmed.kind, confirmed.step)
         if earlier is None or before is None:
             return f"it was carried from a visit ({confirmed.carried_from}) that is not there"
         if before.answers != confirmed.answers or before.wall > confirmed.wall:
@@ -132,9 +151,7 @@ def _origin(visits: Sequence[Visit], visit: Visit, confirmed: Confirmed) -> Conf
     return "it was carried in a circle"
 
 
-def _offer(
-    visits: Sequence[Visit], today: date, valid_days: int, told: ReadBack, channel: int
-) -> Offer:
+def _offer(visits: Sequence[Visit], today: Today, valid_days: int, channel: int) -> Offer:
     why_not = "no comfortable level is recorded"
     is_first = True
     for visit in visits:
@@ -147,9 +164,9 @@ def _offer(
             if amplitude_ua is None:
                 continue
             level = f"comfortable at {format_ma(amplitude_ua)} mA {_day(visit)}"
-            other = _difference(stimulation, told)
+            other = _difference(stimulation, today)
             if not other:
-                against = _against(visit, today, valid_days, amplitude_ua, told, channel)
+                against = _against(visit, today, valid_days, channel, amplitude_ua)
                 if against:
                     return Offer(channel, None, f"no marker: {level}, but {against}")
                 return Offer(channel, amplitude_ua, level)
@@ -158,27 +175,24 @@ def _offer(
     return Offer(channel, None, f"no marker: {why_not}")
 
 
-def _difference(stimulation: Stimulation, told: ReadBack) -> str:
+def _difference(stimulation: Stimulation, today: Today) -> str:
     """Say in what a programme differs from today's, '' for nothing."""
-    if stimulation.profile_id != told.profile:
+    if stimulation.profile_id != today.profile_id:
         return f"with the profile {stimulation.profile_id}"
-    if stimulation.program_digest != told.program_digest:
-        return "the profile or the device has changed since"
-    former = stimulation.read_back
-    if former is None:
+    if stimulation.program_digest != today.program_digest:
+        return "the profile has changed since"
+    if stimulation.placement is None:
         return "nobody read back where"
-    return "" if _places(former) == _places(told) else "at other sites"
+    return "" if stimulation.placement == today.placement else "at other sites"
 
 
-def _against(
-    visit: Visit, today: date, valid_days: int, amplitude_ua: int, told: ReadBack, channel: int
-) -> str:
+def _against(visit: Visit, today: Today, valid_days: int, channel: int, amplitude_ua: int) -> str:
     """Say why the level of the same programme at the same sites does not serve, '' if it does."""
-    if visit.on is None or visit.on > today:
+    if visit.on is None or visit.on > today.on:
         return "that is after today"
-    if today > visit.on + timedelta(days=valid_days):
+    if today.on > visit.on + timedelta(days=valid_days):
         return f"that is over {valid_days} days ago"
-    ceiling_ua = told.ceilings_ua[channel - 1]
+    ceiling_ua = today.ceilings_ua[channel - 1]
     if amplitude_ua > ceiling_ua:
         return f"today's ceiling is {format_ma(ceiling_ua)} mA"
     return ""
@@ -201,10 +215,6 @@ def _unreliable(visit: Visit) -> str:
     if visit.facts.corrections:
         return f"the visit {_day(visit)} was corrected afterwards"
     return ""
-
-
-def _places(told: ReadBack) -> tuple[str, str]:
-    return told.site_words.casefold().strip(), told.side_words.casefold().strip()
 
 
 def _day(visit: Visit) -> str:

@@ -20,33 +20,13 @@ from typing import Any
 from estim.record import reader, telemetry
 from estim.record.lines import ADDENDUM, HEADER, NOTE_LATER, REASSIGNED, Event
 from estim.record.reader import Line
+from estim.visit.course import ANNOTATION, MARKER, NOTE, PLAN, READ_BACK, SKIP, VISIT
+from estim.visit.protocol import KINDS
 from estim.visit.questions import Answer
 
-SCREEN = "screen"
-TEST_SENSATION = "test_sensation"
 REVIEW = "review"
-STEP_KINDS = frozenset(
-    {
-        SCREEN,
-        "consent",
-        "assess",
-        "inspect_skin",
-        TEST_SENSATION,
-        "try_stop",
-        "place_electrodes",
-        "stimulate",
-        "exercise",
-        "manual_therapy",
-        "adjunct",
-        "educate",
-        REVIEW,
-    }
-)
-ADVERSE_PREFIX = "adverse"
-"""With what the ids of questions about an adverse event begin, in any step."""
-
-ANNOTATION = "annotation"
-PLAN = "plan"
+ADVERSE = "adverse"
+"""The review's question for an adverse event; what is asked about one begins with it too."""
 
 _FAULTS_MAX = 20
 _TAIL = re.compile(
@@ -74,21 +54,12 @@ class Confirmed:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadBack:
-    """What was read back before arming."""
-
-    program_digest: int
-    profile: str
-    site_words: str
-    side_words: str
-    ceilings_ua: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Stimulation:
     """One programme, and what was delivered of it; maps are by channel, from 1.
 
     Attributes:
+        prepared_digest: names programme, bounds and settings.
+        placement: where the pads lay, in the words that were read back; None where nobody did.
         delivered_ms: how long current flowed; None where it ran and nothing says how long.
         is_uncertain: it may have been longer, as the link broke or nothing says how long.
         pulses: by channel, in order.
@@ -101,7 +72,8 @@ class Stimulation:
     profile_id: str
     program_digest: int
     wall: datetime
-    read_back: ReadBack | None = None
+    prepared_digest: str = ""
+    placement: tuple[str, ...] | None = None
     ceilings_ua: tuple[int, ...] = ()
     has_run: bool = False
     delivered_ms: int | None = 0
@@ -126,6 +98,7 @@ class Facts:
     """What the lines of one record say.
 
     Attributes:
+        first_wall: of the first line that was read; None where none was.
         pseudonym: whose visit it is, by its first annotation; the header says so too.
         protocol_id: what the visit followed.
         steps: in the order in which they were confirmed.
@@ -133,6 +106,7 @@ class Facts:
         faults: lines that are not as they should be, in words.
     """
 
+    first_wall: datetime | None = None
     pseudonym: str | None = None
     protocol_id: str | None = None
     steps: tuple[Confirmed, ...] = ()
@@ -148,14 +122,13 @@ class Facts:
         return next((step for step in reversed(self.steps) if step.kind == kind), None)
 
     @property
-    def adverse(self) -> tuple[Confirmed, ...]:
-        """Return what was answered about adverse events, step by step."""
-        found = []
-        for step in self.steps:
-            answers = {k: v for k, v in step.answers.items() if k.startswith(ADVERSE_PREFIX)}
-            if answers:
-                found.append(replace(step, answers=answers))
-        return tuple(found)
+    def adverse(self) -> Confirmed | None:
+        """Return what the last review says about an adverse event; None if there was none."""
+        review = self.latest(REVIEW)
+        if review is None or review.answers.get(ADVERSE) is not True:
+            return None
+        told = {name: each for name, each in review.answers.items() if name.startswith(ADVERSE)}
+        return replace(review, answers=told)
 
     @property
     def corrections(self) -> tuple[Written, ...]:
@@ -189,14 +162,14 @@ class _Malformed(ValueError):
 class _Fold:
     def __init__(self, session_id: str) -> None:
         self._session_id = session_id
+        self._first_wall: datetime | None = None
         self._header_pseudonym: str | None = None
         self._pseudonym: str | None = None
         self._protocol_id: str | None = None
-        self._read_back: ReadBack | None = None
         self._steps: list[Confirmed] = []
         self._stimulations: list[Stimulation] = []
         self._texts: list[str] = []
-        self._written: dict[str, list[Written]] = {PLAN: [], "skip": [], ADDENDUM: []}
+        self._written: dict[str, list[Written]] = {PLAN: [], SKIP: [], ADDENDUM: []}
         self._faults: list[str] = []
         self._takers: Mapping[str, Callable[[Event], None]] = {
             HEADER: self._header,
@@ -221,6 +194,7 @@ class _Fold:
             return
         try:
             event = line.parse()
+            self._first_wall = self._first_wall or event.wall
             self._takers[event.kind](event)
         except (ValueError, KeyError, TypeError) as error:
             if len(self._faults) < _FAULTS_MAX:
@@ -229,13 +203,14 @@ class _Fold:
 
     def facts(self) -> Facts:
         return Facts(
+            self._first_wall,
             self._pseudonym,
             self._protocol_id,
             tuple(self._steps),
             tuple(map(_settled, self._stimulations)),
             tuple(self._texts),
             tuple(self._written[PLAN]),
-            tuple(self._written["skip"]),
+            tuple(self._written[SKIP]),
             tuple(self._written[ADDENDUM]),
             tuple(self._faults),
         )
@@ -248,27 +223,18 @@ class _Fold:
     def _annotation(self, event: Event) -> None:
         kind, content = event.content["kind"], event.content["content"]
         _expect(isinstance(kind, str) and isinstance(content, dict), "an annotation without kind")
-        if kind in STEP_KINDS:
+        if kind in KINDS:
             self._steps.append(self._confirmed(kind, content, event.wall))
-        elif kind == "visit":
+        elif kind == VISIT:
             self._protocol_id = _text(content["protocol"]["id"])
             self._pseudonym = _text(content["pseudonym"])
             is_same = self._header_pseudonym in (None, self._pseudonym)
             _expect(is_same, "its header names another person")
-        elif kind == "read_back":
-            self._read_back = ReadBack(
-                _count(content["program_digest"]),
-                _text(content["profile"]),
-                _text(content["site_words"]),
-                _text(content["side_words"]),
-                _counts(content["ceilings_ua"]),
-            )
-            if self._stimulations:
-                former = self._stimulations[-1]
-                self._change(read_back=_of(former.program_digest, self._read_back))
-        elif kind == "marker":
+        elif kind == READ_BACK:
+            self._take_read_back(content)
+        elif kind == MARKER:
             self._marker(content)
-        elif kind == "note":
+        elif kind == NOTE:
             self._texts.append(_text(content["text"]))
         elif kind in self._written:
             self._written[kind].append(Written(event.wall, content))
@@ -289,6 +255,14 @@ class _Fold:
             origin,
         )
 
+    def _take_read_back(self, content: Mapping[str, Any]) -> None:
+        former = self._stimulations[-1] if self._stimulations else None
+        placement = content.get("placement")
+        if former is None or content["prepared_digest"] != former.prepared_digest:
+            return  # of nothing that is loaded: the engine does not count it either
+        if isinstance(placement, list):
+            self._change(placement=tuple(_text(words) for words in placement))
+
     def _marker(self, content: Mapping[str, Any]) -> None:
         channel, amplitude_ua = _count(content["channel"]), _count(content["amplitude_ua"])
         _expect(bool(self._stimulations), "a marker before any programme")
@@ -303,13 +277,13 @@ class _Fold:
 
     def _prepared(self, event: Event) -> None:
         content = event.content
-        digest = _count(content["program_digest"])
         self._stimulations.append(
             Stimulation(
                 _text(content["profile"]),
-                digest,
+                _count(content["program_digest"]),
                 event.wall,
-                _of(digest, self._read_back),
+                _text(content["prepared_digest"]),
+                None,
                 _counts(content["ceilings_ua"]),
             )
         )
@@ -347,11 +321,6 @@ class _Fold:
     def _change(self, **changes: Any) -> None:
         if self._stimulations:
             self._stimulations[-1] = replace(self._stimulations[-1], **changes)
-
-
-def _of(program_digest: int, told: ReadBack | None) -> ReadBack | None:
-    """Return what was read back, if it was this programme."""
-    return told if told is not None and told.program_digest == program_digest else None
 
 
 def _settled(stimulation: Stimulation) -> Stimulation:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,11 +23,13 @@ from estim.errors import RecordError
 from estim.record.catalogue import CatalogueEntry, list_records
 from estim.record.names import record_path
 from estim.record.verify import SealState
+from estim.visit.course import NOTE
 from estim.visit.fold import REVIEW, Facts, read_facts
 
 _CLINICAL = "clinical"
 # An hour of two noisy channels takes half a second to read; facts take some kB.
 _KEPT_FACTS = 256
+_LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Visit:
 
     Attributes:
         session_id: names the record.
-        started: when its record began; None where that cannot be read.
+        started: when its record began, or its first readable line; None where there is none.
         state: of the record, as the catalogue says.
         pseudonym: to whom it belongs; None where that cannot be read.
         end_reason: why it ended, None where nothing says so.
@@ -120,19 +122,25 @@ def visits_of(
     Raises:
         RecordError: the folder itself cannot be read.
     """
-    return _visits(folder, key, pseudonym, at_most)
+    entries = _entries(folder, key)
+    # Where damage took day or pseudonym, only reading tells whether it is among the newest.
+    doubtful = [each for each in entries if each.started_wall is None or each.pseudonym is None]
+    plain = [each for each in entries if each.pseudonym == pseudonym and each.started_wall]
+    visits = _read(folder, (*doubtful, *plain[:at_most]))
+    return tuple(visit for visit in visits if visit.pseudonym == pseudonym)[:at_most]
 
 
 def unfinished(folder: Path, key: bytes | None = None) -> tuple[Visit, ...]:
     """Return the visits that somebody still has to look at, newest first.
 
-    Records of which nobody can tell whose they are, or what they are, are among them.
+    Records of which nobody can tell whose they are, or what they are, are among them. Those that
+    the catalogue knows to be finished are not read.
 
     Raises:
         RecordError: the folder itself cannot be read.
     """
-    found = _visits(folder, key, None, None)
-    return tuple(visit for visit in found if not visit.is_finished)
+    entries = [entry for entry in _entries(folder, key) if not _is_finished(entry)]
+    return _read(folder, entries)
 
 
 def people(folder: Path, key: bytes | None = None) -> tuple[Person, ...]:
@@ -164,22 +172,40 @@ def find(visits: Iterable[Visit], session_id: str) -> Visit | None:
     return next((visit for visit in visits if visit.session_id == session_id), None)
 
 
-def _visits(
-    folder: Path, key: bytes | None, pseudonym: str | None, at_most: int | None
-) -> tuple[Visit, ...]:
-    visits: list[Visit] = []
-    for entry in list_records(folder, key):
-        if len(visits) == at_most:
-            break
-        # What cannot be told is no bench session: it may be somebody's visit.
-        if entry.kind not in (_CLINICAL, None):
-            continue
-        if pseudonym is not None and entry.pseudonym not in (pseudonym, None):
-            continue
-        visit = _visit(folder, entry)
-        if pseudonym in (None, visit.pseudonym):
-            visits.append(visit)
+def newest_holding(folder: Path, annotation: str, key: bytes | None = None) -> tuple[Visit, ...]:
+    """Return for every person the newest visit that holds a kind of annotation.
+
+    One that cannot be relied on comes in its place where it is newer, as it may hold one too.
+
+    Raises:
+        RecordError: the folder itself cannot be read.
+    """
+    newest: dict[str, CatalogueEntry] = {}
+    for entry in _entries(folder, key):
+        is_wanted = annotation in entry.annotations.split() or _problem(entry)
+        if entry.pseudonym is not None and is_wanted:
+            newest.setdefault(entry.pseudonym, entry)
+    return _read(folder, newest.values())
+
+
+def _entries(folder: Path, key: bytes | None) -> list[CatalogueEntry]:
+    """Return what may be a visit; what cannot be told is no bench session."""
+    return [entry for entry in list_records(folder, key) if entry.kind in (_CLINICAL, None)]
+
+
+def _read(folder: Path, entries: Iterable[CatalogueEntry]) -> tuple[Visit, ...]:
+    """Return these visits, newest first.
+
+    One without any day counts as the newest: nothing older may then be taken for the last.
+    """
+    visits = [_visit(folder, entry) for entry in entries]
+    visits.sort(key=lambda visit: visit.started or _LATEST, reverse=True)
     return tuple(visits)
+
+
+def _is_finished(entry: CatalogueEntry) -> bool:
+    is_closed = entry.state != SealState.UNSEALED and entry.end_reason is not None
+    return is_closed and not _problem(entry) and {REVIEW, NOTE} <= set(entry.annotations.split())
 
 
 def _visit(folder: Path, entry: CatalogueEntry) -> Visit:
@@ -195,7 +221,7 @@ def _visit(folder: Path, entry: CatalogueEntry) -> Visit:
         problem = facts.faults[0]
     return Visit(
         entry.session_id,
-        _started(entry),
+        _started(entry) or facts.first_wall,
         entry.state,
         # Where damage took the header, the visit's first annotation still says whose it is.
         entry.pseudonym or facts.pseudonym,

@@ -2,8 +2,8 @@
 
 A plan is an annotation of kind `plan` in the record of the visit in which it was made:
 
-    {"goals": TEXT, "sessions_per_week": 1..7, "planned_sessions": 1..200, "ceiling_ua": INT or null,
-     "protocol": ID, "review_on": "YYYY-MM-DD" or null, "operator": ID}
+    {"goals": TEXT, "sessions_per_week": 1..7, "planned_sessions": 1..200,
+     "ceiling_ua": INT or null, "protocol": ID, "review_on": "YYYY-MM-DD" or null, "operator": ID}
 
 When is the time of that line. The newest plan holds, whole; none is ever changed.
 
@@ -22,13 +22,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Protocol
 
 from estim.errors import UsageError
 from estim.text import sanitize
 from estim.units import MS_PER_S
-from estim.visit.fold import PLAN, Written
-from estim.visit.history import Person, Visit
+from estim.visit.course import PLAN
+from estim.visit.fold import Written
+from estim.visit.history import Person, Visit, newest_holding
 from estim.visit.questions import Answers
 from firmware_protocol import limits
 
@@ -151,7 +153,7 @@ class Scoring(Protocol):
     def title(self) -> str: ...
 
     @property
-    def higher_is_better(self) -> bool: ...
+    def higher_is_better(self) -> bool | None: ...
 
     def score(self, answers: Answers, /) -> Scored: ...
 
@@ -202,6 +204,22 @@ def plan_of(visits: Sequence[Visit]) -> FoundPlan:
                 return FoundPlan(None, f"no plan holds: {error} ({visit.session_id}): plan anew")
             return FoundPlan(plan, f"planned by {plan.operator} on {plan.made_on}")
     return FoundPlan(None, "nothing is planned yet")
+
+
+def plans_of(folder: Path, key: bytes | None = None) -> dict[str, Plan]:
+    """Return the plan of everybody who has one, reading no more than one record for each person.
+
+    For what is due. What limits somebody today comes from `plan_of`, which looks at every visit.
+
+    Raises:
+        RecordError: the folder itself cannot be read.
+    """
+    plans = {}
+    for visit in newest_holding(folder, PLAN, key):
+        found = plan_of([visit])
+        if visit.pseudonym is not None and found.plan is not None:
+            plans[visit.pseudonym] = found.plan
+    return plans
 
 
 def due(people: Iterable[Person], plans: Mapping[str, Plan], today: date) -> tuple[Due, ...]:

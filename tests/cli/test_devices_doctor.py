@@ -92,12 +92,17 @@ def test_doctor_tells_an_open_key_and_a_damaged_site_policy(estim: Shell, home: 
     station_key.load_or_make(configuration)
     (configuration / station_key.FILE_NAME).chmod(0o644)
     (configuration / "site.toml").write_text("amplitude_ceiling_ua = -1\n")
+    (configuration / "interface.toml").write_text("alarm_bell = false\n")
+    (configuration / "roster.json").write_text("{}")
     code, found = checks(estim)
     assert code == 1
     assert found["station key"]["state"] == "FAILED"
     assert "chmod 600" in found["station key"]["found"]
     assert found["site policy"]["state"] == "FAILED"
     assert "amplitude_ceiling_ua" in found["site policy"]["found"]
+    assert "alarm_bell" in found["interface settings"]["found"]
+    assert "roster.json" in found["roster"]["found"]
+    assert found["roster"]["state"] == "FAILED"
 
 
 def test_every_failed_check_has_a_remedy_on_standard_error(estim: Shell, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def start(folder: Path, session_id: str = SESSION_ID, **options: Any) -> Journal
     return Journal.create(folder, header(session_id), VirtualClock(), session_id, **options)
 
 
-def append(journal: Journal, kind: str, mono_us: int, **content: Any) -> int:
+def append(journal: Journal, kind: str, mono_us: int, /, **content: Any) -> int:
     return journal.append(kind, content, mono_us=mono_us, wall=wall(mono_us))
 
 

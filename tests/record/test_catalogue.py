@@ -13,8 +13,10 @@ import pytest
 from estim.clock import VirtualClock
 from estim.errors import RecordError
 from estim.record import catalogue
+from estim.record.addenda import add_addendum
 from estim.record.catalogue import CatalogueEntry, list_records, rebuild
 from estim.record.journal import Journal
+from estim.record.lines import NOTE_LATER, REASSIGNED
 from tests.record.samples import (
     KEY,
     OTHER_KEY,
@@ -25,6 +27,7 @@ from tests.record.samples import (
     seal,
     sealed_record,
     start,
+    wall,
     write_lines,
 )
 
@@ -40,6 +43,7 @@ EXPECTED = CatalogueEntry(
     end_reason="completed",
     delivered_s=62,
     state="sealed",
+    annotations="",
 )
 
 
@@ -48,6 +52,34 @@ def test_a_record_is_listed_with_what_its_file_says(tmp_path: Path) -> None:
     assert list_records(tmp_path, KEY) == [EXPECTED]
     assert stat.S_IMODE((tmp_path / catalogue.FILE_NAME).stat().st_mode) == 0o600
     assert sorted(os.listdir(tmp_path)) == [f"{SESSION_ID}.jsonl", catalogue.FILE_NAME]
+
+
+def test_the_kinds_of_annotation_are_known_and_nothing_that_is_no_word(tmp_path: Path) -> None:
+    journal = start(tmp_path, "a")
+    for kind in ("screen", "consent", "screen", "a b", "x" * 99, 7, None, ""):
+        append(journal, "annotation", 1, content={}, kind=kind)
+    append(journal, "state", 2, kind_of="review")
+    journal.sync()
+    (entry,) = list_records(tmp_path, KEY)
+    assert entry.annotations == "consent screen"
+    journal.close()
+
+
+def test_an_addendum_gives_a_record_to_another_person_or_adds_its_note(tmp_path: Path) -> None:
+    path = sealed_record(tmp_path)
+    for why, text in ((NOTE_LATER, "S: well."), (REASSIGNED, "P-7")):
+        add_addendum(
+            path,
+            KEY,
+            who="T-2",
+            why=why,
+            text=text,
+            event_seq=None,
+            mono_us=10**9,
+            wall=wall(10**9),
+        )
+    (entry,) = list_records(tmp_path, KEY)
+    assert (entry.pseudonym, entry.annotations, entry.state) == ("P-7", "note", "sealed")
 
 
 def test_states_are_told_apart(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from estim.drivers.base import Output, Stimulator
 from estim.drivers.native import NativeStimulator
 from estim.engine.inhibit import Inhibitor
 from estim.engine.loop import EngineLoop, Port
-from estim.errors import EstimError
+from estim.errors import EstimError, UsageError
 from estim.prepare.session import REFERENCE, Prepared, prepare
 from estim.profile.loader import load
 from estim.record.journal import Journal
@@ -28,6 +28,7 @@ from estim.session import messages as msg
 from estim.session.states import ENERGISED, HostState
 from firmware_protocol.connection import Connection, Received, Role
 from firmware_protocol.messages import (
+    NO_CHANNEL,
     PROTOCOL_VERSION,
     AcknowledgeFault,
     Adoption,
@@ -47,6 +48,10 @@ from firmware_protocol.messages import (
     LimitsAccepted,
     Message,
     ProgramAccepted,
+    RefusalReason,
+    Refused,
+    SelfTest,
+    SelfTestReport,
     SetLimits,
     Status,
     Stop,
@@ -114,6 +119,8 @@ class HandDevice:
         self.ignores: tuple[type[Message], ...] = ()
         self.lie: Callable[[Status], Status] = lambda status: status
         self.status_due_us = 0
+        self.failed_checks = 0
+        self.self_test_refusal: RefusalReason | None = None
 
     def say(self, message: Message) -> None:
         self.output += self.connection.send(message)
@@ -206,6 +213,14 @@ class HandDevice:
             case Stop():
                 self.zero(DeviceState.SAFE)
                 self.send_status(now_us)
+            case SelfTest() if self.self_test_refusal is not None:
+                self.say(
+                    Refused(
+                        sequence, SelfTest.message_id, self.self_test_refusal, 0, NO_CHANNEL, 0, 0
+                    )
+                )
+            case SelfTest():
+                self.say(SelfTestReport(sequence, 0b111 & ~self.failed_checks, self.failed_checks))
             case AcknowledgeFault(channels=0):
                 self.state, self.fault = DeviceState.SAFE, FaultCode.NONE
             case AcknowledgeFault():
@@ -284,6 +299,7 @@ class Bench:
         self.asked: list[int] = []
         self.notices: list[msg.Notice] = []
         self.snapshots: list[msg.Snapshot] = []
+        self.told: list[msg.SelfTestSeen | msg.Frames] = []
         self.drive_held_us = 0
         self.driver: Stimulator | None = None
         self._next_id = 1
@@ -313,8 +329,13 @@ class Bench:
             self.outcomes.setdefault(reply.request_id, []).append(reply)
         elif isinstance(reply, msg.Notice):
             self.notices.append(reply)
-        else:
+        elif isinstance(reply, msg.Snapshot):
             self.snapshots.append(reply)
+        else:
+            self.told.append(reply)
+
+    def play_fault(self, line: str) -> None:
+        raise UsageError("there is no simulator on this bench")
 
     def send(self, output: Output) -> None:
         if not self.is_plugged:

@@ -58,6 +58,9 @@ _ARGUMENTS: dict[type, tuple[Any, ...]] = {
     msg.Acknowledge: (),
     msg.Rearm: ((0,),),
     msg.Annotate: ("note", {"text": "hello"}),
+    msg.SelfTest: (),
+    msg.Watch: (True,),
+    msg.InjectFault: ("reboot",),
     msg.CloseVisit: (),
 }
 # By hand: where each request is done, and in which state the session is then; elsewhere it is
@@ -85,6 +88,11 @@ _DONE: dict[type, dict[HostState, HostState]] = {
     msg.Annotate: {
         state: READY if state is STOPPING else state for state in HostState if state is not CLOSED
     },
+    msg.SelfTest: {IDENTIFIED: IDENTIFIED, READY: READY},
+    msg.Watch: {
+        state: READY if state is STOPPING else state for state in HostState if state is not CLOSED
+    },
+    msg.InjectFault: {},  # no simulator here
     msg.CloseVisit: dict.fromkeys((DISCONNECTED, IDENTIFIED, READY, FAULT), CLOSED),
 }
 

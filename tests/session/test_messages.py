@@ -66,6 +66,7 @@ _BY_TYPE["DeviceSnapshot | None"] = st.none() | _build(msg.DeviceSnapshot)
 _BY_TYPE["tuple[ChannelSnapshot, ...]"] = st.lists(_build(msg.ChannelSnapshot), max_size=2).map(
     tuple
 )
+_BY_TYPE["tuple[FrameSeen, ...]"] = st.lists(_build(msg.FrameSeen), max_size=2).map(tuple)
 KINDS: tuple[type, ...] = (*get_args(msg.Request), *get_args(msg.Reply))
 
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.content import Content
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Input
 
 from estim.session.messages import Outcome
 from estim.session.states import HostState
+from estim.tui.bench import BenchLink
 from estim.tui.running import Running, RunningPlan
 from estim.tui.screens.base import EstimModal, EstimScreen, HelpScreen
 from estim.tui.screens.bell import BellScreen
@@ -24,6 +26,15 @@ from estim.tui.screens.lost import LostScreen
 from estim.tui.screens.palette import PaletteScreen, commands_of
 from estim.tui.screens.report import ReportScreen
 from estim.tui.screens.session import SessionScreen
+from estim.tui.screens.technician.base import TechnicianScreen
+from estim.tui.screens.technician.capture import CaptureScreen
+from estim.tui.screens.technician.device import DeviceFactsScreen
+from estim.tui.screens.technician.faults import FaultsScreen
+from estim.tui.screens.technician.frames import FramesScreen
+from estim.tui.screens.technician.jobs import CharacteriseScreen, JobFormScreen, VerifyScreen
+from estim.tui.screens.technician.menu import TechnicianMenu
+from estim.tui.screens.technician.question import QuestionScreen
+from estim.tui.screens.technician.running import JobScreen
 from estim.visit.prompts import Schedule
 from tests.tui.harness import WatchedApp, drive, open_demo, start, until
 
@@ -40,7 +51,20 @@ SCREENS: dict[type[Screen[Any]], Callable[[WatchedApp], Screen[Any] | None]] = {
     LostScreen: lambda app: LostScreen(_controller(app), "for the test"),
     PaletteScreen: lambda app: PaletteScreen(commands_of(app.screen, app.set_theme)),
     BellScreen: lambda app: BellScreen(),
+    TechnicianMenu: lambda app: TechnicianMenu(_link(app)),
+    DeviceFactsScreen: lambda app: DeviceFactsScreen(_link(app)),
+    FramesScreen: lambda app: FramesScreen(_link(app)),
+    FaultsScreen: lambda app: FaultsScreen(_link(app)),
+    CharacteriseScreen: lambda app: CharacteriseScreen(_link(app)),
+    VerifyScreen: lambda app: VerifyScreen(_link(app)),
+    CaptureScreen: lambda app: CaptureScreen(_link(app)),
+    QuestionScreen: lambda app: QuestionScreen("Is it set?", ("yes", "no"), print, print),
+    # Last: it takes the device away from the session, whose programme is then gone.
+    JobScreen: lambda app: JobScreen(
+        _link(app), "a job", lambda job: Content("done"), is_virtual=True, step_count=1
+    ),
 }
+BASES = {EstimScreen, EstimModal, TechnicianScreen, JobFormScreen}
 
 
 def _controller(app: WatchedApp) -> Any:
@@ -48,12 +72,18 @@ def _controller(app: WatchedApp) -> Any:
     return app.controller
 
 
+def _link(app: WatchedApp) -> BenchLink:
+    if app.bench is None:
+        app.bench = BenchLink(_controller(app))
+    return app.bench
+
+
 def _every_screen(base: type[Any]) -> set[type[Any]]:
     return {base}.union(*(_every_screen(found) for found in base.__subclasses__()))
 
 
 def test_every_screen_of_the_interface_is_tried_below() -> None:
-    assert _every_screen(EstimScreen) - {EstimScreen, EstimModal} == set(SCREENS)
+    assert _every_screen(EstimScreen) - BASES == set(SCREENS)
 
 
 async def _stop_reaches_engine(app: WatchedApp, key: str) -> bool:
@@ -99,7 +129,10 @@ def test_stop_keys_reach_the_engine_from_every_focusable_widget_of_every_screen(
     drive(script, records)
     assert failed == []
     text_fields = {screen for screen, widget, _ in tried if widget == "Input"}
-    assert text_fields == {"LibraryScreen", "DeviceScreen", "BenchScreen", "PaletteScreen"}
+    assert text_fields == {
+        "LibraryScreen", "DeviceScreen", "BenchScreen", "PaletteScreen",
+        "FaultsScreen", "CharacteriseScreen", "VerifyScreen", "CaptureScreen",
+    }  # fmt: skip
     # What reached the record is the engine's own witness; one more Stop ends the test.
     lines = next(records.glob("*.jsonl")).read_text().splitlines()
     stops = [json.loads(line) for line in lines if '"kind":"stop"' in line]

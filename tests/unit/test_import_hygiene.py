@@ -84,7 +84,7 @@ def test_pictures_and_reports_load_their_libraries_when_they_are_made() -> None:
     packages = [entry for entry in (CHECKOUT / "estim").iterdir() if entry.stem in HEAVY_PACKAGES]
     modules = [name for package in packages for name in modules_of(package)]
     assert {"estim.api", "estim.waveform.pictures"} <= set(modules)
-    extras = {"matplotlib", "reportlab"}
+    extras = {"aiohttp", "matplotlib", "reportlab", "textual_serve"}
     assert loaded_by(modules, extras) == {module: [] for module in modules}
 
 

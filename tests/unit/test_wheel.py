@@ -25,7 +25,7 @@ def test_the_wheel_holds_code_profiles_and_style_sheets_and_nothing_else(tmp_pat
     code = {
         file.relative_to(CHECKOUT).as_posix()
         for package in ("estim", "firmware_protocol")
-        for suffix in ("py", "tcss")
+        for suffix in ("py", "tcss", "html", "css", "js")
         for file in (CHECKOUT / package).rglob(f"*.{suffix}")
     }
     profiles = {

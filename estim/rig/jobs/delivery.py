@@ -47,12 +47,14 @@ class Bench:
         is_virtual: step a virtual clock.
         records: folder of the session records.
         stop_reason: why to end, '' for not.
+        on_open: given each stimulator as it is opened, so that somebody can show and stop it.
     """
 
     url: str
     is_virtual: bool
     records: Path
     stop_reason: StopReason
+    on_open: Callable[[api.Stimulator], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,8 @@ def identify(
     with api.open(
         bench.url, bench_ohm=bench_ohm, is_virtual=bench.is_virtual, records=bench.records
     ) as stimulator:
+        if bench.on_open is not None:
+            bench.on_open(stimulator)
         prepared = stimulator.prepare(loaded, duration_s=dwell_s)
         return _device(stimulator), prepared
 
@@ -124,6 +128,8 @@ def deliver(
         records=bench.records,
         on_reply=watch.take,
     ) as stimulator:
+        if bench.on_open is not None:
+            bench.on_open(stimulator)
         prepared = stimulator.prepare(loaded, duration_s=dwell_s)
         reasons = target_reasons(prepared, channel_index, amplitude_ua)
         if reasons:

@@ -61,6 +61,7 @@ class Walk:
         clock: the station's.
         records: folder of the session records.
         stop_reason: why to end, '' for not.
+        on_open: as in `Bench`.
     """
 
     loaded: LoadedJob
@@ -69,6 +70,7 @@ class Walk:
     clock: Clock
     records: Path
     stop_reason: Callable[[], str]
+    on_open: Callable[[api.Stimulator], None] | None = None
 
     def __post_init__(self) -> None:
         self.course: Course = course_of(self.ledger.events)
@@ -382,7 +384,8 @@ class Walk:
             self.desk.ask("capture", f"{missing}. Press Enter to look again.")
 
     def _bench(self, url: str) -> Bench:
-        return Bench(url, self._job.clock == "virtual", self.records, self.stop_reason)
+        is_virtual = self._job.clock == "virtual"
+        return Bench(url, is_virtual, self.records, self.stop_reason, self.on_open)
 
     def _url(self, load_ohm: int, trace: Path | None = None) -> str:
         url = self._job.device

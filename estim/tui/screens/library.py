@@ -35,6 +35,7 @@ class LibraryScreen(EstimScreen[None]):
         ("up, down", "choose a profile"),
         ("Enter", "use it: device, dummy load, session"),
         ("d", "demo session: the simulator into 500 ohm"),
+        ("t", "technician's bench with this profile"),
         ("/", "search; Enter or Esc returns to the list"),
         ("v", "next waveform: one pulse, pulse train, cycle"),
         ("PgUp, PgDn", "scroll the preview"),
@@ -43,6 +44,7 @@ class LibraryScreen(EstimScreen[None]):
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("d", "demo", "Demo session"),
+        Binding("t", "technician", "Technician"),
         Binding("slash", "search", "Search", key_display="/"),
         Binding("v", "next_view", "Waveform"),
         Binding("pagedown", "scroll_preview(1)", "Scroll", key_display="PgDn"),
@@ -120,7 +122,11 @@ class LibraryScreen(EstimScreen[None]):
 
     # Keys.
 
-    def action_use(self) -> None:
+    def action_technician(self) -> None:
+        """Go to the technician's bench with the chosen profile."""
+        self.action_use(is_technician=True)
+
+    def action_use(self, *, is_technician: bool = False) -> None:
         """Go on with the chosen profile; say why an entry cannot be used."""
         from estim.profile.loader import LoadedEntry
 
@@ -128,7 +134,7 @@ class LibraryScreen(EstimScreen[None]):
         if isinstance(chosen, LoadedEntry):
             self.notify(words.safe(str(chosen.refusal())), severity="warning", markup=False)
         elif chosen is not None:
-            self.estim.plan_session(chosen)
+            self.estim.plan_session(chosen, is_technician=is_technician)
 
     def action_demo(self) -> None:
         """Begin the demo session with the first neuropathy profile."""
