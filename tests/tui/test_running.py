@@ -73,6 +73,18 @@ def test_an_answer_counts_after_half_a_second_and_for_what_was_drawn() -> None:
     assert scene.notes == [("prompt", content)]
 
 
+def test_an_answer_meant_for_another_question_settles_none() -> None:
+    scene = Scene(Schedule(comfort_every_ms=60_000, skin_at_ms=(61_000,)))
+    scene.see(delivered_ms=60_000)
+    drawn = scene.running.prompts.shown
+    scene.see(delivered_ms=61_000)  # the graver one has taken its place
+    scene.now_us += S
+    given = scene.running.answer("y", drawn, scene.snapshot, scene.now_us)
+    assert given.words == "nothing is asked"
+    assert scene.notes == []
+    assert len(scene.running.prompts.open) == 2
+
+
 def test_an_offer_that_is_taken_opens_the_lock_and_raises_what_carries_current() -> None:
     scene = Scene(Schedule(accommodation_every_ms=60_000), comfortable_ua=12_000)
     scene.see(delivered_ms=0)
