@@ -73,6 +73,18 @@ def test_an_answer_counts_after_half_a_second_and_for_what_was_drawn() -> None:
     assert scene.notes == [("prompt", content)]
 
 
+def test_an_answer_meant_for_another_question_settles_none() -> None:
+    scene = Scene(Schedule(comfort_every_ms=60_000, skin_at_ms=(61_000,)))
+    scene.see(delivered_ms=60_000)
+    drawn = scene.running.prompts.shown
+    scene.see(delivered_ms=61_000)  # the graver one has taken its place
+    scene.now_us += S
+    given = scene.running.answer("y", drawn, scene.snapshot, scene.now_us)
+    assert given.words == "nothing is asked"
+    assert scene.notes == []
+    assert len(scene.running.prompts.open) == 2
+
+
 def test_an_offer_that_is_taken_opens_the_lock_and_raises_what_carries_current() -> None:
     scene = Scene(Schedule(accommodation_every_ms=60_000), comfortable_ua=12_000)
     scene.see(delivered_ms=0)
@@ -382,3 +394,25 @@ def test_reduced_motion_and_theme_come_from_the_options() -> None:
     app = WatchedApp(Options(theme="colour-blind", is_reduced_motion=True))
     assert app.animation_level == "none"
     assert app.theme == "estim-colour-blind"
+
+
+def test_the_mouse_answers_and_acknowledges_as_well(records: Path) -> None:
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        session = await open_demo(app, pilot)
+        _ask(session, Schedule(skin_at_ms=(300,), answer_ms=600))
+        await start(app, pilot)
+        await pilot.press("+")
+        await until(lambda: "OVERDUE: Look at the skin" in app.text() and " k " in app.text())
+        line = next(row for row in app.text().splitlines() if "LOW" in row or " k " in row)
+        assert "look at the skin is due" in line
+        await pilot.click(PromptPanel, offset=(4, 1))
+        await until(lambda: "Look at the skin" not in app.text())
+        rows = app.text().splitlines()
+        row = next(number for number, text in enumerate(rows) if text.rstrip().endswith(" k"))
+        await pilot.click(offset=(rows[row].rstrip().rindex("k"), row))
+        await until(lambda: "look at the skin is due" not in app.text())
+        assert app.state is HostState.RUNNING
+
+    drive(script, records)
+    kinds = [one["kind"] for one in _annotations(records)]
+    assert kinds.count("prompt") == 2  # overdue, then answered

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from textual.content import Content
+from textual.style import Style
 from textual.widgets import Static
 
 from estim.tui import words
@@ -10,6 +11,10 @@ from estim.visit.alarms import Alarm, Priority
 
 SHOWN = 3
 STYLES = {Priority.HIGH: "bold $error", Priority.MEDIUM: "bold $warning", Priority.LOW: "$accent"}
+
+_ACKNOWLEDGE = Content.styled(" k ", "reverse").stylize(
+    Style.from_meta({"@click": "screen.acknowledge"})
+)
 
 
 class AlarmPanel(Static):
@@ -50,4 +55,4 @@ def _line(alarm: Alarm) -> Content:
     told = Content.assemble((words.safe(finding.text), "bold"), f": {words.safe(finding.remedy)}")
     if alarm.is_acknowledged:
         return Content.assemble((head, "dim"), told.stylize("dim"), ("  seen, still so", "dim"))
-    return Content.assemble((head, STYLES[finding.priority]), told, "  ", (" k ", "reverse"))
+    return Content.assemble((head, STYLES[finding.priority]), told, "  ", _ACKNOWLEDGE)

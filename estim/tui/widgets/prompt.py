@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from textual.content import Content
+from textual.style import Style
 from textual.widgets import Static
 
-from estim.visit.prompts import Prompt
+from estim.visit.prompts import AnswerKey, Prompt
 
 
 class PromptPanel(Static):
@@ -33,16 +34,15 @@ class PromptPanel(Static):
 
 def _short(prompt: Prompt) -> Content:
     lines = [
-        Content.assemble((f" {answer.key} ", "bold reverse"), f" {answer.words}")
-        for answer in prompt.wording.answers
+        Content.assemble(_key(answer), f" {answer.words}") for answer in prompt.wording.answers
     ]
     return Content("\n").join([Content.styled(f"? {prompt.topic.value}", "bold"), *lines])
 
 
 def _text(prompt: Prompt, more: int) -> Content:
-    keys: list[str | tuple[str, str]] = []
+    keys: list[str | Content] = []
     for answer in prompt.wording.answers:
-        keys += [(f" {answer.key} ", "bold reverse"), f" {answer.words}   "]
+        keys += [_key(answer), f" {answer.words}   "]
     waiting = f"   (+{more} more)" if more else ""
     return Content.assemble(
         ("? ", "bold"),
@@ -51,3 +51,9 @@ def _text(prompt: Prompt, more: int) -> Content:
         (f"{waiting}\n", "dim"),
         *keys,
     )
+
+
+def _key(answer: AnswerKey) -> Content:
+    """Return an answer's key, which the mouse may press as well."""
+    click = Style.from_meta({"@click": f"screen.answer('{answer.key}')"})
+    return Content.styled(f" {answer.key} ", "bold reverse").stylize(click)
