@@ -135,7 +135,11 @@ class _Readings:
             if type(channel) is int and type(peak_ua) is int:
                 self._highest_ua[channel] = max(self._highest_ua.get(channel, 0), peak_ua)
             # A summary is written once its second is over, so its own times tell.
-            for told in (row.get("at_us"), event.content.get("from_us"), event.content.get("to_us")):
+            for told in (
+                row.get("at_us"),
+                event.content.get("from_us"),
+                event.content.get("to_us"),
+            ):
                 if type(told) is int:
                     first_us, last_us = self._span_us or (told, told)
                     self._span_us = min(first_us, told), max(last_us, told)
