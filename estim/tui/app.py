@@ -87,6 +87,7 @@ class EstimApp(App[None]):
         Path(__file__).with_name("estim.tcss"),
         # With the first: what is parsed later holds the display up.
         Path(__file__).with_name("technician.tcss"),
+        Path(__file__).with_name("records.tcss"),
     ]
     TITLE = "Estim"
     ENABLE_COMMAND_PALETTE = False
@@ -148,7 +149,7 @@ class EstimApp(App[None]):
             return
         controller = self.controller
         if controller is None:
-            strip.show(StripState(person=self.person))
+            strip.show(StripState(person=self.person, replay=self.replayed))
             return
         session = self.session_screen
         strip.show(
@@ -159,6 +160,7 @@ class EstimApp(App[None]):
                 controller.is_lost,
                 self.person,
                 session.running.strip_alarm if session is not None else "",
+                self.replayed,
             )
         )
 
@@ -188,6 +190,24 @@ class EstimApp(App[None]):
             (shown for shown in self.screen_stack if isinstance(shown, SessionScreen)), None
         )
 
+    @property
+    def replayed(self) -> str:
+        """Return which record is replayed, on top or below a dialogue; '' for none."""
+        shown = (each.replayed for each in self.screen_stack if isinstance(each, EstimScreen))
+        return next(filter(None, shown), "")
+
+    @property
+    def is_output_possible(self) -> bool:
+        """Tell whether output is possible, as far as anybody knows."""
+        controller = self.controller
+        if self.bench_job is not None:
+            return True
+        if controller is None or controller.is_ended:
+            return False
+        return controller.is_energised or (
+            controller.snapshot is not None and not controller.is_known()
+        )
+
     # Stop, help, leave.
 
     def action_stop(self) -> None:
@@ -195,7 +215,8 @@ class EstimApp(App[None]):
         if self.bench_job is not None:
             self.bench_job.stop("stop key")
         if self.controller is None:
-            self.notify("Nothing is being delivered.")
+            replayed = f" This is a {self.replayed}." if self.replayed else ""
+            self.notify(f"Nothing is being delivered.{words.safe(replayed)}", markup=False)
             return
         self.controller.stop()
         self.visiting.hear_stop()

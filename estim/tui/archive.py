@@ -112,6 +112,11 @@ def state_words(state: str) -> str:
     return STATE_WORDS.get(state, f"▲ {state}" if state == "bad seal" else state)
 
 
+def is_odd(state: str) -> bool:
+    """Tell whether somebody should look at a record in this state."""
+    return state in (STATE_WORDS.keys() - {"seal not checked: no key"}) or state == "bad seal"
+
+
 def matches(entry: CatalogueEntry, sought: str) -> bool:
     """Tell whether a record has every word that is sought, in any of its fields."""
     fields = (

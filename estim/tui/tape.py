@@ -21,6 +21,9 @@ from estim.visit.level import Marker
 Span = tuple[int, int]
 """From when to when."""
 
+HEARD = 200
+"""So many events are listed at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Happening:
@@ -123,6 +126,12 @@ class Tape:
         index = bisect_right(self.seconds, at_us, key=lambda second: second.from_us) - 1
         return self.seconds[index] if index >= 0 and self.is_known(at_us) else None
 
+    def within(self, span: Span) -> tuple[Second, ...]:
+        """Return the summaries that a span touches."""
+        first = bisect_left(self.seconds, span[0], key=lambda second: second.to_us)
+        last = bisect_right(self.seconds, span[1], key=lambda second: second.from_us)
+        return self.seconds[first:last]
+
     def is_known(self, at_us: int) -> bool:
         """Tell whether a reading counts then."""
         return _holds(self.known, at_us)
@@ -145,8 +154,9 @@ class Tape:
         return self.header.wall + timedelta(microseconds=at_us) if self.header else None
 
     def heard(self, at_us: int) -> tuple[Happening, ...]:
-        """Return what had happened by then, in order."""
-        return self.happenings[: bisect_right(self.happenings, at_us, key=lambda one: one.at_us)]
+        """Return the last that had happened by then, in order."""
+        last = bisect_right(self.happenings, at_us, key=lambda one: one.at_us)
+        return self.happenings[max(0, last - HEARD) : last]
 
     def after(self, at_us: int) -> int:
         """Return when the next event comes; the end where none does."""

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class StripState:
     """What the strip shows: no snapshot without a session, `is_lost` once the engine has died.
 
-    `person` is a pseudonym; `alarm` is one of high priority, in words.
+    `person` is a pseudonym; `alarm` is one of high priority, in words; `replay` says which record
+    is replayed below. What is live comes first.
     """
 
     snapshot: Snapshot | None = None
@@ -35,6 +36,7 @@ class StripState:
     is_lost: bool = False
     person: str = ""
     alarm: str = ""
+    replay: str = ""
 
 
 NARROW_CELLS = 24
@@ -80,6 +82,8 @@ class StatusStrip(Widget):
         """Return beat, state, current, then what a narrow terminal may cut off."""
         snapshot = self._state.snapshot
         person = words.safe(self._state.person)
+        if snapshot is None and self._state.replay:
+            return Content(f"   {words.safe(self._state.replay)}, nothing is delivered")
         if snapshot is None:
             idle = "   NO SESSION, nothing is delivered"
             return Content(f"{idle}   {person}" if person else idle)
@@ -107,6 +111,8 @@ class StatusStrip(Widget):
             parts.append(f"   {words.clock_ms(left_ms)} left")
         if person:
             parts.append((f"   {person}", "bold"))
+        if self._state.replay:
+            parts.append(f"   below: {words.safe(self._state.replay)}")
         if snapshot.is_busy:
             parts.append("   … busy")
         elif snapshot.is_link_slow:
