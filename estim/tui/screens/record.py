@@ -29,7 +29,7 @@ from estim.tui.screens.base import EstimScreen, HelpLines
 from estim.tui.widgets.rows import RowList
 
 FINDINGS_SHOWN = 4
-HEAD_NAMES = ("session", "started", "kind", "pseudonym", "operator", "profile", "protocol")
+HEAD_NAMES = ("pseudonym", "operator", "bench ohm", "profile", "protocol")
 
 
 class RecordScreen(EstimScreen[None]):
@@ -53,7 +53,7 @@ class RecordScreen(EstimScreen[None]):
         Binding("v", "verify", "Verify"),
         Binding("c", "close", "Close it"),
         Binding("h", "header", "Header", show=False),
-        Binding("escape", "leave", "Back", show=False),
+        Binding("escape", "back", "Back", show=False),
     ]
 
     def __init__(self, path: Path) -> None:
@@ -205,7 +205,7 @@ class RecordScreen(EstimScreen[None]):
         refuse_while_output_is_possible(self.estim)
         await self.app.push_screen(ReplayScreen(self._path))
 
-    def action_leave(self) -> None:
+    def action_back(self) -> None:
         """Go back to the list."""
         self.dismiss(None)
 
@@ -222,14 +222,19 @@ class RecordScreen(EstimScreen[None]):
 
 
 def _head(opened: Opened) -> Content:
-    """Return the lines by which a record is known; `h` shows the rest."""
-    told = header_lines(opened.header)
-    lines = [f"{name:10} {words.safe(said)}" for name, said in told if name in HEAD_NAMES]
+    """Return the two lines by which a record is known; `h` shows the rest."""
+    told = dict(reversed(header_lines(opened.header)))
     if opened.header is None:
-        lines = [f"{name:10} {said}" for name, said in told]
+        first, rest = f"header {told['header']}", []
+    else:
+        first = f"{told['session']}   {told['started'][:19]} UTC   {told.get('kind', '')}"
+        rest = [f"{name} {told[name]}" for name in HEAD_NAMES if name in told]
+    lines = [Content.styled(words.safe(first), "bold"), Content(words.safe("   ".join(rest)))]
     if opened.left_out:
-        lines.append(f"and {opened.left_out} events more than can be shown: export shows all")
-    return Content("\n".join(lines))
+        lines.append(
+            Content(f"and {opened.left_out} events more than can be shown: export shows all")
+        )
+    return Content("\n").join(lines)
 
 
 def verdict(found: Verification) -> Content:

@@ -41,7 +41,7 @@ class RecordsScreen(EstimScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "search", "Look for", key_display="/"),
         Binding("u", "look", "Update"),
-        Binding("escape", "leave", "Back"),
+        Binding("escape", "back", "Back"),
     ]
 
     def __init__(self) -> None:
@@ -123,7 +123,7 @@ class RecordsScreen(EstimScreen[None]):
         ):
             state = "open now" if controller.record_path.stem == entry.session_id else state
         cells = (
-            (entry.started_wall or "no header")[:16].replace("T", " "),
+            (entry.started_wall or entry.session_id)[:16].replace("T", " "),
             state, entry.pseudonym or "", entry.profile_id or "",
             "" if entry.delivered_s is None else format_clock(entry.delivered_s),
             entry.kind or "", entry.operator or "", entry.device_serial or "",
@@ -146,7 +146,7 @@ class RecordsScreen(EstimScreen[None]):
         """Put the focus into the field."""
         self.query_one("#sought").focus()
 
-    def action_leave(self) -> None:
+    def action_back(self) -> None:
         """Return to the list; from there, to the screen before."""
         if self.query_one("#sought").has_focus:
             self._list.focus()

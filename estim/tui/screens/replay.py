@@ -68,7 +68,7 @@ class ReplayScreen(EstimScreen[None]):
         Binding("end", "seek_end(1)", show=False),
         Binding("pageup", "look_back(5)", show=False),
         Binding("pagedown", "look_back(-5)", show=False),
-        Binding("escape", "leave", "Back"),
+        Binding("escape", "back", "Back"),
     ]
 
     def __init__(self, path: Path) -> None:
@@ -218,7 +218,7 @@ class ReplayScreen(EstimScreen[None]):
         """Scroll the events."""
         self.query_one(ReplayEvents).look_back(lines)
 
-    def action_leave(self) -> None:
+    def action_back(self) -> None:
         """Go back to the record."""
         self.dismiss(None)
 

@@ -152,10 +152,16 @@ def levels_trace(
     ends: tuple[str, str],
 ) -> Trace:
     """Return currents that each hold from one time to another (from_us, to_us, ua), else zero."""
-    edges = [
-        edge for begin_us, end_us, _ in levels for edge in (begin_us, begin_us, end_us, end_us)
-    ]
-    currents = [current for *_, ua in levels for current in (0, ua, ua, 0)]
+    edges: list[int] = []
+    currents: list[int] = []
+    for begin_us, end_us, current_ua in levels:
+        if edges and edges[-1] >= begin_us:  # one goes on into the other without a zero between
+            edges[-1], currents[-1] = begin_us, current_ua
+        else:
+            edges += begin_us, begin_us
+            currents += 0, current_ua
+        edges += end_us, end_us
+        currents += current_ua, 0
     end_us = max(span[1], span[0] + 1)
     return Trace(
         np.array([min([span[0], *edges[:1]]), *edges, max([end_us, *edges[-1:]])], np.float64),

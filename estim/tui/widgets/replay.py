@@ -61,10 +61,12 @@ class ReplayEvents(EventList):
 
 def tape_trace(tape: Tape, span: Span, name: str) -> Trace:
     """Return the highest current of all channels within a span, as the summaries have it."""
-    levels = [
-        (second.from_us, second.to_us, max(second.highest_ua.values(), default=0))
-        for second in tape.within(span)
-    ]
+    levels: list[tuple[int, int, int]] = []
+    for second in tape.within(span):
+        begin_us = second.from_us
+        if levels and tape.is_known((levels[-1][1] + begin_us) // 2):
+            begin_us = levels[-1][1]  # what lies between counts as read
+        levels.append((begin_us, second.to_us, max(second.highest_ua.values(), default=0)))
     ends = words.clock_ms(span[0] // 1000), words.clock_ms(span[1] // 1000)
     gaps = tuple(gap for gap in tape.gaps if gap[1] > span[0] and gap[0] < span[1])
     told = f"{MARK}intensity, {name}" + (", ░ nothing on record" if gaps else "")
