@@ -105,6 +105,7 @@ class Tape:
         known: when readings count, in order and apart.
         gaps: when output was possible, or nobody knows, and no reading counts (rule 1).
         steps: what was so from when on, in order.
+        event_count: events of the session that it was made from.
     """
 
     header: Event | None = None
@@ -115,6 +116,7 @@ class Tape:
     known: tuple[Span, ...] = ()
     gaps: tuple[Span, ...] = ()
     steps: tuple[tuple[int, Moment], ...] = field(default=(), repr=False)
+    event_count: int = 0
 
     def moment(self, at_us: int) -> Moment:
         """Return what was so then."""

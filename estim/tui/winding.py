@@ -62,7 +62,7 @@ def load(path: Path, verification: Verification) -> Tape:
     checked_size(path)
     with opened(path) as descriptor:
         tape = wind(record_lines(descriptor), verification)
-    if not tape.happenings and not tape.seconds:
+    if not tape.event_count:
         raise RecordError(f"{path}: nothing to replay: no session record, or none of its events")
     return tape
 
@@ -108,6 +108,7 @@ class _Winder:
         self._first_us: int | None = None
         self._now_us = 0
         self._seq: int | None = None
+        self._count = 0
 
     def take(self, event: Event) -> None:
         """Take one event."""
@@ -122,6 +123,7 @@ class _Winder:
             self.break_off("a time that makes no sense")
             return
         self._now_us = at_us
+        self._count += 1
         if event.kind == HEADER:
             self._header = event
         elif event.kind == telemetry.SECOND:
@@ -162,7 +164,7 @@ class _Winder:
         known = _joined([(second.from_us, second.to_us) for second in seconds], self._breaks)
         return Tape(
             self._header, self._now_us, self._unsound_us, tuple(self.happenings), tuple(seconds),
-            tuple(known), tuple(self._gaps(steps, known)), tuple(steps),
+            tuple(known), tuple(self._gaps(steps, known)), tuple(steps), self._count,
         )  # fmt: skip
 
     def _step(self, fold: Fold, content: Mapping[str, Any]) -> None:
@@ -172,7 +174,7 @@ class _Winder:
         """Return when output was possible, or nobody knows, and no reading counts."""
         joined: list[Span] = []
         ends = [*(at_us for at_us, _ in steps[1:]), self._now_us]
-        for (begin_us, moment), end_us in zip(steps, ends, strict=True):
+        for (begin_us, moment), end_us in zip(steps, ends, strict=False):
             if moment.state in AT_REST or begin_us == end_us:
                 continue
             for first_us, last_us in _without(begin_us, end_us, known):

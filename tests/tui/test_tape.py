@@ -186,7 +186,7 @@ def test_records_that_hold_nonsense_make_a_tape_or_one_message(tmp_path: Path) -
             _event(journal, kind, at_us, **dict.fromkeys(names, odd))
             row = dict.fromkeys(("channel", "at_us", "peak_max_ua", "target_ua", "contact"), odd)
             _event(journal, kind, at_us, channels=[row], changes=[row | {"channel": 1}], to="ready")
-    _event(journal, "state", 2**63, to="running")
+    journal.append("state", {"to": "running"}, mono_us=2**63, wall=samples.WALL)
     _event(journal, "state", at_us, to="armed")
     journal.sync()
     journal.close()
