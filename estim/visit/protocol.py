@@ -320,7 +320,8 @@ def find(id_or_path: str) -> LoadedProtocol:
     if id_or_path not in known:
         shown = sanitize(id_or_path)[:64]
         nearest = difflib.get_close_matches(shown, known, n=1, cutoff=0.5)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"expected one of {', '.join(known)}"
+        listing = "`estim protocols list` names them all"
+        hint = f"did you mean {nearest[0]!r}?" if nearest else listing
         raise ProfileError(f"there is no protocol {shown!r}; {hint}")
     loaded = load(_folder() / f"{id_or_path}.toml")
     if loaded.protocol.id != id_or_path:
