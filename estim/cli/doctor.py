@@ -272,7 +272,7 @@ def _inhibition() -> Check:
 
 
 def _priority() -> Check:
-    """Tell whether an engine comes before other programs, as it asks to; in a process of its own."""
+    """Tell whether an engine would come before other programs; tried by another process."""
     trial = "from estim.priority import ask_to_come_first as ask; raise SystemExit(not ask())"
     command = [sys.executable, "-c", trial]
     if subprocess.run(command, check=False, capture_output=True).returncode == 0:
