@@ -281,11 +281,11 @@ def load(path: str | os.PathLike[str]) -> LoadedProtocol:
         for name in step.instruments:
             if name not in instruments.BY_ID:
                 raise ProfileError(
-                    f"{sanitize(loaded.path)}: steps.{number}.instruments: {name!r}; expected one "
+                    f"{sanitize(loaded.path)}: steps[{number}].instruments: {name!r}; expected one "
                     f"of {', '.join(instruments.BY_ID)}"
                 )
         for profile_id in step.profiles:
-            where = f"{sanitize(loaded.path)}: steps.{number}.profiles: {profile_id!r}"
+            where = f"{sanitize(loaded.path)}: steps[{number}].profiles: {profile_id!r}"
             if profile_id not in library.shipped_ids():
                 raise ProfileError(f"{where}; expected a profile of the library")
             if protocol.is_for_people and library.find(profile_id).profile.is_bench_only:

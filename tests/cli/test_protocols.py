@@ -59,7 +59,7 @@ def test_a_file_that_is_changed_is_checked_and_its_one_fault_is_told(
     answer = estim("protocols", "check", good, bad)
     assert answer.code == 2
     assert answer.out == f"ok  {good}\n"
-    assert f"{bad}: steps.9.profiles: 'dpn-15hz'; expected a profile" in answer.err
+    assert f"{bad}: steps[9].profiles: 'dpn-15hz'; expected a profile" in answer.err
     assert answer.err.count("\n") == 1
     told = estim("protocols", "check", good, bad, "--json").objects
     assert [each["exit_code"] for each in told] == [0, 2]
