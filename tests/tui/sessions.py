@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
 
-from estim.__main__ import main as estim
+import pytest
 
-DURATION_S = 20
-TARGETS_MA = (6, 4)
+from estim.__main__ import main as estim
 
 
 @cache
-def _delivered() -> Path:
+def _delivered() -> tuple[str, bytes]:
     """Run a session once for all tests: 20 s of plateau at 6 mA and 4 mA into 500 ohm."""
-    folder = Path(tempfile.mkdtemp(prefix="estim-browse-"))
-    code = estim(
-        ["run", "dpn-conventional", "--clock", "virtual", "--bench", "500",
-         "--amplitude", "1=6", "--amplitude", "2=4", "--duration", str(DURATION_S),
-         "--records", str(folder)]
-    )  # fmt: skip
-    assert code == 0
-    return next(folder.glob("*.jsonl"))
+    asked = (
+        "run dpn-conventional --clock virtual --bench 500 --duration 20 "
+        "--amplitude 1=6 --amplitude 2=4 --records"
+    )
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", f"{folder}/another-station")
+        assert estim([*asked.split(), folder]) == 0
+        path = next(Path(folder).glob("*.jsonl"))
+        return path.name, path.read_bytes()
 
 
 def session(records: Path) -> Path:
     """Put a sealed session into a folder; its seal is of a key that this station does not have."""
     records.mkdir(parents=True, exist_ok=True)
-    return Path(shutil.copy(_delivered(), records))
+    name, octets = _delivered()
+    path = records / name
+    path.write_bytes(octets)
+    return path
 
 
 def lines(path: Path) -> list[bytes]:
