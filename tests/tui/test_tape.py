@@ -80,6 +80,26 @@ def test_seconds_that_are_missing_are_a_gap_and_nothing_is_known_in_it(
     assert tape.look(begin_us - 1).snapshot.is_known
 
 
+@pytest.mark.parametrize(("silent_us", "is_gap"), [(500_000, False), (500_001, True)])
+def test_a_device_that_was_silent_longer_than_the_live_display_believes_it_leaves_a_gap(
+    records: Path, silent_us: int, is_gap: bool
+) -> None:
+    records.mkdir()
+    journal = samples.start(records)
+    _event(journal, "prepared", 1 * S, ceilings_ua=[30_000])
+    _event(journal, "state", 1 * S, to="running")
+    row = {"channel": 1, "peak_min_ua": 1, "peak_mean_ua": 2, "peak_max_ua": 3}
+    again_us = 2 * S + silent_us
+    for from_us in (1 * S, again_us):
+        to_us = from_us + S
+        _event(journal, "telemetry_second", to_us, from_us=from_us, to_us=to_us, channels=[row])
+    journal.sync()
+    journal.close()
+    tape = load(journal.path)
+    assert tape.gaps == (((2 * S, again_us),) if is_gap else ())
+    assert tape.look(2 * S + 250_000).snapshot.is_known is not is_gap
+
+
 def test_a_gap_is_drawn_as_a_gap_however_short(records: Path) -> None:
     path = session(records)
     whole = load(path)
