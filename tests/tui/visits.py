@@ -32,9 +32,9 @@ PROTOCOL = "diabetic-neuropathy-first"
 PASSING: Mapping[str, Answer] = {
     # What stands here is answered otherwise than no, or with the first choice.
     "explained": True, "agrees": True, "clear": True, "is-blinded": True,
-    "as-profile": True, "alike": True,
+    "as-profile": True, "alike": True, "all-size": "5x5",
 }  # fmt: skip
-TYPED = {"expiry": "2099-12", "lot": "L1", "uses": "0"}
+TYPED = {"expiry": "2099-12", "lot": "L1", "uses": "1"}
 
 VisitScript = Callable[[WatchedApp, Pilot[Any]], Awaitable[None]]
 

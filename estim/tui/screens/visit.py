@@ -83,8 +83,8 @@ class VisitScreen(EstimScreen[None]):
         self._step: Step | None = None
         self._clock = SystemClock()
         self._timer: Timer | None = None
-        self._timed = ""
-        self._trial = ""
+        self._timed: str | None = None
+        self._trial: str | None = None
 
     @property
     def sitting(self) -> Sitting:
@@ -133,7 +133,7 @@ class VisitScreen(EstimScreen[None]):
         self.query_one("#step-list", Static).update(_step_list(visit.protocol.steps, self))
         self.query_one("#step-head", Static).update(_head(step))
         self._show_chart({})
-        self._trial = ""
+        self._trial = self._timed = None
         self.tick()
         if step is None:
             await body.mount(Static("Every step is done. F9 ends the visit.", markup=False))
