@@ -16,11 +16,15 @@ from datetime import date
 from decimal import Decimal
 from types import MappingProxyType
 
+from estim.errors import UsageError
 from estim.profile import body_chart, library
 from estim.profile.models import NEUROPATHY_KINDS, Profile
+from estim.units import MS_PER_S, format_ma
 from estim.visit import forms, instruments, placement, screening, screening_items, sensation
+from estim.visit import plan as plans
 from estim.visit.course import Visit
 from estim.visit.forms import Verdict
+from estim.visit.history import Visit as PastVisit
 from estim.visit.placement import Placement, Wanted
 from estim.visit.protocol import Step
 from estim.visit.questions import (
@@ -45,19 +49,26 @@ _CAUSE = "neuropathy-cause"
 _KIND = "neuropathy-kind"
 
 
+Treatment = tuple[str, tuple[str, ...]]
+"""A profile's id, and where the pads lie in the words that are read back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Earlier:
     """Answers of an earlier visit that may still hold.
 
     Attributes:
-        on: day on which they were last confirmed.
-        lines: question and answer, in words.
+        session_id: the visit in which they were really asked.
+        on: the day of that.
+        read_back: profile and places that were read back in that visit.
+        lines: question and answer, in words; made when the step comes.
     """
 
     session_id: str
     on: date
     answers: Answers
-    lines: tuple[tuple[str, str], ...]
+    read_back: frozenset[Treatment] = frozenset()
+    lines: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +80,12 @@ class Given:
         sensation_valid_days, electrode_uses_max: figures of the site policy.
         clinicians: ids on the roster that may override.
         is_first_session: nothing was ever delivered to this person here.
+        longest_ms: longest single delivery that is certain, by profile and places.
         ceiling_ua: what the plan allows at most; None without one.
-        earlier: answers that may still hold, by the step's kind (and 'when', if it has one).
-        markers: last comfortable level by channel, in uA.
+        plan_problem: why nobody can tell what the plan allows; '' where that is known.
+        earlier: answers that may still hold, by the step's kind.
+        asked_anew: why there are none, in words, by the step's kind.
+        visits: past ones, newest first.
         has_patient_stop, is_patient_stop_reported: what the device says.
     """
 
@@ -80,9 +94,12 @@ class Given:
     electrode_uses_max: int
     clinicians: frozenset[str] = frozenset()
     is_first_session: bool = True
+    longest_ms: Mapping[Treatment, int] = field(default_factory=lambda: MappingProxyType({}))
     ceiling_ua: int | None = None
+    plan_problem: str = ""
     earlier: Mapping[str, Earlier] = field(default_factory=lambda: MappingProxyType({}))
-    markers: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
+    asked_anew: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    visits: tuple[PastVisit, ...] = ()
     has_patient_stop: bool = False
     is_patient_stop_reported: bool = False
 
@@ -184,7 +201,35 @@ def output_problems(visit: Visit, given: Given) -> tuple[str, ...]:
         problems += _placement(visit, given, None).problems
     if _profile(visit, None) is None:
         problems.append("no profile is chosen")
+    plan_problem = planned_ceiling(visit, given)[1]
+    if plan_problem:
+        problems.append(plan_problem)
     return tuple(problems)
+
+
+def planned_ceiling(visit: Visit, given: Given) -> tuple[int | None, str]:
+    """Return what the plan allows in uA, None for no ceiling; and why that cannot be told.
+
+    A plan that was made in this visit goes before one of an earlier visit.
+    """
+    if visit.plan is None:
+        return given.ceiling_ua, given.plan_problem
+    try:
+        return plans.check(visit.plan, given.today).ceiling_ua, ""
+    except UsageError as error:
+        return given.ceiling_ua, f"no plan holds: {error}: plan anew"
+
+
+def is_first_exposure(visit: Visit, given: Given) -> bool:
+    """Tell whether this profile at these places has yet to be borne for a first exposure's time.
+
+    Only what was delivered for certain, and in one go, counts.
+    """
+    profile = _profile(visit, None)
+    if profile is None:
+        return True
+    borne_ms = given.longest_ms.get((profile.id, placement_words(visit)), 0)
+    return borne_ms < profile.session.first_exposure_s * MS_PER_S
 
 
 def profile_id(visit: Visit, answers: Answers | None = None) -> str:
@@ -202,13 +247,15 @@ def arguments(visit: Visit, given: Given, profile: Profile) -> Arguments:
     found = _placement(visit, given, None)
     words = list(found.cautions)
     duration_s = profile.session.duration_s
-    if given.is_first_session and profile.session.first_exposure_s < duration_s:
+    is_short = profile.session.first_exposure_s < duration_s
+    if is_short and is_first_exposure(visit, given):
         duration_s = profile.session.first_exposure_s
         words.append(f"first exposure: {duration_s // 60} min, skin looked at after 5 and 10 min")
-    if given.ceiling_ua is not None:
-        words.append(f"the plan allows at most {given.ceiling_ua / 1000:g} mA")
+    ceiling_ua, _ = planned_ceiling(visit, given)
+    if ceiling_ua is not None:
+        words.append(f"the plan allows at most {format_ma(ceiling_ua)} mA")
     return Arguments(
-        duration_s, found.area_cm2, given.ceiling_ua, found.is_sensation_impaired, tuple(words)
+        duration_s, found.area_cm2, ceiling_ua, found.is_sensation_impaired, tuple(words)
     )
 
 
@@ -235,11 +282,6 @@ def sites_by_channel(visit: Visit, answers: Answers | None = None) -> list[tuple
 def sides(sites: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """Return the parts of the body that pads lie on, each once: 'left leg', 'low back'."""
     return body_chart.parts(site for channel in sites for site in channel)
-
-
-def earlier_key(step: Step) -> str:
-    """Return under which key the earlier answers to a step are known."""
-    return f"{step.kind} {step.when}" if step.when else step.kind
 
 
 def overridable(visit: Visit, given: Given) -> tuple[tuple[str, str], ...]:

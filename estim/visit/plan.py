@@ -89,10 +89,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class FoundPlan:
-    """The plan that holds, or why there is none."""
+    """The plan that holds, or why there is none.
+
+    `is_unreadable`: there may be one, with a ceiling that nobody can read any more.
+    """
 
     plan: Plan | None
     words: str
+    is_unreadable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,12 +200,14 @@ def plan_of(visits: Sequence[Visit]) -> FoundPlan:
             return FoundPlan(
                 None,
                 f"no plan holds: of the visit {visit.on or visit.session_id}, {why}: plan anew",
+                is_unreadable=True,
             )
         if found is not None:
             try:
                 plan = check(found.content, found.wall.date())
             except UsageError as error:
-                return FoundPlan(None, f"no plan holds: {error} ({visit.session_id}): plan anew")
+                words = f"no plan holds: {error} ({visit.session_id}): plan anew"
+                return FoundPlan(None, words, is_unreadable=True)
             return FoundPlan(plan, f"planned by {plan.operator} on {plan.made_on}")
     return FoundPlan(None, "nothing is planned yet")
 

@@ -29,6 +29,7 @@ from estim.visit import forms
 from estim.visit.guide import Earlier
 from estim.visit.protocol import Step
 from estim.visit.questions import Answers, Kind, Question
+from estim.visit.repeat import Shown
 
 _CHANGED = "changed"
 _DONE, _OUT, _NOW, _LATER = "✓", "-", "▸", "·"
@@ -107,21 +108,28 @@ class VisitScreen(EstimScreen[None]):
         if step is None:
             await body.mount(Static("Every step is done. F9 ends the visit.", markup=False))
             return
-        earlier = self._sitting.earlier(step)
-        if earlier is not None and not visit.is_past(step):
-            await body.mount(
-                Static(_earlier_words(earlier), classes="earlier", markup=False),
-                FormView(lambda answers: (_changed_since(earlier),)),
-            )
-        elif step.kind == "stimulate":
+        if step.kind == "stimulate":
             await body.mount(Static(self._stimulation_words(), markup=False))
-        else:
-            await self._ask(step)
+            return
+        shown = Shown(None) if visit.is_past(step) else self._sitting.earlier(step)
+        earlier = shown.earlier
+        if earlier is None:
+            await self._ask(step, shown.words)
+            return
+        self._show_chart(earlier.answers)
+        await body.mount(
+            VerticalScroll(
+                Static(_earlier_words(earlier), markup=False), classes="earlier", can_focus=False
+            ),
+            FormView(lambda answers: (_changed_since(earlier),)),
+        )
 
-    async def _ask(self, step: Step) -> None:
+    async def _ask(self, step: Step, why_anew: str = "") -> None:
         """Ask a step's own questions."""
         body = self.query_one("#step-body", Vertical)
         await body.remove_children()
+        if why_anew:
+            await body.mount(Static(words.safe(why_anew), classes="label", markup=False))
         await body.mount(
             FormView(
                 lambda answers: self._sitting.form(step, answers),
@@ -177,7 +185,7 @@ class VisitScreen(EstimScreen[None]):
 
     def _settle_earlier(self, step: Step, *, is_changed: bool) -> None:
         """Take earlier answers over where somebody said that nothing changed; else ask anew."""
-        earlier = self._sitting.earlier(step)
+        earlier = self._sitting.earlier(step).earlier
         if is_changed or earlier is None:
             self.run_worker(self._ask(step), exclusive=True, group="step")
             return
@@ -295,7 +303,7 @@ class VisitScreen(EstimScreen[None]):
 def _changed_since(earlier: Earlier) -> Question:
     return Question(
         _CHANGED,
-        f"Has any of this changed since {earlier.on:%Y-%m-%d}?",
+        f"Is any of this different today, or changed since {earlier.on:%Y-%m-%d}?",
         Kind.YES_NO,
         note="n takes these answers over; y asks everything anew",
     )
