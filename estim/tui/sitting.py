@@ -166,6 +166,11 @@ class Sitting:
         content = {"item": item, "clinician": clinician, "reason": course.checked_text(reason)}
         await self.annotate(course.OVERRIDE, content)
 
+    @property
+    def found_plan(self) -> plan.FoundPlan:
+        """Return the plan that holds now."""
+        return guide.found_plan(self.visit, self.given)
+
     async def make_plan(self, content: Mapping[str, Any]) -> None:
         """Keep a plan; it holds at once, for what is loaded next.
 

@@ -26,6 +26,7 @@ from estim.visit.course import Visit
 from estim.visit.forms import Verdict
 from estim.visit.history import Visit as PastVisit
 from estim.visit.placement import Placement, Wanted
+from estim.visit.plan import NO_PLAN, FoundPlan
 from estim.visit.protocol import Step
 from estim.visit.questions import (
     Answer,
@@ -81,8 +82,7 @@ class Given:
         clinicians: ids on the roster that may override.
         is_first_session: nothing was ever delivered to this person here.
         longest_ms: longest single delivery that is certain, by profile and places.
-        ceiling_ua: what the plan allows at most; None without one.
-        plan_problem: why nobody can tell what the plan allows; '' where that is known.
+        planned: the plan that held before this visit.
         earlier: answers that may still hold, by the step's kind.
         asked_anew: why there are none, in words, by the step's kind.
         visits: past ones, newest first.
@@ -95,8 +95,7 @@ class Given:
     clinicians: frozenset[str] = frozenset()
     is_first_session: bool = True
     longest_ms: Mapping[Treatment, int] = field(default_factory=lambda: MappingProxyType({}))
-    ceiling_ua: int | None = None
-    plan_problem: str = ""
+    planned: FoundPlan = NO_PLAN
     earlier: Mapping[str, Earlier] = field(default_factory=lambda: MappingProxyType({}))
     asked_anew: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     visits: tuple[PastVisit, ...] = ()
@@ -201,23 +200,20 @@ def output_problems(visit: Visit, given: Given) -> tuple[str, ...]:
         problems += _placement(visit, given, None).problems
     if _profile(visit, None) is None:
         problems.append("no profile is chosen")
-    plan_problem = planned_ceiling(visit, given)[1]
-    if plan_problem:
-        problems.append(plan_problem)
+    planned = found_plan(visit, given)
+    if planned.is_unreadable:
+        problems.append(planned.words)
     return tuple(problems)
 
 
-def planned_ceiling(visit: Visit, given: Given) -> tuple[int | None, str]:
-    """Return what the plan allows in uA, None for no ceiling; and why that cannot be told.
-
-    A plan that was made in this visit goes before one of an earlier visit.
-    """
+def found_plan(visit: Visit, given: Given) -> FoundPlan:
+    """Return the plan that holds now: one made in this visit goes before one of an earlier."""
     if visit.plan is None:
-        return given.ceiling_ua, given.plan_problem
+        return given.planned
     try:
-        return plans.check(visit.plan, given.today).ceiling_ua, ""
+        return FoundPlan(plans.check(visit.plan, given.today), "planned in this visit")
     except UsageError as error:
-        return given.ceiling_ua, f"no plan holds: {error}: plan anew"
+        return FoundPlan(None, f"no plan holds: {error}: plan anew", is_unreadable=True)
 
 
 def is_first_exposure(visit: Visit, given: Given) -> bool:
@@ -251,7 +247,8 @@ def arguments(visit: Visit, given: Given, profile: Profile) -> Arguments:
     if is_short and is_first_exposure(visit, given):
         duration_s = profile.session.first_exposure_s
         words.append(f"first exposure: {duration_s // 60} min, skin looked at after 5 and 10 min")
-    ceiling_ua, _ = planned_ceiling(visit, given)
+    planned = found_plan(visit, given).plan
+    ceiling_ua = planned.ceiling_ua if planned is not None else None
     if ceiling_ua is not None:
         words.append(f"the plan allows at most {format_ma(ceiling_ua)} mA")
     return Arguments(

@@ -73,7 +73,6 @@ def given(
         origin = find(visits, carried.session_id)
         read_back = _read_back(origin) if origin is not None else frozenset()
         earlier[kind] = Earlier(carried.session_id, carried.asked_on, answers, read_back)
-    planned = plan_of(visits)
     return Given(
         today=today,
         sensation_valid_days=sensation_valid_days,
@@ -81,8 +80,7 @@ def given(
         clinicians=clinicians,
         is_first_session=not any(_has_run(visit) for visit in visits),
         longest_ms=MappingProxyType(_longest_ms(visits)),
-        ceiling_ua=planned.plan.ceiling_ua if planned.plan is not None else None,
-        plan_problem=planned.words if planned.is_unreadable else "",
+        planned=plan_of(visits),
         earlier=MappingProxyType(earlier),
         asked_anew=MappingProxyType(anew),
         visits=tuple(visits),

@@ -21,8 +21,10 @@ from textual.events import Click
 from textual.widgets import Static
 
 from estim.errors import EstimError
+from estim.clock import SystemClock
 from estim.tui import words
 from estim.tui.screens.base import EstimScreen, HelpLines
+from estim.tui.running import READ_US
 from estim.tui.sitting import Sitting
 from estim.tui.widgets.form import FormView
 from estim.visit import forms
@@ -51,6 +53,7 @@ class VisitScreen(EstimScreen[None]):
         ("F8", "a clinician takes responsibility for a screening item"),
         ("F9", "end the visit"),
         ("F10", "hand over to somebody else"),
+        ("F11", "make or change the plan: how often, how long, at most how much"),
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f2", "leave_out", "Leave out"),
@@ -61,12 +64,16 @@ class VisitScreen(EstimScreen[None]):
         Binding("f8", "override", "Override"),
         Binding("f9", "end_visit", "End"),
         Binding("f10", "hand_over", show=False),
+        Binding("f11", "plan", "Plan", show=False),
     ]
 
     def __init__(self, sitting: Sitting) -> None:
         super().__init__()
         self._sitting = sitting
+        self._clock = SystemClock()
         self._step: Step | None = None
+        self._earlier: Earlier | None = None
+        self._earlier_us = 0
 
     def compose_body(self) -> ComposeResult:
         yield Static(id="visit-title", markup=False)
@@ -112,7 +119,7 @@ class VisitScreen(EstimScreen[None]):
             await body.mount(Static(self._stimulation_words(), markup=False))
             return
         shown = Shown(None) if visit.is_past(step) else self._sitting.earlier(step)
-        earlier = shown.earlier
+        self._earlier = earlier = shown.earlier
         if earlier is None:
             await self._ask(step, shown.words)
             return
@@ -123,13 +130,15 @@ class VisitScreen(EstimScreen[None]):
             ),
             FormView(lambda answers: (_changed_since(earlier),)),
         )
+        self._earlier_us = self._clock.now_us()
 
     async def _ask(self, step: Step, why_anew: str = "") -> None:
         """Ask a step's own questions."""
         body = self.query_one("#step-body", Vertical)
         await body.remove_children()
-        if why_anew:
-            await body.mount(Static(words.safe(why_anew), classes="label", markup=False))
+        said = "F11 makes or changes the plan." if step.kind == "review" else why_anew
+        if said:
+            await body.mount(Static(words.safe(said), classes="label", markup=False))
         await body.mount(
             FormView(
                 lambda answers: self._sitting.form(step, answers),
@@ -158,6 +167,8 @@ class VisitScreen(EstimScreen[None]):
 
     def on_form_view_confirmed(self, event: FormView.Confirmed) -> None:
         step = self._step
+        if _CHANGED in event.answers:
+            return  # that answer is taken by itself
         if step is not None and step.kind == "try_stop":
             self.notify("Press the stop key: SPACE, x, F12 or Ctrl+X.")
         elif step is not None:
@@ -184,10 +195,15 @@ class VisitScreen(EstimScreen[None]):
             self.action_stimulation()
 
     def _settle_earlier(self, step: Step, *, is_changed: bool) -> None:
-        """Take earlier answers over where somebody said that nothing changed; else ask anew."""
-        earlier = self._sitting.earlier(step).earlier
+        """Take what is shown over where somebody said that nothing changed; else ask anew."""
+        earlier = self._earlier
         if is_changed or earlier is None:
             self.run_worker(self._ask(step), exclusive=True, group="step")
+            return
+        if self._clock.now_us() - self._earlier_us < READ_US:
+            # A held key answers nothing that nobody can have read.
+            self.notify("These answers have just come: read them, then answer.")
+            self._open(step)
             return
 
         async def take_over() -> None:
@@ -267,6 +283,18 @@ class VisitScreen(EstimScreen[None]):
         if text:
             await self._sitting.remark(text)
             self.notify("noted")
+
+    def action_plan(self) -> None:
+        """Make or change the person's plan."""
+        self._try(self._plan())
+
+    async def _plan(self) -> None:
+        from estim.tui.screens.plan import PlanScreen
+
+        if await self.app.push_screen_wait(PlanScreen(self._sitting)):
+            self.notify("The plan is kept. Its ceiling holds for what is armed next.")
+            if self._step is not None and self._step.kind == "stimulate":
+                self.show_again()
 
     def action_stimulation(self) -> None:
         """Read back and arm; or go to the stimulation that runs."""
