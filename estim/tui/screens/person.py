@@ -80,7 +80,7 @@ class PersonScreen(EstimScreen[None]):
                 lambda: people.view(visiting.records, self._pseudonym, visiting.key())
             )
         except EstimError as error:
-            self.query_one("#person-words", Static).update(words.safe(str(error)))
+            await self._show((people.Section("The records cannot be read", (str(error),)),))
             return
         self._protocols, self._proposed = view.protocols, view.proposed
         choices = self.query_one("#protocols", ChoiceList)

@@ -1,7 +1,7 @@
 """Make or change a person's plan, inside a visit: it is written into the visit's record.
 
 Rules:
-1. The plan of before is shown to be changed; nothing of it is kept on before the whole is confirmed.
+1. The plan of before is shown to be changed; nothing counts before the whole is confirmed.
 2. Where no plan can be read, there is nothing to show: it is made anew.
 """
 

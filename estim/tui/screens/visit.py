@@ -20,11 +20,11 @@ from textual.content import Content
 from textual.events import Click
 from textual.widgets import Static
 
-from estim.errors import EstimError
 from estim.clock import SystemClock
+from estim.errors import EstimError
 from estim.tui import words
-from estim.tui.screens.base import EstimScreen, HelpLines
 from estim.tui.running import READ_US
+from estim.tui.screens.base import EstimScreen, HelpLines
 from estim.tui.sitting import Sitting
 from estim.tui.widgets.form import FormView
 from estim.visit import forms
