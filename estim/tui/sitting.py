@@ -27,7 +27,7 @@ from estim.tui.controller import SessionController, Stimulation, VisitPlan
 from estim.tui.running import RunningPlan
 from estim.units import MS_PER_S
 from estim.visit import course, guide, history, plan, repeat
-from estim.visit.carry import Offer
+from estim.visit.carry import COMFORTABLE, Offer
 from estim.visit.course import Visit
 from estim.visit.guide import Given
 from estim.visit.prompts import schedule_for_a_person
@@ -232,8 +232,19 @@ class Sitting:
         self.visit = course.fold(self.visit, kind, content)
 
     def running_plan(self) -> RunningPlan:
-        """Return what is asked while current flows, and the markers of the visit before."""
-        policy = self._policy
+        """Return what is asked while current flows, and the comfortable levels known so far.
+
+        What was marked today goes before a level of an earlier visit; neither stands above what is
+        allowed now.
+        """
+        policy, prepared = self._policy, self.controller.prepared
+        ceilings = prepared.ceilings if prepared is not None else ()
+        marked = [self.visit.markers.get((each.channel, COMFORTABLE), 0) for each in ceilings]
+        earlier = [offer.amplitude_ua or 0 for offer in self.last_levels()]
+        levels = [
+            today_ua if 0 < today_ua <= each.ceiling_ua else earlier_ua
+            for each, today_ua, earlier_ua in zip(ceilings, marked, earlier, strict=True)
+        ]
         return RunningPlan(
             self.note,
             schedule_for_a_person(
@@ -241,7 +252,7 @@ class Sitting:
                 comfort_every_ms=policy.comfort_check_s * MS_PER_S,
                 attention_after_ms=policy.attention_check_s * MS_PER_S,
             ),
-            tuple(offer.amplitude_ua or 0 for offer in self.last_levels()),
+            tuple(levels),
         )
 
     def last_levels(self) -> Sequence[Offer]:

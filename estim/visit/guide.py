@@ -5,6 +5,8 @@ Rules:
    stored, so nothing of it can be stale.
 2. Every reason is told, not only the first.
 3. A ceiling is only ever lowered on the way: by the plan, by sensation, by a first exposure.
+4. What was delivered in this visit already counts: begun again and again, output never lasts longer
+   in all than once at the longest.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from datetime import date
 from decimal import Decimal
 from types import MappingProxyType
 
-from estim.errors import UsageError
+from estim.errors import LimitRefused, UsageError
 from estim.profile import body_chart, library
 from estim.profile.models import NEUROPATHY_KINDS, Profile
 from estim.units import MS_PER_S, format_ma
@@ -42,6 +44,8 @@ from estim.visit.screening import Context, Screening
 from estim.visit.sensation import SiteSensation
 
 SITES_MORE_MAX = 4
+SHORTEST_S = 60
+"""A stimulation shorter than this is not begun again. [E]"""
 TESTED_ON = "tested-on"
 """Kept with the answers of a sensation test: the day on which it was done."""
 
@@ -242,15 +246,36 @@ def profile_id(visit: Visit, answers: Answers | None = None) -> str:
     return str(found) if found in offered else ""
 
 
-def arguments(visit: Visit, given: Given, profile: Profile) -> Arguments:
-    """Return with what the profile is prepared for this person."""
+def arguments(visit: Visit, given: Given, profile: Profile, delivered_ms: int = 0) -> Arguments:
+    """Return with what the profile is prepared for this person.
+
+    Args:
+        visit, given: what was confirmed, and what is known around it.
+        profile: what is to be delivered.
+        delivered_ms: for how long current flowed in this visit already, whatever the profile.
+
+    Raises:
+        LimitRefused: less than a minute is left of what one visit may deliver (rule 4).
+    """
     found = _placement(visit, given, None)
     words = list(found.cautions)
-    duration_s = profile.session.duration_s
-    is_short = profile.session.first_exposure_s < duration_s
-    if is_short and is_first_exposure(visit, given):
-        duration_s = profile.session.first_exposure_s
-        words.append(f"first exposure: {duration_s // 60} min, skin looked at after 5 and 10 min")
+    session = profile.session
+    is_first = is_first_exposure(visit, given)
+    longest_s, whose = session.longest_duration_s, "the profile's longest duration"
+    if is_first:
+        longest_s, whose = session.first_exposure_s, "a first exposure"
+    used_s = -(-delivered_ms // MS_PER_S)
+    left_s = longest_s - used_s
+    if left_s < min(SHORTEST_S, longest_s):
+        raise LimitRefused(
+            f"the time of this visit is used up: {used_s // 60} min {used_s % 60} s delivered, and "
+            f"{whose} is {longest_s // 60} min in all"
+        )
+    duration_s = min(session.duration_s, left_s)
+    if is_first:
+        words.append(f"first exposure: {longest_s // 60} min, skin looked at after 5 and 10 min")
+    if used_s:
+        words.append(f"{used_s // 60} min {used_s % 60} s of {longest_s // 60} min are delivered")
     planned = found_plan(visit, given).plan
     ceiling_ua = planned.ceiling_ua if planned is not None else None
     if ceiling_ua is not None:
