@@ -207,8 +207,8 @@ def _lines(step: Step, visit: Visit, known: Given, earlier: Earlier) -> Iterator
         guide.form(step, visit, known, answers),
     )
     noes = []
-    for name, answer in left.items():
-        question = asked.get(name)
+    for name in (*(each for each in asked if each in left), *sorted(left.keys() - asked.keys())):
+        question, answer = asked.get(name), left[name]
         words = question.words if question is not None else name
         if answer is False:
             noes.append(words)

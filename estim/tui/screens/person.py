@@ -123,6 +123,8 @@ class PersonScreen(EstimScreen[None]):
         """Begin a visit by the proposed protocol."""
         if self._proposed is not None:
             self.estim.visiting.ask_to_begin(self._pseudonym, self._proposed)
+        elif not self._protocols:
+            self.notify("The records are still being read.")
         else:
             self.notify("Choose a protocol: nothing is planned yet.")
 
