@@ -100,7 +100,7 @@ def _trace(measure: Measure, trend: Trend) -> Trace | None:
     unit = f" {measure.unit}" if measure.unit else ""
     scale_words = f"{high:g}{unit}", "0", f"{points[0].on}", f"{points[-1].on}"
     values = [(point.on.toordinal(), float(point.value)) for point in points]
-    return stem_trace(values, high, f"{measure.words}, {len(points)} visits", scale_words)
+    return stem_trace(values, high, f"{len(points)} visits", scale_words)
 
 
 def _measures() -> tuple[Measure, ...]:

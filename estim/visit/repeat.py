@@ -31,6 +31,13 @@ from estim.visit.protocol import Step
 from estim.visit.questions import Answer, Answers, Form, Gravity, Question
 
 _SENSATION = "test_sensation"
+_PAD_WORDS = {
+    "alike": "all of one size and packet",
+    "area": "area of the gel",
+    "uses": "use of these pads",
+    "gap": "gap narrower than a pad, or they touch",
+    "edges": "an edge lifts, or skin wet, oily or hairy",
+}
 NOES_MAX = 2
 """More noes than this are told in one line."""
 
@@ -210,6 +217,8 @@ def _lines(step: Step, visit: Visit, known: Given, earlier: Earlier) -> Iterator
     for name in (*(each for each in asked if each in left), *sorted(left.keys() - asked.keys())):
         question, answer = asked.get(name), left[name]
         words = question.words if question is not None else name
+        if step.kind == PLACE:
+            words = _pad_words(name)
         if answer is False:
             noes.append(words)
             continue
@@ -221,6 +230,13 @@ def _lines(step: Step, visit: Visit, known: Given, earlier: Earlier) -> Iterator
         yield f"everything else ({len(noes)} questions)", "no"
     else:
         yield from ((words, "no") for words in noes)
+
+
+def _pad_words(name: str) -> str:
+    """Say in short what a question about pads asks, so that all of them stand on one screen."""
+    *which, what = name.split("-")
+    where = "" if which[:1] != ["channel"] else f"channel {', pad '.join(which[1:])}: "
+    return where + _PAD_WORDS.get(what, what)
 
 
 def _site_lines(left: dict[str, Answer]) -> Iterator[tuple[str, str]]:

@@ -60,6 +60,12 @@ class Walk:
         """Wait until a message says so; on screen it may be broken into lines."""
         await until(lambda: any(words in each.message for each in self.app._notifications))
 
+    @property
+    def read_back(self) -> str:
+        """Return what is read back; on a small screen it has to be scrolled."""
+        assert self.app.visiting.sitting is not None
+        return self.app.visiting.sitting.read_back_text()
+
     async def unchanged(self, kind: str) -> None:
         """Read a step's earlier answers for as long as that takes, and say n."""
         await self.read(next(step.title for step in FOLLOW_UP.steps if step.kind == kind))
@@ -81,7 +87,6 @@ def walk(script: Script, records: Path, size: tuple[int, int] = SMALL) -> Watche
             await until(lambda: "v Diabetic neuropathy," in app.text())
             await script(Walk(app, pilot))
         except AssertionError:
-            Path("/tmp/rep/screen.txt").write_text(app.text())
             print(app.text())
             raise
         finally:
@@ -134,8 +139,9 @@ def test_a_repeat_visit_is_armed_at_zero_in_twelve_keys(records: Path) -> None:
 
     async def script(by: Walk) -> None:
         await repeat(by)
-        await by.read("at most 20.0 mA")
-        await by.read("channel 1: last comfortable at 12")
+        await by.read("Is it this person, this site, this side?")
+        assert "channel 1: at most 20.0 mA" in by.read_back
+        assert "channel 1: last comfortable at 12.0 mA" in by.read_back
         await by.press("y")
         await until(lambda: by.app.state is HostState.ARMED)
         await until(lambda: isinstance(by.app.screen, SessionScreen))
@@ -169,8 +175,8 @@ def test_a_level_above_todays_ceiling_is_no_marker(records: Path) -> None:
 
     async def script(by: Walk) -> None:
         await repeat(by)
-        await by.read("at most 11.0 mA")
-        await by.read("no marker: comfortable at 12")
+        assert "channel 1: at most 11.0 mA" in by.read_back
+        assert "channel 1: no marker: comfortable at 12.0 mA" in by.read_back
         await by.press("y")
         await until(lambda: isinstance(by.app.screen, SessionScreen))
         assert isinstance(by.app.screen, SessionScreen)

@@ -46,6 +46,7 @@ class VisitScreen(EstimScreen[None]):
         ("Enter", "give what was typed; on the last line, confirm the step"),
         ("u", "take the newest answer back, before the step is confirmed"),
         ("PgUp, PgDn", "question before, question after"),
+        ("Tab, up, down", "scroll earlier answers, where they are many; Tab comes back"),
         ("F2", "leave this step out, where that is allowed, with a reason"),
         ("F3, F4", "step before, step after"),
         ("F5", "write a note"),
@@ -125,9 +126,7 @@ class VisitScreen(EstimScreen[None]):
             return
         self._show_chart(earlier.answers)
         await body.mount(
-            VerticalScroll(
-                Static(_earlier_words(earlier), markup=False), classes="earlier", can_focus=False
-            ),
+            VerticalScroll(Static(_earlier_words(earlier), markup=False), classes="earlier"),
             FormView(lambda answers: (_changed_since(earlier),)),
         )
         self._earlier_us = self._clock.now_us()
