@@ -26,6 +26,7 @@ from estim.tui.screens.session import SessionScreen
 from estim.tui.screens.today import TodayScreen
 from estim.tui.screens.visit import VisitScreen
 from estim.tui.widgets.plot import Plot
+from estim.units import US_PER_S
 from estim.visit import protocol
 from estim.visit.level import Marker
 from tests.record.samples import KEY
@@ -199,7 +200,9 @@ def test_yes_and_nothing_and_a_held_key_take_nothing_over(records: Path) -> None
         sitting = by.app.visiting.sitting
         assert sitting is not None
         await by.press("enter")
-        await by.press("n", "enter")  # sooner than anybody can have read it
+        # Sooner than anybody can have read it, however slow this machine is.
+        screen._earlier_us = SystemClock().now_us() + 60 * US_PER_S
+        await by.press("n", "enter")
         await by.told("read them, then answer")
         await by.read("Is any of this different today, or changed since")
         assert not sitting.visit.answered

@@ -174,6 +174,9 @@ def test_an_uncertain_delivery_ends_never_here_and_not_the_first_exposure(tmp_pa
     first_visit(tmp_path, day(0), plateau_ms=0).tear()
     given = known(tmp_path, today)
     assert not given.is_first_session
+    assert not given.longest_ms
+    first_visit(tmp_path, day(1), "second", is_uncertain=True).tear()
+    given = known(tmp_path, today)
     assert guide.is_first_exposure(carried(given, SCREEN, SENSATION, PADS), given)
 
 

@@ -60,6 +60,7 @@ def first_visit(
     plateau_ms: int = 600_000,
     placement: tuple[str, ...] | None = None,
     pain: int | None = None,
+    is_uncertain: bool = False,
     person: str = PERSON,
 ) -> Past:
     """Write a first visit and its first exposure; it is left open for `finish` or `tear`.
@@ -75,6 +76,7 @@ def first_visit(
         plateau_ms: how long it lasted; 0: nothing says so.
         placement: what was read back; where the profile puts the pads if None.
         pain: told before; 1 was told after.
+        is_uncertain: the link broke, so it may have lasted longer.
         person: whose visit.
     """
     past = Past(folder, session_id, on, pseudonym=person)
@@ -106,6 +108,8 @@ def first_visit(
         past.event(
             "delivered", rise_ms=0, plateau_ms=plateau_ms, ramp_down_ms=0, pulses=[1, 1]
         )  # fmt: skip
+    if is_uncertain:
+        past.event("uncertain_delivery")
     if pain is not None:
         past.step("assess", {"pain-now-nrs": 1}, name="outcome")
     return past
