@@ -281,11 +281,11 @@ def load(path: str | os.PathLike[str]) -> LoadedProtocol:
         for name in step.instruments:
             if name not in instruments.BY_ID:
                 raise ProfileError(
-                    f"{sanitize(loaded.path)}: steps.{number}.instruments: {name!r}; expected one "
+                    f"{sanitize(loaded.path)}: steps[{number}].instruments: {name!r}; expected one "
                     f"of {', '.join(instruments.BY_ID)}"
                 )
         for profile_id in step.profiles:
-            where = f"{sanitize(loaded.path)}: steps.{number}.profiles: {profile_id!r}"
+            where = f"{sanitize(loaded.path)}: steps[{number}].profiles: {profile_id!r}"
             if profile_id not in library.shipped_ids():
                 raise ProfileError(f"{where}; expected a profile of the library")
             if protocol.is_for_people and library.find(profile_id).profile.is_bench_only:
@@ -320,7 +320,8 @@ def find(id_or_path: str) -> LoadedProtocol:
     if id_or_path not in known:
         shown = sanitize(id_or_path)[:64]
         nearest = difflib.get_close_matches(shown, known, n=1, cutoff=0.5)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"expected one of {', '.join(known)}"
+        listing = "`estim protocols list` names them all"
+        hint = f"did you mean {nearest[0]!r}?" if nearest else listing
         raise ProfileError(f"there is no protocol {shown!r}; {hint}")
     loaded = load(_folder() / f"{id_or_path}.toml")
     if loaded.protocol.id != id_or_path:
