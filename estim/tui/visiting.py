@@ -61,6 +61,16 @@ class Visiting:
 
         return self._app.options.records or places.records_folder()
 
+    def key(self) -> bytes | None:
+        """Return the station's key, with which the catalogue knows what was verified already.
+
+        Raises:
+            RecordError: the key cannot be read.
+        """
+        from estim.record import station_key
+
+        return station_key.load(self.configuration)
+
     def due_and_unfinished(self) -> list[tuple[str, str]]:
         """Return who is due and what is unfinished; reads records.
 
@@ -69,7 +79,7 @@ class Visiting:
         """
         from estim.tui import people
 
-        return people.due_and_unfinished(self.records)
+        return people.due_and_unfinished(self.records, self.key())
 
     def new_pseudonym(self) -> str:
         """Return a pseudonym that nobody has; reads records.
@@ -79,7 +89,7 @@ class Visiting:
         """
         from estim.tui import people
 
-        return people.new_pseudonym(self.records)
+        return people.new_pseudonym(self.records, self.key())
 
     def open_person(self, pseudonym: str) -> None:
         """Show a person."""

@@ -14,7 +14,6 @@ from estim.record.reader import read
 from estim.record.verify import verify
 from estim.session.states import HostState
 from estim.tui.screens.read_back import ReadBackScreen
-from estim.tui.screens.session import SessionScreen
 from estim.tui.screens.today import TodayScreen
 from estim.tui.screens.visit import VisitScreen
 from estim.tui.screens.visit_report import VisitReportScreen
