@@ -46,6 +46,18 @@ def told(app: WatchedApp) -> str:
     return " ".join(one.message for one in app._notifications)
 
 
+def is_in(app: WatchedApp, field: str) -> bool:
+    """Tell whether the focus is in a field."""
+    return app.screen.focused is not None and app.screen.focused.id == field
+
+
+def sign_in(app: WatchedApp) -> None:
+    """Take it that t1 has given the PIN just now."""
+    app.visiting.operator = "t1"
+    app.visiting._idle_lock_us = 3600 * 1_000_000
+    app.visiting.touch()
+
+
 async def browse(app: WatchedApp, count: int) -> RecordsScreen:
     """Open the list and wait until so many records are in it."""
     screen = RecordsScreen()
@@ -205,14 +217,16 @@ def test_an_addendum_names_who_why_and_the_event_and_is_sealed_again(records: Pa
     before = path.read_bytes()
 
     async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
-        app.visiting.operator = "t1"
+        sign_in(app)
         await open_record(app, path)
         await pilot.press("a")
         await until(lambda: "t1 adds to this record" in app.text())
         await check_fits(app)
         await pilot.press("tab", "tab", *"left", "enter")
         await until(lambda: "Choose the reason first" in app.text())
-        await pilot.press("shift+tab", "shift+tab", "enter", "enter")
+        await pilot.press("shift+tab", "shift+tab", "enter")
+        await until(lambda: is_in(app, "added"))
+        await pilot.press("enter")
         await until(lambda: "1 addenda" in app.text())
         assert "✓ verifies: 6 lines, sealed" in app.text()
         await until(lambda: "text left" in app.text())
@@ -234,13 +248,38 @@ def test_a_record_is_moved_to_another_person_only_by_a_pseudonym_whose_check_hol
     before = path.read_bytes()
 
     async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
-        app.visiting.operator = "t1"
+        sign_in(app)
         await open_record(app, path)
         await pilot.press("a")
         await until(lambda: "t1 adds to this record" in app.text())
-        await pilot.press("end", "enter", *"Jane Doe", "enter")
+        await pilot.press("end", "enter")
+        await until(lambda: is_in(app, "added"))
+        await pilot.press(*"Jane Doe", "enter")
+        await until(lambda: "pseudonym" in told(app))
+        assert isinstance(app.screen, RecordScreen)
+
+    look_at(script, records)
+    assert path.read_bytes() == before
+
+
+def test_an_addendum_left_lying_until_the_station_signed_out_asks_who_sends_it(
+    records: Path,
+) -> None:
+    path = sealed_visit(records)
+    before = path.read_bytes()
+
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        sign_in(app)
+        await open_record(app, path)
+        await pilot.press("a")
+        await until(lambda: "t1 adds to this record" in app.text())
+        await pilot.press("enter")
+        await until(lambda: is_in(app, "added"))
+        app.visiting.operator = ""
+        await pilot.press(*"left", "enter")
+        await until(lambda: "who adds this?" in app.text())
+        await pilot.press("escape")
         await until(lambda: isinstance(app.screen, RecordScreen))
-        await pilot.pause(0.3)
 
     look_at(script, records)
     assert path.read_bytes() == before
@@ -296,6 +335,7 @@ def test_an_export_writes_a_new_file_and_never_replaces_one(
         await pilot.press("e")
         await until(lambda: "Export this record" in app.text())
         await pilot.press(*["down"] * place, "enter")
+        await until(lambda: is_in(app, "target"))
         app.screen.query_one("#target", Input).value = str(target)
         await pilot.press("enter")
 

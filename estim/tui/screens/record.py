@@ -147,16 +147,22 @@ class RecordScreen(EstimScreen[None]):
         visiting = self.estim.visiting
         if not visiting.operator and not await visiting.sign_in("Who adds to this record?"):
             return
-        marked = self._list.marked
+        who, marked = visiting.operator, self._list.marked
         seq = marked.event.seq if marked is not None and marked.event is not None else None
-        given = await self.app.push_screen_wait(AddendumScreen(visiting.operator, seq))
-        if given is not None:
-            head = await asyncio.to_thread(
-                archive.add, self._path, who=visiting.operator,
-                why=given.why, text=given.text, event_seq=given.event_seq,
-            )  # fmt: skip
-            self.notify(f"Added. The record's head is now {head}", timeout=15, markup=False)
-            self._look()
+        given = await self.app.push_screen_wait(AddendumScreen(who, seq))
+        if given is None:
+            return
+        # Left alone for too long, the form may have been sent by somebody else.
+        if visiting.operator != who:
+            if not await visiting.sign_in("Nobody touched a key for long: who adds this?"):
+                return
+            who = visiting.operator
+        head = await asyncio.to_thread(
+            archive.add, self._path,
+            who=who, why=given.why, text=given.text, event_seq=given.event_seq,
+        )  # fmt: skip
+        self.notify(f"Added. The record's head is now {head}", timeout=15, markup=False)
+        self._look()
 
     def action_export(self) -> None:
         """Write the record to a file."""
