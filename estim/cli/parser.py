@@ -128,6 +128,11 @@ def _add_run(commands: Commands) -> None:
     parser.add_argument("--junit", metavar="FILE", help="write the outcome as JUnit XML")
     parser.add_argument("--records", metavar="DIR", help=_RECORDS_HELP)
     parser.add_argument("--trace", metavar="FILE", help="with sim: CSV of what reached the load")
+    parser.add_argument(
+        "--plain",
+        action="store_true",
+        help="be asked in plain lines, for screen readers; every rise is typed",
+    )
 
 
 def _add_simulate(commands: Commands) -> None:
