@@ -24,6 +24,7 @@ _CODES = (
     "limit or an interlock, 5 device fault or link lost, 130 interrupted."
 )
 
+THEMES = ("dark", "colour-blind-safe", "high-contrast")
 Commands = Any  # argparse keeps its own type private
 
 
@@ -64,6 +65,10 @@ def build_parser() -> Parser:
         epilog=_CODES,
     )
     parser.add_argument("--version", action="version", version=VERSION_TEXT)
+    parser.add_argument("--theme", choices=THEMES, help="colours of the terminal interface")
+    parser.add_argument(
+        "--reduced-motion", action="store_true", help="nothing moves there but the beat"
+    )
     parser.set_defaults(run=_lazily("estim.cli.start"))
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_run(commands)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -228,7 +229,9 @@ class Visiting:
         await sitting.prepare()
         if await self.read_back():
             await controller.arm()
-            await app.push_screen(SessionScreen(controller, sitting.running_plan()))
+            is_heard = app.options.is_prompt_heard
+            plan = replace(sitting.running_plan(), is_prompt_heard=is_heard)
+            await app.push_screen(SessionScreen(controller, plan))
 
     async def find_device(self) -> None:
         """Connect the device of before, or ask for one.
