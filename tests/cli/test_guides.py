@@ -73,7 +73,8 @@ def test_every_command_parses(page: Path) -> None:
             build_parser().parse_args(words)
         except EstimError as error:
             is_group = len(words) == 1 and "required" in str(error)
-            assert is_group, f"{page.name}: {command}: {error}"
+            if not is_group:
+                raise AssertionError(f"{page.name}: {command}: {error}") from None
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -99,6 +100,14 @@ def test_every_key_is_bound_on_its_screen(page: Path) -> None:
 def bound_keys(place: type[Screen[Any]] | type[EstimApp]) -> set[str]:
     bindings = [each for each in place.BINDINGS if isinstance(each, Binding)]
     return {key for each in bindings for key in each.key.split(",")}
+
+
+def test_the_readme_names_every_command() -> None:
+    table = (CHECKOUT / "README.md").read_text("utf-8").partition("| command | for |")[2]
+    named = set(re.findall(r"`(\w+)", table.partition("\n\n")[0]))
+    groups = [each for each in build_parser()._actions if each.choices and each.dest != "theme"]
+    (commands_there,) = [set(group.choices or ()) for group in groups]
+    assert named - {"estim"} == commands_there
 
 
 def test_the_words_of_line_mode_are_the_ones_that_it_takes() -> None:
