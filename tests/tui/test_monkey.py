@@ -20,7 +20,7 @@ def test_whatever_is_pressed_current_flows_only_as_it_was_read_back_and_armed(
     assert played.keys > 10
 
 
-def event(mono_ms: int, kind: str, **content: Any) -> dict[str, Any]:
+def event(mono_ms: int, kind: str, /, **content: Any) -> dict[str, Any]:
     return {"mono_us": mono_ms * 1000, "kind": kind, "content": content}
 
 
