@@ -96,7 +96,7 @@ def play(folder: Path, seed: int, duration_s: float) -> Played:
         played.visits += 1
         stops_us: list[int] = []
         with Terminal(records, program=PROGRAM) as terminal:
-            _come_to_output(terminal)
+            come_to_output(terminal)
             began_s = time.monotonic()
             end_s = began_s + left_s
             while time.monotonic() < end_s and terminal.process.poll() is None:
@@ -122,9 +122,12 @@ def _key(chooser: random.Random) -> str:
     return chooser.choice(STOPS) if kind < 0.7 else chooser.choice(OTHERS)
 
 
-def _come_to_output(terminal: Terminal) -> None:
+def come_to_output(terminal: Terminal, *, is_begun: bool = False) -> None:
     """Read back, arm, start and raise once, so that there is something to break."""
-    for shown, key in (("F6 finds", F6), ("y arms at zero", "y"), ("g starts", "g"), ("RUNNING", "+")):
+    keys = (("F6 finds", F6), ("y arms at zero", "y"), ("g starts", "g"), ("RUNNING", "+"))
+    if is_begun:
+        terminal.press(F6)
+    for shown, key in keys[int(is_begun) :]:
         if not terminal.wait_for(lambda: terminal.shows(shown), 20):  # noqa: B023
             raise AssertionError(f"the interface did not show {shown!r}")
         terminal.drawn = b""
