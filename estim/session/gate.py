@@ -33,7 +33,7 @@ REQUIRED: Mapping[str, str] = {
 """What every person's visit answers before output, and what is said where that is missing."""
 
 NOT_READ_BACK = "site, side and limits of what is loaded now were not read back"
-VOIDING = frozenset({*REQUIRED, "inspect_skin", "override"})
+VOIDING = frozenset({*REQUIRED, "inspect_skin", "override", "plan"})
 """What changes the bounds that a load was made with, or whether there may be output at all."""
 
 

@@ -23,17 +23,20 @@ from estim.prepare import roster
 from estim.prepare.site import SitePolicy
 from estim.profile.library import find
 from estim.profile.loader import LoadedProfile
+from estim.record import station_key
 from estim.session.states import ENERGISED, HostState
 from estim.tui import words
 from estim.tui.controller import SessionController, Stimulation, VisitPlan
 from estim.tui.running import RunningPlan
 from estim.units import MS_PER_S
-from estim.visit import course, guide
+from estim.visit import course, guide, history, plan, repeat
+from estim.visit.carry import COMFORTABLE, Offer
 from estim.visit.course import Visit
-from estim.visit.guide import Earlier, Given
+from estim.visit.guide import Given
 from estim.visit.prompts import schedule_for_a_person
 from estim.visit.protocol import BEFORE_OUTPUT, LoadedProtocol, Step
 from estim.visit.questions import Answer, Answers, Form, Remark
+from estim.visit.repeat import Shown
 
 PRESSED = "pressed"
 STIMULATE = "stimulate"
@@ -47,8 +50,10 @@ def given_for(
     Raises:
         EstimError: roster or record folder cannot be read.
     """
-    return Given(
-        today=today,
+    return repeat.given(
+        history.visits_of(records, pseudonym, station_key.load(configuration)),
+        today,
+        screening_valid_days=policy.screening_valid_days,
         sensation_valid_days=policy.sensation_valid_days,
         electrode_uses_max=policy.electrode_uses_max,
         clinicians=frozenset(
@@ -64,7 +69,7 @@ class Sitting:
         loaded: the protocol.
         given: what was known before.
         controller: drives the engine; its record is open.
-        plan: whose visit it is, and who begins it.
+        whose: whose visit it is, and who begins it.
         policy: of the site.
     """
 
@@ -73,11 +78,11 @@ class Sitting:
         loaded: LoadedProtocol,
         given: Given,
         controller: SessionController,
-        plan: VisitPlan,
+        whose: VisitPlan,
         policy: SitePolicy,
     ) -> None:
         self.controller = controller
-        self.visit: Visit = course.begin(loaded.protocol, plan.pseudonym, plan.operator)
+        self.visit: Visit = course.begin(loaded.protocol, whose.pseudonym, whose.operator)
         self._given = given
         self._policy = policy
         self._one_at_a_time = asyncio.Lock()
@@ -125,9 +130,9 @@ class Sitting:
         """Return the body chart of a step that is about places."""
         return guide.chart(step, self.visit, answers)
 
-    def earlier(self, step: Step) -> Earlier | None:
-        """Return the answers of an earlier visit that may still hold."""
-        return self._given.earlier.get(guide.earlier_key(step))
+    def earlier(self, step: Step) -> Shown:
+        """Return the answers of an earlier visit that may still hold, or why there are none."""
+        return repeat.shown(step, self.visit, self.given)
 
     def overridable(self) -> Sequence[tuple[str, str]]:
         """Return the screening items that a clinician might take responsibility for."""
@@ -191,6 +196,20 @@ class Sitting:
             raise LimitRefused("output is on: stop it first, then override")
         content = {"item": item, "clinician": clinician, "reason": course.checked_text(reason)}
         await self.annotate(course.OVERRIDE, content)
+
+    @property
+    def found_plan(self) -> plan.FoundPlan:
+        """Return the plan that holds now."""
+        return guide.found_plan(self.visit, self.given)
+
+    async def make_plan(self, content: Mapping[str, Any]) -> None:
+        """Keep a plan; it holds at once, for what is loaded next.
+
+        Raises:
+            EstimError: it is no plan, or was not kept.
+        """
+        plan.check(content, self._given.today)
+        await self.annotate(course.PLAN, content)
 
     async def hand_over(self, to_operator: str) -> None:
         """Note who goes on, with the amplitudes and ceilings that were read back.
@@ -310,20 +329,36 @@ class Sitting:
         self.visit = course.fold(self.visit, kind, content)
 
     def running_plan(self) -> RunningPlan:
-        """Return what is asked while current flows, and the markers of the visit before."""
-        policy, given = self._policy, self._given
-        marked = {n: ua for (n, what), ua in self.visit.markers.items() if what == "comfortable"}
-        markers = {**given.markers, **marked}
-        count = max(markers, default=0)
+        """Return what is asked while current flows, and the comfortable levels known so far.
+
+        What was marked today goes before a level of an earlier visit; neither stands above what is
+        allowed now.
+        """
+        policy, prepared = self._policy, self.controller.prepared
+        ceilings = prepared.ceilings if prepared is not None else ()
+        marked = [self.visit.markers.get((each.channel, COMFORTABLE), 0) for each in ceilings]
+        earlier = [offer.amplitude_ua or 0 for offer in self.last_levels()]
+        levels = [
+            today_ua if 0 < today_ua <= each.ceiling_ua else earlier_ua
+            for each, today_ua, earlier_ua in zip(ceilings, marked, earlier, strict=True)
+        ]
         return RunningPlan(
             self.note,
             schedule_for_a_person(
-                is_first_exposure=given.is_first_session,
+                is_first_exposure=guide.is_first_exposure(self.visit, self.given),
                 comfort_every_ms=policy.comfort_check_s * MS_PER_S,
                 attention_after_ms=policy.attention_check_s * MS_PER_S,
             ),
-            tuple(markers.get(number, 0) for number in range(1, count + 1)),
+            tuple(levels),
         )
+
+    def last_levels(self) -> Sequence[Offer]:
+        """Return each channel's last comfortable level, as far as it serves with what is loaded."""
+        prepared = self.controller.prepared
+        if prepared is None:
+            return ()
+        ceilings_ua = tuple(ceiling.ceiling_ua for ceiling in prepared.ceilings)
+        return repeat.markers(self.visit, self.given, prepared.program.digest, ceilings_ua)
 
     async def prepare(self) -> None:
         """Load what this visit allows.
@@ -365,7 +400,15 @@ class Sitting:
         minutes, seconds = divmod(prepared.settings.duration_s, 60)
         lines.append(f"Duration   {minutes} min" + (f" {seconds} s" if seconds else ""))
         arguments = guide.arguments(self.visit, self.given, loaded.profile, self.delivered_ms)
-        return "\n".join([*lines, *arguments.words])
+        lines += arguments.words
+        if self.given.visits:
+            lines += [
+                f"channel {offer.channel}: last {offer.words}"
+                if offer.amplitude_ua
+                else f"channel {offer.channel}: {offer.words}"
+                for offer in self.last_levels()
+            ]
+        return "\n".join(lines)
 
     async def read_back(self) -> None:
         """Note that site, side and limits were read back.
@@ -381,6 +424,7 @@ class Sitting:
             "prepared_digest": self.controller.prepared_digest,
             "program_digest": prepared.program.digest,
             "profile": loaded.profile.id,
+            "placement": list(self.placement_words()),
             "site_words": "; ".join(self.placement_words()),
             "side_words": " and ".join(guide.sides(sites)),
             "ceilings_ua": [ceiling.ceiling_ua for ceiling in prepared.ceilings],

@@ -61,6 +61,16 @@ class Visiting:
 
         return self._app.options.records or places.records_folder()
 
+    def key(self) -> bytes | None:
+        """Return the station's key, with which the catalogue knows what was verified already.
+
+        Raises:
+            RecordError: the key cannot be read.
+        """
+        from estim.record import station_key
+
+        return station_key.load(self.configuration)
+
     def due_and_unfinished(self) -> list[tuple[str, str]]:
         """Return who is due and what is unfinished; reads records.
 
@@ -72,8 +82,8 @@ class Visiting:
         from estim.tui import people
 
         if self._app.controller is None:
-            people.recover_cut_off(self.records, self.configuration)
-        return people.due_and_unfinished(self.records)
+            people.recover_cut_off(self.records, self.key())
+        return people.due_and_unfinished(self.records, self.key())
 
     def new_pseudonym(self) -> str:
         """Return a pseudonym that nobody has; reads records.
@@ -83,7 +93,7 @@ class Visiting:
         """
         from estim.tui import people
 
-        return people.new_pseudonym(self.records)
+        return people.new_pseudonym(self.records, self.key())
 
     def open_person(self, pseudonym: str) -> None:
         """Show a person."""

@@ -218,7 +218,7 @@ def test_electrodes_placed_anew_in_a_pause_are_read_back_before_a_resume(visit: 
     assert NOT_READ_BACK in visit.is_refused(msg.Start)
 
 
-@pytest.mark.parametrize("kind", [*ANSWERED, "inspect_skin", "override"])
+@pytest.mark.parametrize("kind", [*ANSWERED, "inspect_skin", "override", "plan"])
 def test_an_answer_voids_the_load_so_that_its_bounds_are_read_back_by_nobody(
     visit: Visit, kind: str
 ) -> None:

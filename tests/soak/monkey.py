@@ -8,8 +8,8 @@ simulator, from the step before the stimulation on. Whatever is pressed, at any 
 2. it is never above the ceiling that was read back;
 3. half a second after F12 there is none, until somebody starts anew.
 
-`python -m tests.soak.monkey --minutes 1 --seed 7` prints one JSON object, and fails where a rule was
-broken.
+`python -m tests.soak.monkey --minutes 1 --seed 7` prints one JSON object, and fails where a rule
+was broken.
 """
 
 from __future__ import annotations

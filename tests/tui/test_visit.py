@@ -28,6 +28,7 @@ from estim.tui.screens.today import TodayScreen
 from estim.tui.screens.visit import VisitScreen
 from estim.tui.screens.visit_report import VisitReportScreen
 from estim.visit import protocol
+from estim.visit.questions import Answer
 from tests.soak.monkey import PROGRAM, come_to_output
 from tests.tui import visits
 from tests.tui.harness import WatchedApp, until
@@ -42,7 +43,7 @@ def roster(own_configuration: None) -> None:
     make_roster()
 
 
-def annotations(records: Path) -> list[tuple[str, dict[str, Any]]]:
+def told(records: Path) -> list[tuple[str, dict[str, Any]]]:
     """Return what a visit's record was told, in order."""
     (path,) = records.glob("*.jsonl")
     return [
@@ -118,25 +119,25 @@ def test_a_first_visit_from_sign_in_to_seal(records: Path) -> None:
     (path,) = records.glob("*.jsonl")
     found = verify(path, station_key.load_or_make(places.configuration_folder()))
     assert found.is_ok
-    told = annotations(records)
-    kinds = [kind for kind, _ in told]
+    kept = told(records)
+    kinds = [kind for kind, _ in kept]
     assert kinds[0] == "visit"
     for kind in ("screen", "consent", "inspect_skin", "test_sensation", "try_stop",
                  "place_electrodes", "read_back", "marker", "stimulate", "review"):  # fmt: skip
         assert kind in kinds, kind
     assert kinds.index("read_back") > kinds.index("place_electrodes")
     assert kinds.index("stimulate") > kinds.index("marker")
-    stimulated = dict(told)["stimulate"]["answers"]
+    stimulated = dict(kept)["stimulate"]["answers"]
     assert stimulated["stimulations"] == 1
     assert stimulated["delivered_ms"] > 1000
     assert 0 < stimulated["highest_ua-1"] <= 5000
-    markers = [content["marker"] for kind, content in told if kind == "marker"]
+    markers = [content["marker"] for kind, content in kept if kind == "marker"]
     assert markers[:1] == ["sensory"]
     assert "comfortable" in markers
-    skipped = {content["step"] for kind, content in told if kind == "skip"}
+    skipped = {content["step"] for kind, content in kept if kind == "skip"}
     assert "baseline" in skipped
     assert "screening" not in skipped
-    stop = dict(told)["try_stop"]["answers"]
+    stop = dict(kept)["try_stop"]["answers"]
     assert stop == {"patient": "tried", "key": "heard"}
 
 
@@ -144,7 +145,7 @@ def test_what_forbids_output_holds_it_back_and_only_a_clinician_overrides(record
     async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
         screen = await visits.begin(app, pilot)
         sitting = screen.sitting
-        held = {
+        held: dict[str, Answer] = {
             "malignancy": True,  # a place of its own is asked for
             "left-calf-upper-sharp-dull": 0,
             "all-expiry": "2020-01",
@@ -171,14 +172,14 @@ def test_what_forbids_output_holds_it_back_and_only_a_clinician_overrides(record
         assert visits.THERAPIST not in app.text().partition("Which clinician")[2]
         await visits.type_text(app, pilot, visits.THERAPIST_PIN)  # not the clinician's
         await until(lambda: "! " in app.text())
-        assert sitting.visit.overrides == ()
+        assert len(sitting.visit.overrides) == 0
         await visits.type_text(app, pilot, visits.CLINICIAN_PIN)
-        await until(lambda: sitting.visit.overrides != ())
+        await until(lambda: len(sitting.visit.overrides) == 1)
         (made,) = sitting.visit.overrides
         assert (made.item, made.clinician) == (item, visits.CLINICIAN)
 
     drive_visit(script, records, url=NO_STOP)
-    kinds = [kind for kind, _ in annotations(records)]
+    kinds = [kind for kind, _ in told(records)]
     assert "read_back" not in kinds
     assert kinds.count("override") == 1
 
@@ -245,7 +246,7 @@ def test_an_idle_station_locks_under_the_strip_and_a_handover_reads_level_and_li
         await until(lambda: app.state is HostState.READY, 1.0)
 
     drive_visit(script, records, url=NO_STOP)
-    (handed,) = [content for kind, content in annotations(records) if kind == "handover"]
+    (handed,) = [content for kind, content in told(records) if kind == "handover"]
     assert (handed["from_operator"], handed["to_operator"]) == ("t1", "dr1")
     assert handed["amplitudes_ua"][0] > 0
     assert len(handed["ceilings_ua"]) == 2
@@ -268,7 +269,7 @@ def test_the_engine_killed_in_a_visit_leads_home_and_the_next_start_says_so(reco
         await until(lambda: f"{visits.PERSON}  unfinished" in app.text())
 
     drive_visit(script, records, url=NO_STOP)
-    assert [kind for kind, _ in annotations(records)] == ["visit", "screen", "consent"]
+    assert [kind for kind, _ in told(records)] == ["visit", "screen", "consent"]
 
 
 def test_q_asks_and_seals_as_unfinished_and_a_second_visit_is_refused(records: Path) -> None:
@@ -351,7 +352,7 @@ def test_the_interface_killed_at_a_step_loses_nothing_confirmed_and_today_tells_
         time.sleep(0.05)
     key = station_key.load_or_make(records / "configuration" / "estim")
     assert verify(path, key).is_ok
-    kinds = [kind for kind, _ in annotations(records)]
+    kinds = [kind for kind, _ in told(records)]
     before = {
         "inspect_skin": ["consent"],
         "place_electrodes": ["consent", "inspect_skin", "test_sensation", "try_stop"],
@@ -362,6 +363,6 @@ def test_the_interface_killed_at_a_step_loses_nothing_confirmed_and_today_tells_
         ends = [e.content["to"] for e in read(path).events if e.kind == "state"]
         assert "running" in ends
         assert ends[-1] == "closed"
-    ((who, told),) = people_words.due_and_unfinished(records)
+    ((who, said),) = people_words.due_and_unfinished(records, key)
     assert who == visits.PERSON
-    assert "the interface is gone" in told
+    assert "the interface is gone" in said

@@ -196,7 +196,6 @@ async def come_to_stimulation(app: WatchedApp, pilot: Pilot[Any]) -> None:
         assert step is not None
         if step.kind == "stimulate":
             return
-        await until(lambda: app.screen.query_one("#step-head").content is not None)
         if step.kind == "try_stop":
             await try_stop(app, pilot)
         elif step.may_skip:

@@ -26,6 +26,7 @@ from estim.clock import SystemClock
 from estim.errors import EstimError
 from estim.session.states import HostState
 from estim.tui import words
+from estim.tui.running import READ_US
 from estim.tui.screens.base import EstimScreen, HelpLines
 from estim.tui.sitting import Sitting
 from estim.tui.widgets.form import FormView
@@ -33,6 +34,7 @@ from estim.visit import forms
 from estim.visit.guide import Earlier
 from estim.visit.protocol import Exercise, Step
 from estim.visit.questions import Answers, Kind, Question
+from estim.visit.repeat import Shown
 from estim.visit.timer import Timer, tenths
 
 _CHANGED = "changed"
@@ -50,6 +52,7 @@ class VisitScreen(EstimScreen[None]):
         ("Enter", "give what was typed; on the last line, confirm the step"),
         ("u, Ctrl+Z", "take the newest answer back, before the step is confirmed"),
         ("PgUp, PgDn", "question before, question after"),
+        ("Tab, up, down", "scroll earlier answers, where they are many; Tab comes back"),
         ("F2", "leave this step out, where that is allowed, with a reason"),
         ("F3, F4", "step before, step after"),
         ("F5", "write a note"),
@@ -60,6 +63,7 @@ class VisitScreen(EstimScreen[None]):
         ("F10", "hand over to somebody else"),
         ("Ctrl+T", "stopwatch, or the timer of the exercise: begin, go on, end"),
         ("d, p, k", "trying the stop: find the device, press the simulated one, acknowledge"),
+        ("F11", "make or change the plan: how often, how long, at most how much"),
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f2", "leave_out", "Leave out"),
@@ -75,13 +79,16 @@ class VisitScreen(EstimScreen[None]):
         Binding("d", "find_device", "Find the device", show=False),
         Binding("p", "press_simulated", "Press the simulated stop", show=False),
         Binding("k", "acknowledge", "Acknowledge", show=False),
+        Binding("f11", "plan", "Plan", show=False),
     ]
 
     def __init__(self, sitting: Sitting) -> None:
         super().__init__()
         self._sitting = sitting
-        self._step: Step | None = None
         self._clock = SystemClock()
+        self._step: Step | None = None
+        self._earlier: Earlier | None = None
+        self._earlier_us = 0
         self._timer: Timer | None = None
         self._timed: str | None = None
         self._trial: str | None = None
@@ -138,20 +145,26 @@ class VisitScreen(EstimScreen[None]):
         if step is None:
             await body.mount(Static("Every step is done. F9 ends the visit.", markup=False))
             return
-        earlier = self._sitting.earlier(step)
         if not visit.may_open(step) or self._sitting.is_held(step):
             await body.mount(Static(self._outlook(step), markup=False, classes="outlook"))
-        elif step.kind == _TRY_STOP and not self._sitting.is_connected:
+            return
+        if step.kind == _TRY_STOP and not self._sitting.is_connected:
             await body.mount(Static("The device has to be there: d finds it.", markup=False))
-        elif earlier is not None and not visit.is_past(step):
-            await body.mount(
-                Static(_earlier_words(earlier), classes="earlier", markup=False),
-                FormView(lambda answers: (_changed_since(earlier),)),
-            )
-        elif step.kind == "stimulate":
+            return
+        if step.kind == "stimulate":
             await body.mount(Static(self._stimulation_words(), markup=False))
-        else:
-            await self._ask(step)
+            return
+        shown = Shown(None) if visit.is_past(step) else self._sitting.earlier(step)
+        self._earlier = earlier = shown.earlier
+        if earlier is None:
+            await self._ask(step, shown.words)
+            return
+        self._show_chart(earlier.answers)
+        await body.mount(
+            VerticalScroll(Static(_earlier_words(earlier), markup=False), classes="earlier"),
+            FormView(lambda answers: (_changed_since(earlier),)),
+        )
+        self._earlier_us = self._clock.now_us()
 
     def _outlook(self, step: Step) -> Content:
         """Show a step that cannot be answered now: why not, and what it asks or was told."""
@@ -170,10 +183,13 @@ class VisitScreen(EstimScreen[None]):
             )
         return Content("\n").join(lines)
 
-    async def _ask(self, step: Step) -> None:
+    async def _ask(self, step: Step, why_anew: str = "") -> None:
         """Ask a step's own questions."""
         body = self.query_one("#step-body", Vertical)
         await body.remove_children()
+        said = "F11 makes or changes the plan." if step.kind == "review" else why_anew
+        if said:
+            await body.mount(Static(words.safe(said), classes="label", markup=False))
         await body.mount(
             FormView(
                 lambda answers: self._sitting.form(step, answers),
@@ -205,6 +221,8 @@ class VisitScreen(EstimScreen[None]):
 
     def on_form_view_confirmed(self, event: FormView.Confirmed) -> None:
         step = self._step
+        if _CHANGED in event.answers:
+            return  # that answer is taken by itself
         if step is not None and step.kind == _TRY_STOP:
             self._confirm_trial(step, event.answers)
         elif step is not None:
@@ -361,10 +379,15 @@ class VisitScreen(EstimScreen[None]):
             timer.display = bool(told)
 
     def _settle_earlier(self, step: Step, *, is_changed: bool) -> None:
-        """Take earlier answers over where somebody said that nothing changed; else ask anew."""
-        earlier = self._sitting.earlier(step)
+        """Take what is shown over where somebody said that nothing changed; else ask anew."""
+        earlier = self._earlier
         if is_changed or earlier is None:
             self.run_worker(self._ask(step), exclusive=True, group="step")
+            return
+        if self._clock.now_us() - self._earlier_us < READ_US:
+            # A held key answers nothing that nobody can have read.
+            self.notify("These answers have just come: read them, then answer.")
+            self._open(step)
             return
 
         async def take_over() -> None:
@@ -438,6 +461,18 @@ class VisitScreen(EstimScreen[None]):
             await self._sitting.remark(text)
             self.notify("noted")
 
+    def action_plan(self) -> None:
+        """Make or change the person's plan."""
+        self._try(self._plan())
+
+    async def _plan(self) -> None:
+        from estim.tui.screens.plan import PlanScreen
+
+        if await self.app.push_screen_wait(PlanScreen(self._sitting)):
+            self.notify("The plan is kept. Its ceiling holds for what is armed next.")
+            if self._step is not None and self._step.kind == "stimulate":
+                self.show_again()
+
     def action_stimulation(self) -> None:
         """Read back and arm; or go to the stimulation that runs."""
         self.estim.visiting.ask_to_stimulate()
@@ -477,7 +512,7 @@ class VisitScreen(EstimScreen[None]):
 def _changed_since(earlier: Earlier) -> Question:
     return Question(
         _CHANGED,
-        f"Has any of this changed since {earlier.on:%Y-%m-%d}?",
+        f"Is any of this different today, or changed since {earlier.on:%Y-%m-%d}?",
         Kind.YES_NO,
         note="n takes these answers over; y asks everything anew",
     )

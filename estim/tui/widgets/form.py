@@ -63,6 +63,7 @@ class FormView(Vertical):
         make_form: returns the form for the answers so far.
         judge: returns what the answers mean.
         held: says why a question is not answered by hand, '' where it is.
+        kept: answers that somebody gave before and may change now; of a plan, never of a visit.
     """
 
     @dataclass
@@ -82,12 +83,13 @@ class FormView(Vertical):
         make_form: Callable[[Answers], Form],
         judge: Callable[[Answers], Sequence[Remark]] = lambda answers: (),
         held: Callable[[Question], str] = lambda question: "",
+        kept: Answers | None = None,
     ) -> None:
         super().__init__(classes="form")
         self._make_form = make_form
         self._judge = judge
         self._held = held
-        self._answers: dict[str, Answer] = {}
+        self._answers: dict[str, Answer] = dict(kept or {})
         self._passed: set[str] = set()
         self._order: list[str] = []
         self._at = 0
@@ -315,8 +317,10 @@ class FormView(Vertical):
             shown = Content.assemble(
                 (words.safe(question.words), "bold"),
                 (f"\n{words.safe(question.note)}" if question.note else "", "$secondary"),
-                (f"\n! {words.safe(self._complaint)}" if self._complaint else "", "$warning"),
             )
+        if self._complaint:
+            complaint = Content.styled(f"\n! {words.safe(self._complaint)}", "$warning")
+            shown = Content.assemble(shown, complaint)
         self.query_one("#asked", Static).update(shown)
 
     def _show_answer_box(self, question: Question | None, *, moves_focus: bool) -> None:
