@@ -75,11 +75,15 @@ class Visiting:
     def due_and_unfinished(self) -> list[tuple[str, str]]:
         """Return who is due and what is unfinished; reads records.
 
+        Records that were cut off, of this interface or of another, are recovered first.
+
         Raises:
             EstimError: the record folder cannot be read.
         """
         from estim.tui import people
 
+        if self._app.controller is None:
+            people.recover_cut_off(self.records, self.key())
         return people.due_and_unfinished(self.records, self.key())
 
     def new_pseudonym(self) -> str:
