@@ -5,6 +5,8 @@ Rules:
    not confirmed.
 2. Nothing is taken over from an earlier visit unless somebody said that it did not change.
 3. What output waits for is worked out anew each time it is asked for.
+4. While output is possible no step that gates it is answered, left out or overridden.
+5. The patient's stop was tried once the device reported it pressed while this visit asked for it.
 """
 
 from __future__ import annotations
@@ -16,12 +18,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from estim.errors import LimitRefused
+from estim.errors import LimitRefused, ProfileError
 from estim.prepare import roster
 from estim.prepare.site import SitePolicy
 from estim.profile.library import find
 from estim.profile.loader import LoadedProfile
 from estim.record import station_key
+from estim.session.states import ENERGISED, HostState
 from estim.tui import words
 from estim.tui.controller import SessionController, Stimulation, VisitPlan
 from estim.tui.running import RunningPlan
@@ -31,11 +34,12 @@ from estim.visit.carry import COMFORTABLE, Offer
 from estim.visit.course import Visit
 from estim.visit.guide import Given
 from estim.visit.prompts import schedule_for_a_person
-from estim.visit.protocol import LoadedProtocol, Step
-from estim.visit.questions import Answers, Form, Remark
+from estim.visit.protocol import BEFORE_OUTPUT, LoadedProtocol, Step
+from estim.visit.questions import Answer, Answers, Form, Remark
 from estim.visit.repeat import Shown
 
-PATIENT_STOP_REPORTED = ("pressed", "tested")
+PRESSED = "pressed"
+STIMULATE = "stimulate"
 
 
 def given_for(
@@ -89,13 +93,28 @@ class Sitting:
         snapshot = self.controller.snapshot
         if snapshot is None or snapshot.device is None:
             return self._given
-        is_reported = self._given.is_patient_stop_reported
-        self._given = replace(
-            self._given,
-            has_patient_stop=snapshot.device.has_patient_stop,
-            is_patient_stop_reported=is_reported or snapshot.patient_stop in PATIENT_STOP_REPORTED,
-        )
+        self._given = replace(self._given, has_patient_stop=snapshot.device.has_patient_stop)
         return self._given
+
+    @property
+    def is_energised(self) -> bool:
+        """Tell whether output is possible, or zero not confirmed yet."""
+        snapshot = self.controller.snapshot
+        state = snapshot.state if snapshot is not None else HostState.DISCONNECTED
+        return state in (*ENERGISED, HostState.STOPPING)
+
+    @property
+    def is_connected(self) -> bool:
+        """Tell whether a device is there."""
+        snapshot = self.controller.snapshot
+        return snapshot is not None and snapshot.device is not None
+
+    def see_trial(self) -> bool:
+        """Look whether the patient's stop is pressed, while it is tried (rule 5)."""
+        snapshot = self.controller.snapshot
+        if snapshot is not None and snapshot.patient_stop == PRESSED:
+            self._given = replace(self._given, is_patient_stop_reported=True)
+        return self._given.is_patient_stop_reported
 
     # What is asked.
 
@@ -137,6 +156,7 @@ class Sitting:
         Raises:
             EstimError: it does not come now, or was not kept.
         """
+        self._check_gating(step)
         kept = answers if carried_from else guide.stamped(step, self._given, answers)
         await self.annotate(*course.answer(self.visit, step, kept, carried_from))
 
@@ -146,7 +166,16 @@ class Sitting:
         Raises:
             EstimError: it may not be left out, or that was not kept.
         """
+        self._check_gating(step)
         await self.annotate(*course.skip(self.visit, step, reason))
+
+    def is_held(self, step: Step) -> bool:
+        """Tell whether a step cannot be answered now because output is possible (rule 4)."""
+        return self.is_energised and step.kind in (*BEFORE_OUTPUT, STIMULATE)
+
+    def _check_gating(self, step: Step) -> None:
+        if self.is_held(step):
+            raise LimitRefused(f"output is on: stop it first, then answer '{step.title}'")
 
     async def remark(self, text: str) -> None:
         """Keep a remark.
@@ -163,6 +192,8 @@ class Sitting:
         Raises:
             EstimError: it was not kept.
         """
+        if self.is_energised:
+            raise LimitRefused("output is on: stop it first, then override")
         content = {"item": item, "clinician": clinician, "reason": course.checked_text(reason)}
         await self.annotate(course.OVERRIDE, content)
 
@@ -200,13 +231,34 @@ class Sitting:
 
     @property
     def profile(self) -> LoadedProfile | None:
-        """Return the profile that was chosen for the pads."""
+        """Return the profile that was chosen for the pads.
+
+        Raises:
+            ProfileError: its file is not what it was when the pads were placed by it.
+        """
         profile_id = guide.profile_id(self.visit)
-        return find(profile_id) if profile_id else None
+        if not profile_id:
+            return None
+        loaded = find(profile_id)
+        if loaded.profile != guide.profile(self.visit):
+            raise ProfileError(
+                f"{profile_id} was edited since the pads were placed by it: begin the visit anew"
+            )
+        return loaded
 
     def output_problems(self) -> Sequence[str]:
         """Return everything that output still waits for."""
         return guide.output_problems(self.visit, self.given)
+
+    @property
+    def stimulation_step(self) -> Step | None:
+        """Return the stimulation that comes now, else the last one that was answered."""
+        visit = self.visit
+        if visit.next_step is not None and visit.next_step.kind == STIMULATE:
+            return visit.next_step
+        steps = [step for step in visit.protocol.steps if step.kind == STIMULATE]
+        answered = [step for step in steps if visit.may_open(step)]
+        return answered[-1] if answered else None
 
     def check_output(self) -> None:
         """Refuse where output still waits for something.
@@ -214,9 +266,43 @@ class Sitting:
         Raises:
             LimitRefused: with every reason.
         """
-        problems = self.output_problems()
+        problems = list(self.output_problems())
+        if self.stimulation_step is None:
+            ahead = self.visit.next_step
+            problems.append(f"first comes '{ahead.title}'" if ahead else "the visit was reviewed")
         if problems:
             raise LimitRefused("; ".join(problems))
+
+    @property
+    def delivered_ms(self) -> int:
+        """Return for how long current flowed in this visit, whatever the profile."""
+        return sum(each.delivered_ms for each in self.controller.deliveries)
+
+    async def confirm_stimulation(self) -> bool:
+        """Confirm the stimulation with everything that this visit delivered; tell whether it was.
+
+        Raises:
+            EstimError: output is possible, or it was not kept.
+        """
+        step, deliveries = self.stimulation_step, self.controller.deliveries
+        if step is None or not deliveries:
+            return False
+        channels = max(len(each.pulse_counts) for each in deliveries)
+        answers: dict[str, Answer] = {
+            "profile": deliveries[-1].profile_id,
+            "stimulations": len(deliveries),
+            "delivered_ms": self.delivered_ms,
+            "plateau_ms": sum(each.plateau_ms for each in deliveries),
+        }
+        for index in range(channels):
+            held = [each for each in deliveries if index < len(each.pulse_counts)]
+            answers[f"pulses-{index + 1}"] = sum(each.pulse_counts[index] for each in held)
+            answers[f"highest_ua-{index + 1}"] = max(each.highest_ua[index] for each in held)
+        former = self.visit.answered.get(step.id)
+        if former is not None and dict(former.answers) == answers:
+            return False  # nothing flowed since it was confirmed
+        await self.confirm(step, answers)
+        return True
 
     async def connect(self, url: str) -> None:
         """Find the device.
@@ -225,6 +311,17 @@ class Sitting:
             EstimError: it is not there, or it is another one.
         """
         await self.controller.connect(url)
+
+    async def press_simulated_stop(self) -> None:
+        """Press and release the stop of the simulated person; the record has both.
+
+        Raises:
+            EstimError: it is no simulator, or it was not kept.
+        """
+        await self.controller.inject("patient-stop press")
+        await self.controller.next_snapshot()
+        self.see_trial()
+        await self.controller.inject("patient-stop release")
 
     def note(self, kind: str, content: dict[str, Any]) -> None:
         """Have the record keep what happens while current flows; the visit follows at once."""
@@ -272,7 +369,7 @@ class Sitting:
         self.check_output()
         loaded = self.profile
         assert loaded is not None
-        arguments = guide.arguments(self.visit, self.given, loaded.profile)
+        arguments = guide.arguments(self.visit, self.given, loaded.profile, self.delivered_ms)
         await self.controller.prepare(
             Stimulation(
                 loaded,
@@ -300,8 +397,9 @@ class Sitting:
                 f"channel {ceiling.channel}: at most {words.current(ceiling.ceiling_ua)}"
                 + (f" ({binding})" if binding else "")
             )
-        lines.append(f"Duration   {prepared.settings.duration_s // 60} min")
-        arguments = guide.arguments(self.visit, self.given, loaded.profile)
+        minutes, seconds = divmod(prepared.settings.duration_s, 60)
+        lines.append(f"Duration   {minutes} min" + (f" {seconds} s" if seconds else ""))
+        arguments = guide.arguments(self.visit, self.given, loaded.profile, self.delivered_ms)
         lines += arguments.words
         if self.given.visits:
             lines += [

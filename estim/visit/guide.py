@@ -246,6 +246,11 @@ def profile_id(visit: Visit, answers: Answers | None = None) -> str:
     return str(found) if found in offered else ""
 
 
+def profile(visit: Visit) -> Profile | None:
+    """Return the profile by which sensation was tested and the pads were placed."""
+    return _profile(visit, None)
+
+
 def arguments(visit: Visit, given: Given, profile: Profile, delivered_ms: int = 0) -> Arguments:
     """Return with what the profile is prepared for this person.
 

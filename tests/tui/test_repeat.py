@@ -258,7 +258,8 @@ def test_an_unreadable_plan_keeps_output_back_and_is_made_anew_inside(records: P
         await by.read("from 1 to 100 mA expected")
         await by.press("backspace", "enter", "1", *"soon", "enter", "enter")
         await by.read("review_on: expected a date")
-        assert sitting.found_plan.plan is None
+        before = sitting.found_plan.plan
+        assert before is None
         await by.press("pageup", *["backspace"] * 4, "enter", "enter")
         await until(lambda: isinstance(by.app.screen, VisitScreen))
         made = sitting.found_plan.plan

@@ -41,6 +41,7 @@ class TodayScreen(EstimScreen[None]):
         ("up, down, Enter", "choose somebody who is due, or whose visit is unfinished"),
         ("w", "a new pseudonym, for a new person"),
         ("i", "sign in, or hand over"),
+        ("F6, Esc", "back to the visit that is open"),
         ("d", "demo session: the simulator into 500 ohm, nobody connected"),
         ("p", "profiles, and sessions on the bench"),
         ("q", "quit"),
@@ -54,9 +55,14 @@ class TodayScreen(EstimScreen[None]):
         Binding("escape", "leave_field", "Back", show=False),
     ]
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave out what begins something else while a session is open."""
+        return action not in ("demo", "profiles") or self.estim.controller is None
+
     def __init__(self) -> None:
         super().__init__()
         self._lines: list[Line] = []
+        self._has_looked = False
 
     def compose_body(self) -> ComposeResult:
         with Vertical(classes="page", id="today"):
@@ -78,6 +84,8 @@ class TodayScreen(EstimScreen[None]):
     def on_screen_resume(self, event: ScreenResume) -> None:
         super().on_screen_resume(event)
         self.show_head()
+        if self._has_looked:
+            self.look()
 
     def show_head(self) -> None:
         """Say what day it is and who works here."""
@@ -112,7 +120,8 @@ class TodayScreen(EstimScreen[None]):
             ]
         )
         due.highlighted = 0 if lines else None
-        if self.estim.options.is_demo:
+        is_first, self._has_looked = not self._has_looked, True
+        if is_first and self.estim.options.is_demo:
             self.action_demo()
 
     # Keys.
@@ -154,8 +163,12 @@ class TodayScreen(EstimScreen[None]):
         self.query_one("#person").focus()
 
     def action_leave_field(self) -> None:
-        """Return to the list."""
-        self.query_one("#due").focus()
+        """Return to the list; from there to the visit over which this was opened."""
+        due = self.query_one("#due")
+        if self.focused is due and self.estim.screen_stack[0] is not self:
+            self.dismiss(None)
+        else:
+            due.focus()
 
     def action_new_person(self) -> None:
         """Make a new pseudonym, and open it."""
