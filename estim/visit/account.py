@@ -90,6 +90,7 @@ class Account:
     """What the record of one visit says.
 
     Attributes:
+        kind: 'clinical' for a visit; '' where the header is gone.
         pseudonym: whose visit it is, after every addendum; '' where nothing says so.
         recorded_for: whose it was when it was recorded.
         protocol_id, protocol_version: what it followed.
@@ -103,6 +104,7 @@ class Account:
 
     session_id: str
     facts: Facts
+    kind: str = ""
     pseudonym: str = ""
     recorded_for: str = ""
     operator: str = ""
@@ -292,6 +294,7 @@ class _Fold:
         version = software.get("estim") if isinstance(software, Mapping) else None
         self._told = replace(
             self._told,
+            kind=text(content.get("kind")),
             operator=text(content.get("operator")),
             recorded_for=text(content.get("pseudonym")),
             software=text(version),
