@@ -215,6 +215,7 @@ def _say_verification(path: Path, verification: Verification, is_json: bool) -> 
 
 
 def folder_of(given: str | None) -> Path:
+    """Return the folder of the records that was given, or this user's."""
     return Path(given) if given else records_folder()
 
 

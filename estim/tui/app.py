@@ -251,6 +251,10 @@ class EstimApp(App[None]):
         self.run_worker(self._leave(), exclusive=True, group="leave")
 
     async def _leave(self) -> None:
+        lost = self.screen.why_not_leave() if isinstance(self.screen, EstimScreen) else ""
+        if lost:
+            self.notify(lost, severity="warning", markup=False, timeout=10)
+            return
         controller = self.controller
         if controller is not None and not controller.is_ended:
             try:
