@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from estim.visit import course, guide, protocol
 from estim.visit.course import ANNOTATION, READ_BACK, VISIT
 from estim.visit.fold import Confirmed, Facts, Stimulation, read_facts
 from estim.visit.guide import Given
-from estim.visit.protocol import Protocol, Step
+from estim.visit.protocol import LoadedProtocol, Protocol, Step
 from estim.visit.questions import Question
 
 HAPPENED_MAX = 300
@@ -93,7 +93,7 @@ class Account:
         kind: 'clinical' for a visit; '' where the header is gone.
         pseudonym: whose visit it is, after every addendum; '' where nothing says so.
         recorded_for: whose it was when it was recorded.
-        protocol_id, protocol_version: what it followed.
+        protocol_id, protocol_version, protocol_sha256: what it followed.
         protocol: the station's own of that id, None where there is none.
         is_same_protocol: whether that is the very file the visit followed.
         software: version that wrote the record.
@@ -114,6 +114,7 @@ class Account:
     is_sealed: bool = False
     protocol_id: str = ""
     protocol_version: str = ""
+    protocol_sha256: str = ""
     protocol: Protocol | None = None
     is_same_protocol: bool = False
     software: str = ""
@@ -249,14 +250,14 @@ class _Fold:
     def account(self) -> Account:
         told, facts = self._told, self._told.facts
         recorded_for = told.recorded_for or sanitize(facts.pseudonym or "")
-        known, is_same = _known_protocol(told.protocol_id, self._noted)
+        known = _known_protocol(told.protocol_id)
         done = {each.wall: each for each in facts.stimulations}
         return replace(
             told,
             recorded_for=recorded_for,
             pseudonym=sanitize(facts.reassigned_to or "") or recorded_for,
-            protocol=known,
-            is_same_protocol=is_same,
+            protocol=known.protocol if known else None,
+            is_same_protocol=known is not None and known.sha256 == told.protocol_sha256,
             noted=tuple(self._noted),
             happened=tuple(self._happened),
             programmes=tuple(replace(p, done=done.get(p.wall)) for p in self._programmes),
@@ -308,6 +309,7 @@ class _Fold:
                 self._told,
                 protocol_id=text(told.get("id")),
                 protocol_version=_version(told.get("version")),
+                protocol_sha256=text(told.get("sha256")),
             )
 
     def _take_annotation(self, event: Event) -> None:
@@ -367,17 +369,14 @@ def _version(item: object) -> str:
     return str(item) if type(item) is int else text(item)
 
 
-def _known_protocol(protocol_id: str, noted: Iterable[Noted]) -> tuple[Protocol | None, bool]:
-    """Return the station's own protocol of an id, and whether the visit followed that very file."""
+def _known_protocol(protocol_id: str) -> LoadedProtocol | None:
+    """Return the station's own protocol of an id; None where there is none that can be used."""
     if protocol_id not in protocol.shipped_ids():
-        return None, False
+        return None
     try:
-        loaded = protocol.find(protocol_id)
+        return protocol.find(protocol_id)
     except ProfileError:
-        return None, False
-    followed = next((each.content.get("protocol") for each in noted if each.kind == VISIT), None)
-    sha256 = followed.get("sha256") if isinstance(followed, Mapping) else None
-    return loaded.protocol, sha256 == loaded.sha256
+        return None
 
 
 def to_zero_ms(account: Account, stop: Noted) -> int | None:

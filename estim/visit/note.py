@@ -17,7 +17,7 @@ from datetime import date
 
 from estim.text import sanitize
 from estim.units import format_ma
-from estim.visit import course, guide, report, screening, sensation
+from estim.visit import course, forms, guide, report, screening, sensation
 from estim.visit.account import Account, Noted, count, counts, text
 from estim.visit.fold import ADVERSE, REVIEW, Confirmed
 from estim.visit.instruments import BY_ID, Instrument, Score
@@ -27,6 +27,11 @@ NOT_IN_RECORD = "not in the record"
 _SUBJECTIVE = ("pain-now", "pain-worst-24h", "symptoms", "falls", "pgic")
 """Assessments that ask the person and measure nothing."""
 _CONCURRENT = "concurrent"
+_STOP_WORDS = {
+    forms.HEARD: "a stop key was pressed and heard",
+    forms.TRIED: "the patient's own stop was pressed, and the device reported it",
+    forms.NONE: "the device has no stop for the patient; a word or a sign was agreed on",
+}
 _ADVERSE_WORDS = {
     "adverse-onset": "onset and settings",
     "adverse-what": "what happened",
@@ -116,8 +121,8 @@ def _screening(account: Account) -> list[str]:
     found = []
     for step in screened:
         found.append(f"Screening{_origin(step)}:")
-        told = dict(step.answers)
         asked = account.questions(step)
+        told = dict(_in_order(asked, step.answers))
         negatives = [name for name in told if name in items and told[name] is False]
         for name, answer in told.items():
             if name in items and answer is True:
@@ -140,7 +145,7 @@ def _objective(account: Account) -> list[str]:
     found += _sensation(account)
     found += _scores(account, is_subjective=False) or [f"Other assessments: {NOT_IN_RECORD}"]
     found += _steps(account, "place_electrodes", "Pads")
-    found += _steps(account, "try_stop", "Stop tried")
+    found += _stop(account)
     if account.latest("check_contact"):
         found += _steps(account, "check_contact", "Contact")
     found += ["Stimulation, planned beside delivered:"]
@@ -173,10 +178,21 @@ def _steps(account: Account, kind: str, title: str, when: str | None = None) -> 
         found.append(f"{title}{_origin(step)}:")
         found += [
             f"  {_asked_and_answered(asked, name, answer)}"
-            for name, answer in step.answers.items()
+            for name, answer in _in_order(asked, step.answers)
             if name != _CONCURRENT
         ]
     return found
+
+
+def _stop(account: Account) -> list[str]:
+    tried = account.latest("try_stop")
+    if not tried:
+        return [f"Stop tried: {NOT_IN_RECORD}"]
+    return [
+        f"Stop tried{_origin(step)}: {_STOP_WORDS.get(str(answer), sanitize(f'{name} {answer}'))}"
+        for step in tried
+        for name, answer in step.answers.items()
+    ]
 
 
 def _sensation(account: Account) -> list[str]:
@@ -216,6 +232,13 @@ def _scores(account: Account, *, is_subjective: bool) -> list[str]:
                 told = f": {score.interpretation}" if score.interpretation else ""
                 certainty = f" [{score.certainty}]" if score.certainty else ""
                 found.append(f"{sanitize(score.words)}{at}{told}{certainty}")
+        if not is_subjective:
+            known = {question.id for each in BY_ID.values() for question in each.form}
+            found += [
+                _asked_and_answered({}, name, answer)
+                for name, answer in step.answers.items()
+                if name not in known
+            ]
     return found
 
 
@@ -272,8 +295,11 @@ def _exceptions(account: Account) -> list[str]:
             f"override of '{titles.get(item, item)}' by {_by(each, 'clinician')}: "
             f"{text(each.content.get('reason'))}"
         )
+    visit = account.visit
     for each in account.of_kind(course.SKIP):
         step_id = text(each.content.get("step"))
+        if visit is not None and step_id in visit.answered:
+            continue  # it was done after all
         step = account.step(step_id)
         found.append(
             f"left out: {step.title if step else step_id} ({_by(each, 'operator')}): "
@@ -298,9 +324,20 @@ def _answers_to(account: Account, kind: str, name: str) -> list[str]:
     return [sanitize(each) for each in told if isinstance(each, str) and each.strip()]
 
 
+def _in_order(
+    asked: Mapping[str, Question], answers: Mapping[str, Answer]
+) -> list[tuple[str, Answer]]:
+    """Return answers in the order of their questions: a record keeps them sorted by id."""
+    names = [*(name for name in asked if name in answers)]
+    names += [name for name in answers if name not in asked]
+    return [(name, answers[name]) for name in names]
+
+
 def _asked_and_answered(asked: Mapping[str, Question], name: str, answer: Answer) -> str:
     if name in asked:
-        return sanitize(f"{asked[name].words} {asked[name].words_of(answer)}")
+        words = asked[name].words
+        colon = "" if words.endswith(("?", ":")) else ":"
+        return sanitize(f"{words}{colon} {asked[name].words_of(answer)}")
     told = ("yes" if answer else "no") if isinstance(answer, bool) else str(answer)
     return sanitize(f"{name}: {told}")
 

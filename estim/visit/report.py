@@ -239,10 +239,10 @@ def _delivered(programme: Programme) -> str:
     channels = sorted({*done.highest_target_ua, *done.highest_measured_ua})
     for channel in channels:
         asked, measured = (
-            f"{format_ma(told[channel])} mA" if channel in told else "not in the record"
+            f"up to {format_ma(told[channel])} mA" if channel in told else "not in the record"
             for told in (done.highest_target_ua, done.highest_measured_ua)
         )
-        parts.append(f"channel {channel} asked up to {asked}, measured up to {measured}")
+        parts.append(f"channel {channel} asked {asked}, measured {measured}")
     parts += [f"channel {n} {amount} pulses" for n, amount in enumerate(done.pulses, start=1)]
     return "; ".join(parts)
 
