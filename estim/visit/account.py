@@ -100,6 +100,7 @@ class Account:
         device: model, serial number and firmware as the device told them.
         is_sealed: the record is closed; `end_reason` says why.
         left_out: things that happened beyond `HAPPENED_MAX`.
+        unreadable: numbers of lines that are none; what they held is missing here.
     """
 
     session_id: str
@@ -123,6 +124,7 @@ class Account:
     programmes: tuple[Programme, ...] = ()
     happened: tuple[Noted, ...] = ()
     left_out: int = 0
+    unreadable: tuple[int, ...] = ()
 
     def of_kind(self, *kinds: str) -> tuple[Noted, ...]:
         """Return the annotations of some kinds, in order."""
@@ -214,11 +216,12 @@ def read_account(path: Path) -> Account:
             if not line.is_whole or line.is_torn or line.octets is None:
                 continue
             if line.octets.find(_TELEMETRY, max(0, line.size - _TAIL_BYTES)) >= 0:
-                continue
+                continue  # damage in a reading is for `verify` to find
             try:
                 event = line.parse()
             except ValueError:
-                continue  # `facts.faults` names it
+                fold.unreadable.append(line.number)
+                continue
             fold.take(event)
     return fold.account()
 
@@ -246,6 +249,7 @@ class _Fold:
         self._happened: list[Noted] = []
         self._programmes: list[Programme] = []
         self._left_out = 0
+        self.unreadable: list[int] = []
 
     def account(self) -> Account:
         told, facts = self._told, self._told.facts
@@ -262,6 +266,7 @@ class _Fold:
             happened=tuple(self._happened),
             programmes=tuple(replace(p, done=done.get(p.wall)) for p in self._programmes),
             left_out=self._left_out,
+            unreadable=tuple(self.unreadable),
         )
 
     def take(self, event: Event) -> None:

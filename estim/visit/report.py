@@ -18,7 +18,7 @@ from estim.visit.account import Account, Noted, Programme, count, counts, text, 
 SCHEMA = "estim.visit-report/1"
 NOT_CERTIFIED = "Estim is not a certified medical device."
 MM2_PER_CM2 = 100
-_MARKERS = ("sensory", "comfortable", "motor")
+_NUMBERS_MAX = 20
 _ADDENDUM_KEYS = ("who", "why", "text")
 
 
@@ -46,7 +46,8 @@ def document(account: Account) -> dict[str, Any]:
             }
             for each in account.facts.addenda
         ],
-        "faults": list(account.facts.faults),
+        "faults": [text(each) for each in account.facts.faults],
+        "unreadable_lines": list(account.unreadable),
         "left_out": account.left_out,
     }
 
@@ -92,8 +93,11 @@ def heading_lines(account: Account) -> list[str]:
     ]
     if account.pseudonym != account.recorded_for:
         found.append(f"Recorded for {account.recorded_for or 'nobody'}: see the addenda.")
-    if account.facts.faults:
-        found.append(f"The record is damaged: {text(account.facts.faults[0])}")
+    if account.unreadable:
+        numbers = ", ".join(map(str, account.unreadable[:_NUMBERS_MAX]))
+        found.append(f"THE RECORD IS DAMAGED: what these lines held is missing here: {numbers}")
+    elif account.facts.faults:
+        found.append(f"THE RECORD IS DAMAGED: {text(account.facts.faults[0])}")
     return found
 
 
