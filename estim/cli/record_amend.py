@@ -13,12 +13,13 @@ from estim.cli import arguments as plain
 from estim.cli.console import complain, progress, say, say_json
 from estim.cli.records import check_is_record, find_record, folder_of
 from estim.clock import SystemClock
-from estim.errors import LimitRefused, UsageError
+from estim.errors import LimitRefused, RecordError, UsageError
 from estim.prepare import roster
 from estim.prepare.places import configuration_folder
 from estim.record import station_key
 from estim.record.addenda import MAX_NOTE_CHARS, add_addendum
-from estim.record.lines import NOTE_LATER, REASSIGNED
+from estim.record.lines import NOTE_LATER, REASSIGNED, SEAL
+from estim.record.reader import stream
 from estim.record.recover import recover
 
 SCHEMA = "estim.record-addendum/1"
@@ -45,6 +46,8 @@ def run(arguments: Namespace) -> int:
         raise LimitRefused(tried.words)
     why, text = _why_and_text(arguments)
     key = station_key.load_or_make(folder)
+    if not arguments.recover and not any(event.kind == SEAL for event in stream(path)):
+        raise RecordError(f"{path}: not closed: unless the visit goes on, --recover closes it")
     with progress(f"writing {path}"):
         if arguments.recover:
             found = recover(path, key, mono_us=clock.now_us(), wall=clock.wall())

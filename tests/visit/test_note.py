@@ -313,7 +313,7 @@ def assert_safe(text: str) -> None:
 def test_hostile_text_in_every_answer_comes_out_as_one_safe_line(
     tmp_path: Path, step_id: str
 ) -> None:
-    past = walk(begun(tmp_path), **{step_id: {**hostile(ANSWERS[step_id]), "more": HOSTILE}})
+    past = walk(begun(tmp_path), {step_id: {**hostile(ANSWERS[step_id]), "more": HOSTILE}})
     account = told(past.close())
     for text in (note.draft(account), report.to_text(account), take_home.to_text(account)):
         assert_safe(text)
@@ -449,7 +449,7 @@ def test_the_librarys_models_take_the_bundle(tmp_path: Path, which: str) -> None
         path = past.tear()
     else:
         every = {name: hostile(answers) for name, answers in ANSWERS.items()}
-        path = walk(begun(tmp_path), **every).close()
+        path = walk(begun(tmp_path), every).close()
     bundle = fhir.bundle(told(path))
     taken = models.Bundle.model_validate(bundle)
     assert len(taken.entry) == len(bundle["entry"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from estim.visit import protocol
@@ -70,8 +72,13 @@ ANSWERS: dict[str, dict[str, Answer]] = {
 }  # fmt: skip
 
 
-def walk(past: Past, left_out: tuple[str, ...] = (), **changes: dict[str, Any]) -> Past:
-    """Answer every step; leave some out; stimulate where that comes."""
+def walk(
+    past: Past,
+    changes: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    *,
+    left_out: tuple[str, ...] = (),
+) -> Past:
+    """Answer every step, some otherwise; leave some out; stimulate where that comes."""
     past.annotate(
         "visit", protocol=PROTOCOL.facts, pseudonym=past.pseudonym, operator="T-1",
         site={"sensation_valid_days": 90, "electrode_uses_max": 30},
