@@ -17,7 +17,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from estim.errors import EstimError, RecordError, UsageError
+from estim.errors import EstimError, UsageError
+from estim.record.names import record_path
 from estim.tui import words
 from estim.tui.screens.base import EstimScreen, HelpLines
 from estim.tui.screens.report import planned_and_delivered
@@ -89,15 +90,8 @@ class VisitReportScreen(EstimScreen[bool]):
 
     @property
     def _path(self) -> Path:
-        """Return where the record lies.
-
-        Raises:
-            RecordError: there is none.
-        """
-        path = self._sitting.controller.record_path
-        if path is None:
-            raise RecordError("there is no record")
-        return path
+        """Return where the record lies; no snapshot may have told that yet."""
+        return record_path(self.estim.visiting.records, self._sitting.controller.session_id)
 
     # Keys.
 
