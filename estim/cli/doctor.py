@@ -21,7 +21,6 @@ from estim.cli.plot import BRAILLE_FULL
 from estim.cli.version import VERSION_TEXT
 from estim.clock import SystemClock
 from estim.errors import EstimError
-from estim.priority import ENGINE_NICE, ask_for_priority
 from estim.record import station_key
 from estim.record.journal import MIN_FREE_BYTES
 from estim.units import US_PER_S
@@ -273,10 +272,15 @@ def _inhibition() -> Check:
 
 
 def _priority() -> Check:
-    """Tell whether an engine comes before other programs, as it asks to."""
-    if ask_for_priority(ENGINE_NICE):
+    """Tell whether an engine would come before other programs; tried by another process."""
+    trial = "from estim.priority import ask_to_come_first as ask; raise SystemExit(not ask())"
+    command = [sys.executable, "-c", trial]
+    if subprocess.run(command, check=False, capture_output=True).returncode == 0:
         return Check("priority", State.OK, "an engine may come before other programs")
-    remedy = "close other programs during a session, or allow a niceness of -10 to this user"
+    remedy = (
+        "close other programs during a session, or allow this user a real-time priority of 1 or a "
+        "niceness of -10 (limits.conf: rtprio, nice)"
+    )
     return Check("priority", State.NOTE, "an engine waits its turn as others do", remedy)
 
 

@@ -70,6 +70,7 @@ def build_parser() -> Parser:
     _add_simulate(commands)
     _add_devices(commands)
     _add_profiles(commands)
+    _add_protocols(commands)
     _add_records(commands)
     _add_measure(commands)
     _add_baseline(commands)
@@ -362,6 +363,24 @@ def _add_profiles(commands: Commands) -> None:
     diff.add_argument("first", metavar="A", help="id of a shipped profile, or a file")
     diff.add_argument("second", metavar="B", help="id of a shipped profile, or a file")
     diff.add_argument("--json", action="store_true", help=_JSON_HELP)
+
+
+def _add_protocols(commands: Commands) -> None:
+    actions = _add_group(commands, "protocols", "look at guided visits", "list|show|check")
+    module = "estim.cli.protocols"
+
+    listing = _add(actions, "list", "list the shipped protocols", module, "run_list")
+    listing.add_argument("--json", action="store_true", help=_JSON_HELP)
+
+    show = _add(actions, "show", "show a protocol step by step", module, "run_show")
+    show.add_argument("protocol", metavar="ID|FILE")
+    show.add_argument("--json", action="store_true", help=_JSON_HELP)
+
+    check = _add(actions, "check", "check whether files are protocols", module, "run_check")
+    check.add_argument(
+        "protocols", metavar="FILE", nargs="+", help="a file, or the id of a protocol"
+    )
+    check.add_argument("--json", action="store_true", help=_JSON_HELP)
 
 
 def _add_export(actions: Commands) -> None:

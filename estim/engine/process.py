@@ -26,7 +26,7 @@ from estim.engine.lines import ReplyWriter, ThreadedPort, read_requests
 from estim.engine.loop import EngineLoop, Port, is_urgent
 from estim.engine.viewers import Viewers, viewers_folder
 from estim.errors import EstimError, PortLost, UsageError
-from estim.priority import ENGINE_NICE, ask_for_priority
+from estim.priority import ask_to_come_first
 from estim.record.journal import Journal
 from estim.record.writer import EventWriter, RecordWriter
 from estim.session import events as ev
@@ -181,7 +181,7 @@ class EngineProcess:
 
 def main(descriptor: int) -> int:
     """Run the engine on an inherited socket; return its exit code."""
-    ask_for_priority(ENGINE_NICE)
+    ask_to_come_first()
     with socket.socket(fileno=descriptor) as connection:
         EngineProcess(connection).run()
     return 0

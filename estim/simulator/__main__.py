@@ -18,7 +18,7 @@ import sys
 
 from estim.clock import SystemClock
 from estim.errors import EstimError, UsageError
-from estim.priority import ENGINE_NICE, ask_for_priority
+from estim.priority import ask_to_come_first
 from estim.simulator.faults import SCRIPT_HELP, parse_line
 from estim.simulator.line import FaultyLine
 from estim.simulator.options import SimulatorOptions
@@ -40,7 +40,7 @@ END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 def main(argv: list[str] | None = None) -> int:
     """Run until ended by a signal; return the exit code."""
     arguments = _parser().parse_args(argv)
-    ask_for_priority(ENGINE_NICE)  # a device of its own would not wait for this computer either
+    ask_to_come_first()  # a device of its own would not wait for this computer either
     try:
         process = Simulator(arguments)
     except EstimError as error:

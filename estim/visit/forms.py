@@ -186,6 +186,45 @@ def stop_verdict(answers: Answers, *, has_patient_stop: bool, is_reported: bool)
     return Verdict(tuple(blocks))
 
 
+# Checks on the bench.
+
+PASS = "pass"
+FAIL = "fail"
+NOT_DONE = "not-done"
+_OUTCOMES = (
+    Choice(PASS, "as expected"),
+    Choice(FAIL, "not as expected"),
+    Choice(NOT_DONE, "not done"),
+)
+
+
+def check_form(step: Step, answers: Answers) -> Form:
+    """Return what is asked about each thing that is checked; what did not pass asks why."""
+    questions = []
+    for number, check in enumerate(step.checks, start=1):
+        note = f"{check.do} {check.command}" if check.command else check.do
+        words = f"{check.name}: {check.expect}"
+        questions.append(Question(f"check-{number}", words, Kind.CHOICE, _OUTCOMES, note=note))
+        if answers.get(f"check-{number}") in (FAIL, NOT_DONE):
+            asked = "What was found?" if answers[f"check-{number}"] == FAIL else "Why not?"
+            questions.append(_text(f"found-{number}", asked, is_optional=False))
+    questions.append(_text("words", "Instruments, loads, remarks:"))
+    return tuple(questions)
+
+
+def check_verdict(step: Step, answers: Answers) -> Verdict:
+    """Judge what was checked: what failed blocks output; what was not done is told."""
+    blocks = []
+    cautions = []
+    for number, check in enumerate(step.checks, start=1):
+        outcome = answers.get(f"check-{number}")
+        if outcome == FAIL:
+            blocks.append(f"check failed: {check.name}")
+        elif outcome == NOT_DONE:
+            cautions.append(f"not checked: {check.name}")
+    return Verdict(tuple(blocks), tuple(cautions))
+
+
 # Exercises, manual therapy, adjuncts.
 
 
@@ -272,6 +311,15 @@ def education_form(step: Step, answers: Answers) -> Form:
         for number, point in enumerate(step.points, start=1)
     )
     return (whole, *each)
+
+
+def acceptance_form(step: Step, answers: Answers) -> Form:
+    """Return what is asked at the end on the bench."""
+    return (
+        _yes_no("accepted", "Is the device accepted for use on people?"),
+        _text("assessment", "Why, and with which report?", is_optional=False),
+        _text("plan", "Next check due, and what is to be mended:"),
+    )
 
 
 def review_form(step: Step, answers: Answers) -> Form:

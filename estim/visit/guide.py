@@ -124,6 +124,10 @@ def form(step: Step, visit: Visit, given: Given, answers: Answers) -> Form:
         return forms.adjunct_form(step, answers)
     if step.kind == "educate":
         return forms.education_form(step, answers)
+    if step.kind == "check":
+        return forms.check_form(step, answers)
+    if step.kind == "review" and not visit.protocol.is_for_people:
+        return forms.acceptance_form(step, answers)
     if step.kind == "review":
         return forms.review_form(step, answers)
     return ()
@@ -521,6 +525,8 @@ def _verdict(step: Step, visit: Visit, given: Given, answers: Answers) -> Verdic
             has_patient_stop=given.has_patient_stop,
             is_reported=given.is_patient_stop_reported,
         )
+    if step.kind == "check":
+        return forms.check_verdict(step, answers)
     if step.kind == "adjunct":
         felt = _sensation(visit, given, None).values()
         is_normal = all(each.state is sensation.State.NORMAL for each in felt)

@@ -7,7 +7,9 @@ Rules:
    skipped.
 3. A profile that is for the bench only stands in no protocol for a person. Where a protocol names a
    profile, it names one of the library.
-4. Each attribute is a TOML key; an unknown key, or one that does not belong to the kind of its
+4. A protocol for the bench has the kinds of steps of a bench (`ON_BENCH`) and no other; a check
+   stands there alone.
+5. Each attribute is a TOML key; an unknown key, or one that does not belong to the kind of its
    step, refuses the protocol whole.
 """
 
@@ -43,6 +45,7 @@ KINDS = (
     "try_stop",
     "place_electrodes",
     "check_contact",
+    "check",
     "stimulate",
     "exercise",
     "manual_therapy",
@@ -59,6 +62,9 @@ BEFORE_OUTPUT = (
     "place_electrodes",
 )
 """Kinds of steps that come before output on a person, each at least once."""
+
+ON_BENCH = ("check", "stimulate", "educate", "review")
+"""Kinds of steps with nobody connected."""
 
 NEVER_SKIPPED = (*BEFORE_OUTPUT, "review")
 
@@ -100,6 +106,21 @@ class Exercise(Table):
         return ", ".join(parts) or "once"
 
 
+class Check(Table):
+    """One thing that is looked at or measured on a device.
+
+    Attributes:
+        do: how it is looked at.
+        expect: what is to be found.
+        command: what does it, or helps with it, as it is typed; empty where nothing does.
+    """
+
+    name: Annotated[str, Words(80)]
+    do: Annotated[str, _TEXT]
+    expect: Annotated[str, _TEXT]
+    command: Annotated[str, _LINE] | None = None
+
+
 class Step(Table):
     """One step of a visit.
 
@@ -112,6 +133,7 @@ class Step(Table):
         when: 'before' or 'after' stimulation, for assess and inspect_skin.
         instruments: assessments of an assess step, by id.
         profiles: what a stimulate step may deliver; the first is proposed.
+        checks: of a check step, on the bench.
         exercises: of an exercise or a manual_therapy step.
         adjuncts: of an adjunct step.
         points: what an educate step explains; the take-home sheet repeats them.
@@ -127,6 +149,7 @@ class Step(Table):
     when: Literal["before", "after"] | None = None
     instruments: Annotated[tuple[Annotated[str, Identifier()], ...], _Any] = ()
     profiles: Annotated[tuple[Annotated[str, Identifier()], ...], _Any] = ()
+    checks: Annotated[tuple[Check, ...], _Any] = ()
     exercises: Annotated[tuple[Exercise, ...], _Any] = ()
     adjuncts: Annotated[tuple[Annotated[str, Member("an adjunct", ADJUNCTS)], ...], _Any] = ()
     points: Annotated[tuple[Annotated[str, _TEXT], ...], _Any] = ()
@@ -149,6 +172,7 @@ class Step(Table):
 _OWN_KEYS = {
     "assess": ("when", "instruments"),
     "inspect_skin": ("when",),
+    "check": ("checks",),
     "stimulate": ("profiles",),
     "exercise": ("exercises",),
     "manual_therapy": ("exercises",),
@@ -196,6 +220,11 @@ class Protocol(Table):
             if step.id in seen:
                 raise KeyProblem(("steps", index, "id"), f"{step.id!r}; expected each id once")
             seen.add(step.id)
+            if (step.kind == "check") if self.is_for_people else (step.kind not in ON_BENCH):
+                place = "for a person" if self.is_for_people else "for the bench"
+                raise KeyProblem(
+                    ("steps", index, "kind"), f"{step.kind!r} stands in no protocol {place}"
+                )
         stimulating = [i for i, step in enumerate(self.steps) if step.kind == "stimulate"]
         if self.steps[-1].kind != "review":
             raise KeyProblem(("steps",), "the last is no review; expected a review to end a visit")
@@ -252,11 +281,11 @@ def load(path: str | os.PathLike[str]) -> LoadedProtocol:
         for name in step.instruments:
             if name not in instruments.BY_ID:
                 raise ProfileError(
-                    f"{sanitize(loaded.path)}: steps.{number}.instruments: {name!r}; expected one "
+                    f"{sanitize(loaded.path)}: steps[{number}].instruments: {name!r}; expected one "
                     f"of {', '.join(instruments.BY_ID)}"
                 )
         for profile_id in step.profiles:
-            where = f"{sanitize(loaded.path)}: steps.{number}.profiles: {profile_id!r}"
+            where = f"{sanitize(loaded.path)}: steps[{number}].profiles: {profile_id!r}"
             if profile_id not in library.shipped_ids():
                 raise ProfileError(f"{where}; expected a profile of the library")
             if protocol.is_for_people and library.find(profile_id).profile.is_bench_only:
@@ -291,7 +320,8 @@ def find(id_or_path: str) -> LoadedProtocol:
     if id_or_path not in known:
         shown = sanitize(id_or_path)[:64]
         nearest = difflib.get_close_matches(shown, known, n=1, cutoff=0.5)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"expected one of {', '.join(known)}"
+        listing = "`estim protocols list` names them all"
+        hint = f"did you mean {nearest[0]!r}?" if nearest else listing
         raise ProfileError(f"there is no protocol {shown!r}; {hint}")
     loaded = load(_folder() / f"{id_or_path}.toml")
     if loaded.protocol.id != id_or_path:

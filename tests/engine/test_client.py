@@ -171,9 +171,11 @@ def test_an_interface_that_never_reads_does_not_hold_the_engine_up() -> None:
 
 def test_the_engine_comes_before_other_programs_where_it_may(interface: Interface) -> None:
     interface.next(Snapshot)
-    trial = [sys.executable, "-c", "import os; os.setpriority(os.PRIO_PROCESS, 0, -10)"]
+    trial = [
+        sys.executable, "-c", "import os; os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))"
+    ]  # fmt: skip
     is_granted = subprocess.run(trial, capture_output=True, check=False).returncode == 0
-    assert (os.getpriority(os.PRIO_PROCESS, interface.client.pid) == -10) is is_granted
+    assert (os.sched_getscheduler(interface.client.pid) == os.SCHED_RR) is is_granted
 
 
 def test_the_engine_loads_no_library_that_it_does_not_need() -> None:

@@ -17,7 +17,7 @@ import tty
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from estim.priority import ENGINE_NICE, ask_for_priority
+from estim.priority import ask_to_come_first
 from firmware_protocol import codec, framing
 from firmware_protocol.errors import ProtocolError
 from firmware_protocol.messages import Drive, Message, Status, Stop, WantedState
@@ -70,7 +70,7 @@ class Drives:
 
 def main(device: str) -> None:
     """Pass bytes on until standard input is closed."""
-    ask_for_priority(ENGINE_NICE)  # a cable waits for no processor
+    ask_to_come_first()  # a cable waits for no processor
     host, slave = pty.openpty()
     tty.setraw(slave)
     _say({"address": os.ttyname(slave)})

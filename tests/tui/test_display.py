@@ -216,7 +216,7 @@ def test_with_colour_the_same_screen_has_some(records: Path) -> None:
 def test_the_style_sheet_ships_with_the_package() -> None:
     project = tomllib.loads(Path("pyproject.toml").read_text())
     assert "estim" in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    assert Path(str(WatchedApp.CSS_PATH)).is_file()
+    assert all(Path(path).is_file() for path in WatchedApp.CSS_PATH)
 
 
 def test_help_fits_beside_its_keys_without_wrapping() -> None:

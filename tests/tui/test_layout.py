@@ -57,7 +57,7 @@ def test_the_library_shows_list_waveform_limits_and_what_it_is_not(
             "not reviewed by a clinician",
             "one pulse, channel 1",
             "allowed by the profile",
-            "Every session is a bench session",
+            "A session from here is a bench session",
             "Demo session",
         ):
             await until(lambda said=essential: said in " ".join(app.text().split()))  # type: ignore[misc]

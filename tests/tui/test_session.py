@@ -133,7 +133,7 @@ def test_device_and_dummy_load_are_asked_for_and_nothing_opens_without_the_tick(
         assert "sim:" in app.text()
         await pilot.press("enter")
         await until(lambda: isinstance(app.screen, BenchScreen))
-        assert "Every session is a bench session" in app.text()
+        assert "A session from here is a bench session" in app.text()
         app.screen.query_one("#open").focus()
         await pilot.press("enter")
         await until(lambda: "Tick that nobody is connected" in app.text())

@@ -47,3 +47,29 @@ print(main({arguments!r}), os.getpriority(os.PRIO_PROCESS, 0))
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "0 5"
+
+
+FIRST = """
+import os
+from estim.priority import ask_to_come_first
+{before}
+print(ask_to_come_first(), os.sched_getscheduler(0) == os.SCHED_RR, os.getpriority(0, 0))
+"""
+
+
+def test_an_engine_comes_first_or_says_that_it_does_not() -> None:
+    refused = "def no(*_): raise PermissionError\nos.sched_setscheduler = no"
+    nice = f"{refused}\nos.setpriority = no"
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", FIRST.format(before=before)],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.split()
+        for before in ("", refused, nice)
+    ]
+    assert told[0][:2] in (["True", "True"], ["True", "False"], ["False", "False"])
+    assert told[1][1] == "False"
+    assert (told[1][0] == "True") == (int(told[1][2]) <= -10)
+    assert told[2][:2] == ["False", "False"]

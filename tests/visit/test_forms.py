@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
-from hypothesis import given
+from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from estim.profile.body_chart import SITES
-from estim.visit import forms, protocol
+from estim.visit import course, forms, guide, protocol
 from estim.visit.questions import Answer, Form, Kind, missing
 
 PROTOCOL = protocol.find("diabetic-neuropathy-first").protocol
@@ -152,7 +154,7 @@ def _some_answers(form: Form) -> st.SearchStrategy[dict[str, Answer]]:
     )
 
 
-@given(st.data())
+@drawn(st.data())
 def test_whatever_is_answered_the_form_closes_and_each_question_stands_once(
     data: st.DataObject,
 ) -> None:
@@ -179,3 +181,44 @@ def test_whatever_is_answered_the_form_closes_and_each_question_stands_once(
             break
         answers |= data.draw(_some_answers(waiting[:1]).filter(bool))
     assert missing(make(step, answers), answers) == ()
+
+
+BENCH = protocol.find("technician-acceptance").protocol
+LOOK = BENCH.step("look")
+
+
+def test_each_check_is_asked_and_one_that_did_not_pass_asks_why() -> None:
+    answers: dict[str, Answer] = {"check-1": "pass", "check-2": "fail", "check-3": "not-done"}
+    form = forms.check_form(LOOK, answers)
+    assert [q.id for q in form] == [
+        *("check-1", "check-2", "found-2", "check-3", "found-3", "check-4", "words"),
+    ]
+    assert [q.id for q in missing(form, answers)] == ["found-2", "found-3", "check-4"]
+
+
+def test_a_check_that_failed_holds_output_back_and_one_left_out_is_told() -> None:
+    answers: dict[str, Answer] = {"check-1": "pass", "check-2": "fail", "check-3": "not-done"}
+    verdict = forms.check_verdict(LOOK, answers)
+    assert verdict.blocks == ("check failed: Leads",)
+    assert verdict.cautions == ("not checked: Labels and papers",)
+
+
+def test_on_the_bench_a_failed_check_is_what_output_waits_for() -> None:
+    given = guide.Given(date(2026, 3, 2), sensation_valid_days=28, electrode_uses_max=20)
+    visit = course.begin(BENCH, "none", "tech")
+    assert guide.output_problems(visit, given) == ()
+    passed: dict[str, Answer] = {f"check-{number}": "pass" for number in range(1, 5)}
+    failed = {**passed, "check-1": "fail", "found-1": "a crack"}
+    for answers, problems in ((passed, ()), (failed, ("check failed: Case and connectors",))):
+        assert missing(guide.form(LOOK, visit, given, answers), answers) == ()
+        kind, content = course.answer(visit, LOOK, answers)
+        after = course.fold(visit, kind, content)
+        assert after.odd_count == 0
+        assert guide.output_problems(after, given) == problems
+
+
+def test_the_bench_ends_with_the_decision_and_its_reason() -> None:
+    given = guide.Given(date(2026, 3, 2), sensation_valid_days=28, electrode_uses_max=20)
+    visit = course.begin(BENCH, "none", "tech")
+    form = guide.form(BENCH.step("review"), visit, given, {})
+    assert [q.id for q in missing(form, {})] == ["accepted", "assessment"]

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import random
 import resource
-import time
 from datetime import date
 from pathlib import Path
 
@@ -333,8 +332,8 @@ def test_a_visit_that_grows_is_read_again(tmp_path: Path) -> None:
     past.journal.close()
 
 
-def test_an_hour_of_readings_is_read_in_bounded_time_and_memory(tmp_path: Path) -> None:
-    """9 MB: what a noisy half hour of two channels leaves."""
+def test_readings_are_passed_over_in_bounded_memory(tmp_path: Path) -> None:
+    """3 MB: what ten noisy minutes of two channels leave, and held they would take ten times it."""
     past = Past(tmp_path, "a", day(0))
     past.stimulate()
     readings = [
@@ -344,27 +343,22 @@ def test_an_hour_of_readings_is_read_in_bounded_time_and_memory(tmp_path: Path) 
     ]  # fmt: skip
     entries = [
         event_entry("telemetry_changed", {"changes": readings}, mono_us=number, wall=day(0))
-        for number in range(18_000)
+        for number in range(6_000)
     ]
     entries.append(
         event_entry(
             "telemetry_second",
             {"channels": [{"channel": 2, "peak_max_ua": 15_000}]},
-            mono_us=18_000,
+            mono_us=6_000,
             wall=day(0),
         )
     )
     past.journal.append_many(entries)
     path = past.finish()
-    assert path.stat().st_size > 9_000_000
+    assert path.stat().st_size > 3_000_000
     visits(tmp_path)  # the catalogue verifies it once
     history._kept_facts.cache_clear()
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    started = time.perf_counter()
     (visit,) = visits(tmp_path)
-    assert time.perf_counter() - started < 3  # some 0.2 s where nothing else runs
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 8_000
     assert visit.facts.stimulations[0].highest_measured_ua == {1: 14_100, 2: 15_000}
-    started = time.perf_counter()
-    visits(tmp_path)
-    assert time.perf_counter() - started < 0.5

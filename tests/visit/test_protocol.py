@@ -106,3 +106,41 @@ def test_a_protocol_for_a_bench_needs_no_gate_of_a_person(tmp_path: Path) -> Non
     loaded = protocol.load(_write(tmp_path, "\n[[steps]]\n".join([head, *left])))
     assert isinstance(loaded.protocol, Protocol)
     assert not loaded.protocol.is_for_people
+
+
+CHECK = """
+[[steps]]
+kind = "check"
+id = "look"
+title = "Look"
+why = "To see."
+do = "Look."
+[[steps.checks]]
+name = "Case"
+do = "Look at it."
+expect = "whole"
+"""
+
+
+def test_a_check_of_a_device_stands_in_no_protocol_for_a_person(tmp_path: Path) -> None:
+    head, *steps = _steps(TEXT)
+    text = "\n[[steps]]\n".join([head + CHECK, *steps])
+    with pytest.raises(ProfileError, match=r"steps\[1\]\.kind.* no protocol for a person"):
+        protocol.load(_write(tmp_path, text))
+
+
+@pytest.mark.parametrize("step_id", ["consent", "sensation", "skin-after", "exercise", "function"])
+def test_nothing_that_is_done_to_a_person_stands_in_a_protocol_for_the_bench(
+    step_id: str, tmp_path: Path
+) -> None:
+    head, *steps = _steps(TEXT.replace('visit = "first"', 'visit = "bench"'))
+    left = [s for s in steps if f'id = "{step_id}"' in s or 'id = "review"' in s]
+    with pytest.raises(ProfileError, match=r"steps\[1\]\.kind.* no protocol for the bench"):
+        protocol.load(_write(tmp_path, "\n[[steps]]\n".join([head, *left])))
+
+
+def test_a_check_step_without_checks_is_refused(tmp_path: Path) -> None:
+    head, *steps = _steps(TEXT.replace('visit = "first"', 'visit = "bench"'))
+    empty = CHECK.partition("[[steps.checks]]")[0]
+    with pytest.raises(ProfileError, match=r"steps\[1\]\.checks: missing"):
+        protocol.load(_write(tmp_path, head + empty + "\n[[steps]]\n" + steps[-1]))

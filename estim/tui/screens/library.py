@@ -46,8 +46,8 @@ class LibraryScreen(EstimScreen[None]):
         Binding("d", "demo", "Demo session"),
         Binding("t", "technician", "Technician"),
         Binding("slash", "search", "Search", key_display="/"),
-        Binding("v", "next_view", "Waveform"),
-        Binding("pagedown", "scroll_preview(1)", "Scroll", key_display="PgDn"),
+        Binding("v", "next_view", show=False),
+        Binding("pagedown", "scroll_preview(1)", show=False),
         Binding("pageup", "scroll_preview(-1)", "Scroll", show=False),
         Binding("escape", "leave_search", "Back", show=False),
     ]
