@@ -38,6 +38,7 @@ _ADVERSE_WORDS = {
     "adverse-action": "what was done",
     "adverse-report": "reported to",
 }
+_REVIEWED = {ADVERSE, *_ADVERSE_WORDS, "assessment", "plan", "next-visit", "billing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,14 @@ def sections(account: Account) -> tuple[Section, ...]:
         f"{each.wall:%H:%M} {_by(each, 'operator')}: {text(each.content.get('text'))}"
         for each in account.of_kind(course.REMARK)
     ]
+    others = [
+        _asked_and_answered(account.questions(step), name, answer)
+        for step in account.latest(REVIEW)
+        for name, answer in step.answers.items()
+        if name not in _REVIEWED
+    ]
     optional = (
+        ("REVIEW, FURTHER ANSWERS", others),
         ("REMARKS", remarks),
         ("BILLING, AS TYPED", _answers_to(account, REVIEW, "billing")),
         ("ADDED LATER", report.addendum_lines(account)),
@@ -157,6 +165,7 @@ def _objective(account: Account) -> list[str]:
         ("manual_therapy", "Manual therapy"),
         ("adjunct", "Other measures"),
         ("educate", "Education"),
+        ("check", "Checks"),
     ):
         if account.latest(kind) or _has_step(account, kind):
             found += _steps(account, kind, title)

@@ -137,6 +137,12 @@ def test_a_protocol_that_is_not_here_leaves_every_answer_under_its_id(tmp_path: 
         assert line in text
 
 
+def test_an_answer_of_the_review_that_is_not_known_here_is_told(tmp_path: Path) -> None:
+    past = begun(tmp_path)
+    past.step("review", {**ANSWERS["review"], "accepted": True}, name="review")
+    assert section(told(past.close()), "REVIEW, FURTHER") == ["accepted: yes"]
+
+
 # Planned beside delivered.
 
 
