@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import pytest
 from textual.content import Content
 from textual.pilot import Pilot
 from textual.screen import Screen
-from textual.widgets import Input
+from textual.widgets import Input, TextArea
 
+from estim.prepare.site import SitePolicy
 from estim.session.messages import Outcome
 from estim.session.states import HostState
 from estim.tui.bench import BenchLink
+from estim.tui.controller import VisitPlan
 from estim.tui.running import Running, RunningPlan
 from estim.tui.screens.base import EstimModal, EstimScreen, HelpScreen
 from estim.tui.screens.bell import BellScreen
@@ -35,6 +38,10 @@ from estim.tui.screens.technician.jobs import CharacteriseScreen, JobFormScreen,
 from estim.tui.screens.technician.menu import TechnicianMenu
 from estim.tui.screens.technician.question import QuestionScreen
 from estim.tui.screens.technician.running import JobScreen
+from estim.tui.screens.visit_report import VisitReportScreen
+from estim.tui.sitting import Sitting
+from estim.visit import protocol
+from estim.visit.guide import Given
 from estim.visit.prompts import Schedule
 from tests.tui.harness import WatchedApp, drive, open_demo, start, until
 
@@ -48,6 +55,7 @@ SCREENS: dict[type[Screen[Any]], Callable[[WatchedApp], Screen[Any] | None]] = {
     BenchScreen: lambda app: BenchScreen("a profile", "sim:"),
     HelpScreen: lambda app: HelpScreen("Help", SessionScreen.HELP_LINES),
     ReportScreen: lambda app: ReportScreen(_controller(app)),
+    VisitReportScreen: lambda app: VisitReportScreen(_sitting(app)),
     LostScreen: lambda app: LostScreen(_controller(app), "for the test"),
     PaletteScreen: lambda app: PaletteScreen(commands_of(app.screen, app.set_theme)),
     BellScreen: lambda app: BellScreen(),
@@ -76,6 +84,14 @@ def _link(app: WatchedApp) -> BenchLink:
     if app.bench is None:
         app.bench = BenchLink(_controller(app))
     return app.bench
+
+
+def _sitting(app: WatchedApp) -> Sitting:
+    """Return a visit over the session that is there."""
+    loaded = protocol.find("diabetic-neuropathy-first")
+    given = Given(today=date(2000, 1, 1), sensation_valid_days=90, electrode_uses_max=30)
+    plan = VisitPlan(loaded.facts, "P-0042", "T-1")
+    return Sitting(loaded, given, _controller(app), plan, SitePolicy())
 
 
 def _every_screen(base: type[Any]) -> set[type[Any]]:
@@ -115,7 +131,7 @@ def test_stop_keys_reach_the_engine_from_every_focusable_widget_of_every_screen(
                 app.screen.set_focus(widget)
                 await pilot.pause()
                 assert app.screen.focused is widget
-                is_text = isinstance(widget, Input)
+                is_text = isinstance(widget, Input | TextArea)
                 named = "F12 or Ctrl+X stops" if is_text else "SPACE stops"
                 assert named in app.strip()
                 for key in EVERYWHERE if is_text else EVERYWHERE + OUTSIDE_TEXT:
