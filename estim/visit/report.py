@@ -133,6 +133,8 @@ def _protocol(account: Account) -> str:
 
 
 def _record_state(account: Account) -> str:
+    if not account.is_sealed and not account.end_reason:
+        return "not closed when this was written"
     ended = f"ended: {account.end_reason}" if account.end_reason else "nothing says why it ended"
     return f"{'closed' if account.is_sealed else 'not closed'}, {ended}"
 

@@ -189,6 +189,14 @@ def test_how_long_is_uncertain_is_said(tmp_path: Path) -> None:
     assert "nothing says why it ended" in text
 
 
+def test_a_note_that_is_written_during_the_visit_does_not_say_how_it_ended(tmp_path: Path) -> None:
+    past = begun(tmp_path)
+    text = note.draft(told(past.path))
+    assert "not closed when this was written" in text
+    assert "ended" not in text
+    past.journal.close()
+
+
 def test_what_was_prepared_and_never_ran_delivered_nothing(tmp_path: Path) -> None:
     past = begun(tmp_path)
     past.event("prepared", profile="x", program_digest=1, prepared_digest="ab", ceilings_ua=[1])
