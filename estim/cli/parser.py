@@ -152,6 +152,9 @@ def _add_simulate(commands: Commands) -> None:
     parser.add_argument("--channels", metavar="N", help="number of channels")
     parser.add_argument("--serial", metavar="TEXT", help="serial number")
     parser.add_argument("--seed", metavar="N", help="decides every random choice")
+    parser.add_argument(
+        "--patient-stop", metavar="yes|no", help="whether there is a stop for the patient"
+    )
 
 
 def _add_devices(commands: Commands) -> None:

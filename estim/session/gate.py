@@ -5,8 +5,9 @@ Rules:
 2. The reading-back names everything that is loaded, by the engine's own digest over programme,
    bounds and settings. It counts for the load that it was asked for under: loading anew, and every
    way of losing a programme, void it, even where the same comes back.
-3. An answer given again to a step that gates output voids the reading-back too, when it is asked
-   for: what was read back may no longer be what holds.
+3. An answer to a step that gates output, given first or again, voids the load itself, when it is
+   asked for and once it is durable: bounds that were worked out without it can neither be read
+   back nor armed any more. What flows meanwhile goes on, and cannot be resumed.
 4. Every reason is told, in words. A bench, with nobody connected, needs nothing of this.
 """
 
@@ -32,7 +33,8 @@ REQUIRED: Mapping[str, str] = {
 """What every person's visit answers before output, and what is said where that is missing."""
 
 NOT_READ_BACK = "site, side and limits of what is loaded now were not read back"
-_VOIDING = frozenset({*REQUIRED, "override"})
+VOIDING = frozenset({*REQUIRED, "inspect_skin", "override", "plan"})
+"""What changes the bounds that a load was made with, or whether there may be output at all."""
 
 
 class Gate:
@@ -56,12 +58,14 @@ class Gate:
 
     def ask(self, kind: str) -> int:
         """Note that an annotation is on its way; return the moment, which `keep` wants to know."""
-        if kind in _VOIDING:
-            self._void()
+        if kind in VOIDING:
+            self.unload()
         return self._turn
 
     def keep(self, kind: str, content: Mapping[str, object], turn: int) -> None:
         """Count an annotation that is durable, asked for at a turn (rules 1 and 2)."""
+        if kind in VOIDING:
+            self.unload()
         if kind in REQUIRED:
             self._kept.add(kind)
         elif kind == READ_BACK and turn == self._turn and self.digest:
@@ -70,7 +74,9 @@ class Gate:
     def missing(self) -> tuple[str, ...]:
         """Return every reason against output on a person, in words."""
         reasons = [words for kind, words in REQUIRED.items() if kind not in self._kept]
-        return (*reasons, *(() if self._is_read_back else (NOT_READ_BACK,)))
+        if not self._is_read_back:
+            reasons.append(NOT_READ_BACK)
+        return tuple(reasons)
 
     def _void(self) -> None:
         self._turn += 1

@@ -16,7 +16,7 @@ from estim.safety.bounds import Bounds, intersect
 from estim.safety.kernel import RiseKind
 from estim.session import events as ev
 from estim.session import messages as msg
-from estim.session.gate import annotation_problem
+from estim.session.gate import VOIDING, annotation_problem
 from estim.session.messages import Blame
 from estim.session.state import DURABLE_US, GOAL_US, Pending, SessionState
 from estim.session.states import HostState, Trigger, follow
@@ -29,6 +29,8 @@ RAMP_DOWN_MAX_MS = 10_000
 AREA_MAX_MM2 = 40_000
 """The largest pad that a profile can name: a larger one would lift the density limits."""
 SIMULATOR = "sim:"
+SIMULATED_PERSON = ("patient-stop press", "patient-stop release")
+"""What the simulated person may do in a person's record too: nobody else can press their stop."""
 FAULT_LINE_MAX = 200
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 _UNSEEN = "something new has happened: look again"
@@ -379,6 +381,8 @@ def _annotate(session: SessionState, request: msg.Annotate, now_us: int) -> None
     except RecordError as error:  # told here: the writer takes it for a failed disk
         session.refuse(request.request_id, UsageError(str(error)))
         return
+    if request.kind in VOIDING:
+        session.fail_load(LimitRefused("an answer changed while this was loaded: load it again"))
     turn = session.gate.ask(request.kind)
 
     def proceed(_: int) -> None:
@@ -433,7 +437,7 @@ def _inject_fault(session: SessionState, request: msg.InjectFault, now_us: int) 
     line = request.line
     missing = session.record_missing()
     error: EstimError | None = RecordError(missing) if missing else None
-    if not session.is_bench:
+    if not session.is_bench and line not in SIMULATED_PERSON:
         error = LimitRefused("faults are injected on the bench alone")
     elif not session.url.startswith(SIMULATOR):
         error = LimitRefused(f"faults are for {SIMULATOR} alone, not for {session.url or 'nobody'}")

@@ -199,6 +199,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", default=defaults.seed, help="decides random choices")
     parser.add_argument("--channels", default=defaults.channels, help="number of channels")
     parser.add_argument("--serial", default=defaults.serial, help="serial number")
+    parser.add_argument(
+        "--patient-stop", default=defaults.patient_stop, help="yes or no: a stop for the patient"
+    )
     parser.add_argument("--tcp", type=_port, metavar="PORT", help="listen on 127.0.0.1; 0 for any")
     parser.add_argument(
         "--until-closed",

@@ -28,6 +28,7 @@ class SimulatorOptions:
         channels: number of channels.
         seed: decides every random choice of the faulty line.
         serial: serial number of the device.
+        patient_stop: 'yes' or 'no': whether the device has a stop for the patient.
     """
 
     load: str = "500"
@@ -36,6 +37,7 @@ class SimulatorOptions:
     channels: str = "2"
     seed: str = "0"
     serial: str = "SIM-0001"
+    patient_stop: str = "yes"
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> SimulatorOptions:
@@ -57,7 +59,11 @@ class SimulatorOptions:
 
     def arguments(self) -> list[str]:
         """Return the command-line arguments that say the same."""
-        return [f"--{name}={getattr(self, name)}" for name in self.__slots__ if getattr(self, name)]
+        return [
+            f"--{name.replace('_', '-')}={getattr(self, name)}"
+            for name in self.__slots__
+            if getattr(self, name)
+        ]
 
     def channel_count(self) -> int:
         """Return the number of channels; raise UsageError where it makes no sense."""
@@ -78,10 +84,13 @@ class SimulatorOptions:
             raise UsageError(
                 f"serial: expected 1 to {SERIAL_NUMBER_MAX} ASCII characters, got {serial_number!r}"
             )
+        if self.patient_stop not in ("yes", "no"):
+            raise UsageError(f"patient_stop: expected yes or no, got {self.patient_stop!r}")
         return DeviceSettings(
             channel_count=self.channel_count(),
             serial_number=serial_number,
             load=parse_load(self.load),
+            has_patient_stop=self.patient_stop == "yes",
             boot_us=boot_us,
         )
 

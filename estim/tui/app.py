@@ -6,6 +6,7 @@ Rules:
 2. One clock of 10 Hz drives strip and session screen; a beat is drawn in each turn, and the
    terminal's file reports it.
 3. While output is possible the interface cannot be left.
+4. Whose visit it is, what the engine does, and what waits for an answer stand on every screen.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
 from textual.driver import Driver
+from textual.events import Event, Key, MouseDown, Paste
+from textual.screen import Screen
 
 from estim.errors import EstimError
 from estim.priority import INTERFACE_NICE, ask_for_priority
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from estim.tui.screens.session import SessionScreen
 
 TICK_S = 0.1
+IDLE_LOOK_S = 1.0
 WIDTHS = [(0, "-narrow"), (120, "-wide")]
 HEIGHTS = [(0, "-tiny"), (12, "-low"), (36, "-tall")]
 BELL_GAP_S = 0.3
@@ -98,6 +102,7 @@ class EstimApp(App[None]):
         Binding("ctrl+c", "stop_or_leave", "Stop, then leave", priority=True, show=False),
         Binding("ctrl+q", "leave", "Quit", priority=True, show=False),
         Binding("q", "leave", "Quit"),
+        Binding("f6", "show_stimulation", "The stimulation", show=False),
         Binding("T", "show_technician", "Technician's bench", show=False),
         Binding("question_mark", "show_help", "Help", key_display="?"),
         Binding("ctrl+p", "palette", "Commands", show=False),
@@ -122,6 +127,12 @@ class EstimApp(App[None]):
 
     def on_mount(self) -> None:
         self.set_interval(TICK_S, self._tick)
+        self.set_interval(IDLE_LOOK_S, self.visiting.watch_idle)
+
+    async def on_event(self, event: Event) -> None:
+        if isinstance(event, Key | MouseDown | Paste):
+            self.visiting.touch()
+        await super().on_event(event)
 
     def get_default_screen(self) -> TodayScreen:
         """Return the home screen."""
@@ -136,6 +147,8 @@ class EstimApp(App[None]):
             session = self.session_screen
             if session is not None:
                 session.tick(self._beat)
+            if self.visiting.sitting is not None:
+                self.visiting.tick()
 
     def refresh_strip(self) -> None:
         """Draw the strip of the screen on top."""
@@ -151,6 +164,7 @@ class EstimApp(App[None]):
             strip.show(StripState(person=self.person))
             return
         session = self.session_screen
+        running = session.running if session is not None else None
         strip.show(
             StripState(
                 controller.snapshot,
@@ -158,7 +172,8 @@ class EstimApp(App[None]):
                 self._beat,
                 controller.is_lost,
                 self.person,
-                session.running.strip_alarm if session is not None else "",
+                running.strip_alarm if running is not None else "",
+                running.strip_prompt if running is not None and self.screen is not session else "",
             )
         )
 
@@ -238,7 +253,7 @@ class EstimApp(App[None]):
             self.controller.stop("Ctrl+C")
             self.notify("Stopped. Ctrl+C once more leaves.")
             return
-        self.run_worker(self._leave(), exclusive=True, group="leave")
+        self._begin_to_leave()
 
     def action_leave(self) -> None:
         """Leave, unless output is possible."""
@@ -248,7 +263,12 @@ class EstimApp(App[None]):
         if self.controller is not None and self.controller.is_energised:
             self.notify("Output is on: SPACE stops it, then q leaves.", severity="warning")
             return
-        self.run_worker(self._leave(), exclusive=True, group="leave")
+        self._begin_to_leave()
+
+    def _begin_to_leave(self) -> None:
+        """Leave; while a visit asks whether it may be left, asking again asks nothing more."""
+        if not any(worker.group == "leave" and worker.is_running for worker in self.workers):
+            self.run_worker(self._leave(), group="leave")
 
     async def _leave(self) -> None:
         lost = self.screen.why_not_leave() if isinstance(self.screen, EstimScreen) else ""
@@ -256,12 +276,15 @@ class EstimApp(App[None]):
             self.notify(lost, severity="warning", markup=False, timeout=10)
             return
         controller = self.controller
-        if controller is not None and not controller.is_ended:
-            try:
+        try:
+            if self.visiting.sitting is not None:
+                if not await self.visiting.ask_to_leave():
+                    return
+            elif controller is not None and not controller.is_ended:
                 await controller.close("the interface was left")
-            except EstimError as error:
-                self.notify(words.safe(str(error)), severity="error", markup=False)
-                return
+        except EstimError as error:
+            self.notify(words.safe(str(error)), severity="error", markup=False)
+            return
         self.exit()
 
     # Sessions.
@@ -309,9 +332,18 @@ class EstimApp(App[None]):
         return self.controller
 
     def go_home(self) -> None:
-        """Close every screen but the first."""
+        """Close every screen but the first; whoever waits for one is told nothing."""
         while len(self.screen_stack) > 1:
-            self.pop_screen()
+            self.screen.dismiss(None)
+
+    async def uncover(self, kind: type[Screen[Any]]) -> None:
+        """Close what covers a screen of a kind; whoever waits for one is told nothing."""
+        while not isinstance(self.screen, kind) and len(self.screen_stack) > 1:
+            await self.screen.dismiss(None)
+
+    def action_show_stimulation(self) -> None:
+        """Go to the stimulation that runs, or to the visit that is open."""
+        self.visiting.ask_to_stimulate()
 
     def end_session(self) -> None:
         """Forget a session that has ended."""
@@ -344,15 +376,20 @@ class EstimApp(App[None]):
             session.take(reply)
 
     def _engine_ended(self, reason: str) -> None:
-        session = self.session_screen
-        if session is not None:
-            self.call_later(self._tell_loss, session, reason)
+        if self.session_screen is not None or self.visiting.sitting is not None:
+            self.call_later(self._tell_loss, reason)
 
-    async def _tell_loss(self, session: SessionScreen, reason: str) -> None:
-        """Uncover the session, which says what was lost and is left with it."""
-        while session in self.screen_stack and self.screen is not session:
-            await self.pop_screen()
-        session.post_message(messages.EngineGone(reason))
+    async def _tell_loss(self, reason: str) -> None:
+        """Uncover the session, which says what was lost and is left with it; else say it here."""
+        session, controller = self.session_screen, self.controller
+        is_visit = self.visiting.sitting is not None
+        self.visiting.forget()
+        if session is not None:
+            while session in self.screen_stack and self.screen is not session:
+                await self.screen.dismiss(None)
+            session.post_message(messages.EngineGone(reason))
+        elif is_visit and controller is not None:
+            self.run_worker(self.visiting.lose(controller, reason), group="lost")
 
 
 def run(options: Options | None = None) -> int:

@@ -192,6 +192,14 @@ class SessionController(EngineLink):
             raise PortLost(f"{url}: the device has gone")
         return device
 
+    async def inject(self, line: str) -> None:
+        """Let something go wrong at the simulator; in a person's record their own stop alone.
+
+        Raises:
+            EstimError: it is refused, or was not kept.
+        """
+        await self.must(lambda number: messages.InjectFault(number, line))
+
     async def disconnect(self) -> None:
         """Close the port; what was loaded is gone.
 

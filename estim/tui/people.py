@@ -8,15 +8,26 @@ from datetime import date
 from pathlib import Path
 
 from estim.clock import SystemClock
+from estim.tui.widgets.plot import Trace, stem_trace
+from estim.units import format_ma
 from estim.visit import history, instruments, plan, protocol, pseudonym
-from estim.visit.plan import Measure, Plan
+from estim.visit.plan import Measure, Plan, Trend
 from estim.visit.protocol import LoadedProtocol
 
 VISITS_SHOWN = 8
 VISITS_READ = 40
+"""Of these at most trends are told."""
+PAINS = ("pain-now", "pain-worst-24h")
+PAIN_MAX = 10
 
-HeadedLine = tuple[bool, str]
-"""Whether it is a heading, and the line."""
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the screen of a person: a heading, a plot where there is one, and lines."""
+
+    title: str
+    lines: tuple[str, ...]
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,74 +36,89 @@ class PersonView:
 
     protocols: tuple[LoadedProtocol, ...]
     proposed: LoadedProtocol | None
-    lines: tuple[HeadedLine, ...]
+    sections: tuple[Section, ...]
 
 
-def due_and_unfinished(records: Path) -> list[tuple[str, str]]:
+def due_and_unfinished(records: Path, key: bytes | None) -> list[tuple[str, str]]:
     """Return who is due and whose visit is unfinished: pseudonym and words.
 
     Raises:
         RecordError: the folder cannot be read.
     """
-    if not records.exists():
-        return []
     today = SystemClock().wall().date()
-    found = history.people(records)
-    plans = {each.pseudonym: planned for each in found if (planned := _plan(records, each))}
+    found = history.people(records, key)
+    plans = plan.plans_of(records, key)
     lines = [(each.pseudonym, each.words) for each in plan.due(found, plans, today)]
-    for visit in history.unfinished(records):
+    for visit in history.unfinished(records, key):
         if visit.pseudonym is not None:
             missing = "; ".join(visit.unfinished_because)
             lines.append((visit.pseudonym, f"unfinished, {visit.on or 'no day'}: {missing}"))
     return lines
 
 
-def new_pseudonym(records: Path) -> str:
+def new_pseudonym(records: Path, key: bytes | None) -> str:
     """Return a pseudonym that no record holds.
 
     Raises:
         RecordError: the folder cannot be read.
     """
-    taken = {each.pseudonym for each in history.people(records)} if records.exists() else set()
+    taken = {each.pseudonym for each in history.people(records, key)}
     return pseudonym.generate(secrets.choice, taken)
 
 
-def view(records: Path, who: str) -> PersonView:
+def view(records: Path, who: str, key: bytes | None) -> PersonView:
     """Return what there is to show of a person.
 
     Raises:
         EstimError: the record folder or a shipped protocol cannot be read.
     """
-    visits = history.visits_of(records, who, at_most=VISITS_READ) if records.exists() else ()
+    visits = history.visits_of(records, who, key)
     planned = plan.plan_of(visits)
     offered = tuple(each for each in protocol.shipped() if each.protocol.is_for_people)
     proposed = _proposed(offered, planned.plan, visits)
-    lines: list[HeadedLine] = [(True, "Plan"), (False, planned.words)]
-    if planned.plan is not None:
-        lines += [(False, line) for line in _plan_lines(planned.plan)]
-    lines += [(False, ""), (True, "Visits")]
-    lines += [(False, _visit_line(visit)) for visit in visits[:VISITS_SHOWN]]
-    if not visits:
-        lines.append((False, "none yet"))
+    told = _plan_lines(planned.plan) if planned.plan is not None else []
+    sections = [
+        Section("Plan", (planned.words, *told, "It is made and changed inside a visit, by F11.")),
+        Section("Visits", tuple(map(_visit_line, visits[:VISITS_SHOWN])) or ("none yet",)),
+    ]
+    if len(visits) > VISITS_SHOWN:
+        sections.append(Section(f"and {len(visits) - VISITS_SHOWN} visits before", ()))
     for measure in _measures():
-        told = plan.trend(visits, measure)
-        if told.points:
-            lines += [(False, ""), (True, measure.words)]
-            lines.append((False, "  ".join(f"{p.on:%m-%d} {p.value}" for p in told.points)))
-            lines += [(False, each) for each in told.words]
-    return PersonView(offered, proposed, tuple(lines))
+        trend = plan.trend(visits[:VISITS_READ], measure)
+        if trend.points:
+            sections.append(Section(measure.words, trend.words, _trace(measure, trend)))
+    return PersonView(offered, proposed, tuple(sections))
 
 
-def _plan(records: Path, who: history.Person) -> Plan | None:
-    return plan.plan_of(history.visits_of(records, who.pseudonym, at_most=VISITS_READ)).plan
+def _trace(measure: Measure, trend: Trend) -> Trace | None:
+    """Return a plot of what was measured; one value alone needs none."""
+    points = trend.points
+    if len(points) < 2:
+        return None
+    highest = max(float(point.value) for point in points)
+    high = float(PAIN_MAX) if measure.is_pain else highest or 1.0
+    unit = f" {measure.unit}" if measure.unit else ""
+    scale_words = f"{high:g}{unit}", "0", f"{points[0].on}", f"{points[-1].on}"
+    values = [(point.on.toordinal(), float(point.value)) for point in points]
+    return stem_trace(values, high, f"{len(points)} visits", scale_words)
 
 
 def _measures() -> tuple[Measure, ...]:
+    pains = [
+        plan.answer_measure(
+            instruments.BY_ID[name].form[0].id, f"{instruments.BY_ID[name].title}, before",
+            is_better_higher=False, is_pain=True, is_before=True,
+        )
+        for name in PAINS
+    ]  # fmt: skip
     scored = [
-        plan.score_measure(each, [question.id for question in each.form])
-        for each in instruments.BY_ID.values()
+        plan.score_measure(
+            each, [question.id for question in each.form if not question.is_optional]
+        )
+        for name, each in instruments.BY_ID.items()
+        if name not in PAINS
     ]
-    return (plan.DOSE, *scored)
+    return (*pains, plan.DOSE, *scored)
 
 
 def _proposed(
@@ -109,8 +135,9 @@ def _proposed(
 def _plan_lines(planned: Plan) -> list[str]:
     lines = [f"goals: {planned.goals}"]
     lines.append(f"{planned.sessions_per_week} a week, {planned.planned_sessions} in all")
+    lines.append(f"by {planned.protocol}")
     if planned.ceiling_ua is not None:
-        lines.append(f"at most {planned.ceiling_ua / 1000:g} mA")
+        lines.append(f"at most {format_ma(planned.ceiling_ua)} mA")
     if planned.review_on is not None:
         lines.append(f"to be reviewed on {planned.review_on}")
     return lines

@@ -208,6 +208,14 @@ class Running:
                 return f"{Priority.HIGH.sign} {alarm.finding.text}"
         return ""
 
+    @property
+    def strip_prompt(self) -> str:
+        """Return the question that waits, as every other screen names it, nothing without one."""
+        shown = self.prompts.shown
+        if shown is None:
+            return ""
+        return f"? {shown.topic.value}{' OVERDUE' if shown.is_overdue else ''}"
+
     # The record.
 
     def _record(self, settled: tuple[Settled, ...]) -> None:

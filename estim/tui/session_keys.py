@@ -33,8 +33,11 @@ HELP_LINES: HelpLines = (
     ("t", "try the bell"),
     ("v", "next waveform view"),
     ("PgUp, PgDn", "look back in the events"),
-    ("e", "end the visit: seal the record, show the report"),
-    ("q", "end the visit and quit, once output is off"),
+    ("w", "in a visit: to the visit, meanwhile or once the stimulation has ended"),
+    ("F7", "in a visit: look somebody up in today's list"),
+    ("F6", "back to this screen, from those"),
+    ("e", "on the bench: seal the record, show the report"),
+    ("q", "leave, once output is off"),
 )
 
 BINDINGS: list[BindingType] = [
@@ -47,6 +50,8 @@ BINDINGS: list[BindingType] = [
     Binding("k", "acknowledge", "Acknowledge"),
     Binding("l", "rearm", "Re-arm"),
     Binding("e", "end_visit", "End visit"),
+    Binding("w", "show_visit", "Visit"),
+    Binding("f7", "look_up", "Today", show=False),
     *(
         Binding(str(number), f"select({number})", f"Choose channel {number}", show=False)
         for number in range(1, 5)
@@ -76,6 +81,9 @@ def is_paused(snapshot: Snapshot) -> bool:
     """Tell whether a resume would return to something."""
     return snapshot.state is HostState.ARMED and any(row.marker_ua for row in snapshot.channels)
 
+
+BENCH_ALONE = ("end_visit",)
+VISIT_ALONE = ("show_visit", "look_up")
 
 NEEDS: dict[str, Callable[[Snapshot], bool]] = {
     "start": lambda now: (

@@ -5,6 +5,8 @@ Rules:
    not confirmed.
 2. Nothing is taken over from an earlier visit unless somebody said that it did not change.
 3. What output waits for is worked out anew each time it is asked for.
+4. While output is possible no step that gates it is answered, left out or overridden.
+5. The patient's stop was tried once the device reported it pressed while this visit asked for it.
 """
 
 from __future__ import annotations
@@ -16,23 +18,28 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from estim.errors import LimitRefused
+from estim.errors import LimitRefused, ProfileError
 from estim.prepare import roster
 from estim.prepare.site import SitePolicy
 from estim.profile.library import find
 from estim.profile.loader import LoadedProfile
+from estim.record import station_key
+from estim.session.states import ENERGISED, HostState
 from estim.tui import words
 from estim.tui.controller import SessionController, Stimulation, VisitPlan
 from estim.tui.running import RunningPlan
 from estim.units import MS_PER_S
-from estim.visit import course, guide
+from estim.visit import course, guide, history, plan, repeat
+from estim.visit.carry import COMFORTABLE, Offer
 from estim.visit.course import Visit
-from estim.visit.guide import Earlier, Given
+from estim.visit.guide import Given
 from estim.visit.prompts import schedule_for_a_person
-from estim.visit.protocol import LoadedProtocol, Step
-from estim.visit.questions import Answers, Form, Remark
+from estim.visit.protocol import BEFORE_OUTPUT, LoadedProtocol, Step
+from estim.visit.questions import Answer, Answers, Form, Remark
+from estim.visit.repeat import Shown
 
-PATIENT_STOP_REPORTED = ("pressed", "tested")
+PRESSED = "pressed"
+STIMULATE = "stimulate"
 
 
 def given_for(
@@ -43,8 +50,10 @@ def given_for(
     Raises:
         EstimError: roster or record folder cannot be read.
     """
-    return Given(
-        today=today,
+    return repeat.given(
+        history.visits_of(records, pseudonym, station_key.load(configuration)),
+        today,
+        screening_valid_days=policy.screening_valid_days,
         sensation_valid_days=policy.sensation_valid_days,
         electrode_uses_max=policy.electrode_uses_max,
         clinicians=frozenset(
@@ -60,7 +69,7 @@ class Sitting:
         loaded: the protocol.
         given: what was known before.
         controller: drives the engine; its record is open.
-        plan: whose visit it is, and who begins it.
+        whose: whose visit it is, and who begins it.
         policy: of the site.
     """
 
@@ -69,11 +78,11 @@ class Sitting:
         loaded: LoadedProtocol,
         given: Given,
         controller: SessionController,
-        plan: VisitPlan,
+        whose: VisitPlan,
         policy: SitePolicy,
     ) -> None:
         self.controller = controller
-        self.visit: Visit = course.begin(loaded.protocol, plan.pseudonym, plan.operator)
+        self.visit: Visit = course.begin(loaded.protocol, whose.pseudonym, whose.operator)
         self.note_draft = ""
         """The note as somebody has edited it, until it is saved at the end."""
         self._given = given
@@ -86,13 +95,28 @@ class Sitting:
         snapshot = self.controller.snapshot
         if snapshot is None or snapshot.device is None:
             return self._given
-        is_reported = self._given.is_patient_stop_reported
-        self._given = replace(
-            self._given,
-            has_patient_stop=snapshot.device.has_patient_stop,
-            is_patient_stop_reported=is_reported or snapshot.patient_stop in PATIENT_STOP_REPORTED,
-        )
+        self._given = replace(self._given, has_patient_stop=snapshot.device.has_patient_stop)
         return self._given
+
+    @property
+    def is_energised(self) -> bool:
+        """Tell whether output is possible, or zero not confirmed yet."""
+        snapshot = self.controller.snapshot
+        state = snapshot.state if snapshot is not None else HostState.DISCONNECTED
+        return state in (*ENERGISED, HostState.STOPPING)
+
+    @property
+    def is_connected(self) -> bool:
+        """Tell whether a device is there."""
+        snapshot = self.controller.snapshot
+        return snapshot is not None and snapshot.device is not None
+
+    def see_trial(self) -> bool:
+        """Look whether the patient's stop is pressed, while it is tried (rule 5)."""
+        snapshot = self.controller.snapshot
+        if snapshot is not None and snapshot.patient_stop == PRESSED:
+            self._given = replace(self._given, is_patient_stop_reported=True)
+        return self._given.is_patient_stop_reported
 
     # What is asked.
 
@@ -108,9 +132,9 @@ class Sitting:
         """Return the body chart of a step that is about places."""
         return guide.chart(step, self.visit, answers)
 
-    def earlier(self, step: Step) -> Earlier | None:
-        """Return the answers of an earlier visit that may still hold."""
-        return self._given.earlier.get(guide.earlier_key(step))
+    def earlier(self, step: Step) -> Shown:
+        """Return the answers of an earlier visit that may still hold, or why there are none."""
+        return repeat.shown(step, self.visit, self.given)
 
     def overridable(self) -> Sequence[tuple[str, str]]:
         """Return the screening items that a clinician might take responsibility for."""
@@ -134,6 +158,7 @@ class Sitting:
         Raises:
             EstimError: it does not come now, or was not kept.
         """
+        self._check_gating(step)
         kept = answers if carried_from else guide.stamped(step, self._given, answers)
         await self.annotate(*course.answer(self.visit, step, kept, carried_from))
 
@@ -143,7 +168,16 @@ class Sitting:
         Raises:
             EstimError: it may not be left out, or that was not kept.
         """
+        self._check_gating(step)
         await self.annotate(*course.skip(self.visit, step, reason))
+
+    def is_held(self, step: Step) -> bool:
+        """Tell whether a step cannot be answered now because output is possible (rule 4)."""
+        return self.is_energised and step.kind in (*BEFORE_OUTPUT, STIMULATE)
+
+    def _check_gating(self, step: Step) -> None:
+        if self.is_held(step):
+            raise LimitRefused(f"output is on: stop it first, then answer '{step.title}'")
 
     async def remark(self, text: str) -> None:
         """Keep a remark.
@@ -160,8 +194,24 @@ class Sitting:
         Raises:
             EstimError: it was not kept.
         """
+        if self.is_energised:
+            raise LimitRefused("output is on: stop it first, then override")
         content = {"item": item, "clinician": clinician, "reason": course.checked_text(reason)}
         await self.annotate(course.OVERRIDE, content)
+
+    @property
+    def found_plan(self) -> plan.FoundPlan:
+        """Return the plan that holds now."""
+        return guide.found_plan(self.visit, self.given)
+
+    async def make_plan(self, content: Mapping[str, Any]) -> None:
+        """Keep a plan; it holds at once, for what is loaded next.
+
+        Raises:
+            EstimError: it is no plan, or was not kept.
+        """
+        plan.check(content, self._given.today)
+        await self.annotate(course.PLAN, content)
 
     async def hand_over(self, to_operator: str) -> None:
         """Note who goes on, with the amplitudes and ceilings that were read back.
@@ -183,13 +233,34 @@ class Sitting:
 
     @property
     def profile(self) -> LoadedProfile | None:
-        """Return the profile that was chosen for the pads."""
+        """Return the profile that was chosen for the pads.
+
+        Raises:
+            ProfileError: its file is not what it was when the pads were placed by it.
+        """
         profile_id = guide.profile_id(self.visit)
-        return find(profile_id) if profile_id else None
+        if not profile_id:
+            return None
+        loaded = find(profile_id)
+        if loaded.profile != guide.profile(self.visit):
+            raise ProfileError(
+                f"{profile_id} was edited since the pads were placed by it: begin the visit anew"
+            )
+        return loaded
 
     def output_problems(self) -> Sequence[str]:
         """Return everything that output still waits for."""
         return guide.output_problems(self.visit, self.given)
+
+    @property
+    def stimulation_step(self) -> Step | None:
+        """Return the stimulation that comes now, else the last one that was answered."""
+        visit = self.visit
+        if visit.next_step is not None and visit.next_step.kind == STIMULATE:
+            return visit.next_step
+        steps = [step for step in visit.protocol.steps if step.kind == STIMULATE]
+        answered = [step for step in steps if visit.may_open(step)]
+        return answered[-1] if answered else None
 
     def check_output(self) -> None:
         """Refuse where output still waits for something.
@@ -197,9 +268,43 @@ class Sitting:
         Raises:
             LimitRefused: with every reason.
         """
-        problems = self.output_problems()
+        problems = list(self.output_problems())
+        if self.stimulation_step is None:
+            ahead = self.visit.next_step
+            problems.append(f"first comes '{ahead.title}'" if ahead else "the visit was reviewed")
         if problems:
             raise LimitRefused("; ".join(problems))
+
+    @property
+    def delivered_ms(self) -> int:
+        """Return for how long current flowed in this visit, whatever the profile."""
+        return sum(each.delivered_ms for each in self.controller.deliveries)
+
+    async def confirm_stimulation(self) -> bool:
+        """Confirm the stimulation with everything that this visit delivered; tell whether it was.
+
+        Raises:
+            EstimError: output is possible, or it was not kept.
+        """
+        step, deliveries = self.stimulation_step, self.controller.deliveries
+        if step is None or not deliveries:
+            return False
+        channels = max(len(each.pulse_counts) for each in deliveries)
+        answers: dict[str, Answer] = {
+            "profile": deliveries[-1].profile_id,
+            "stimulations": len(deliveries),
+            "delivered_ms": self.delivered_ms,
+            "plateau_ms": sum(each.plateau_ms for each in deliveries),
+        }
+        for index in range(channels):
+            held = [each for each in deliveries if index < len(each.pulse_counts)]
+            answers[f"pulses-{index + 1}"] = sum(each.pulse_counts[index] for each in held)
+            answers[f"highest_ua-{index + 1}"] = max(each.highest_ua[index] for each in held)
+        former = self.visit.answered.get(step.id)
+        if former is not None and dict(former.answers) == answers:
+            return False  # nothing flowed since it was confirmed
+        await self.confirm(step, answers)
+        return True
 
     async def connect(self, url: str) -> None:
         """Find the device.
@@ -209,24 +314,53 @@ class Sitting:
         """
         await self.controller.connect(url)
 
+    async def press_simulated_stop(self) -> None:
+        """Press and release the stop of the simulated person; the record has both.
+
+        Raises:
+            EstimError: it is no simulator, or it was not kept.
+        """
+        await self.controller.inject("patient-stop press")
+        await self.controller.next_snapshot()
+        self.see_trial()
+        await self.controller.inject("patient-stop release")
+
     def note(self, kind: str, content: dict[str, Any]) -> None:
         """Have the record keep what happens while current flows; the visit follows at once."""
         self.controller.note(kind, content)
         self.visit = course.fold(self.visit, kind, content)
 
     def running_plan(self) -> RunningPlan:
-        """Return what is asked while current flows, and the markers of the visit before."""
-        policy, given = self._policy, self._given
-        count = max(given.markers, default=0)
+        """Return what is asked while current flows, and the comfortable levels known so far.
+
+        What was marked today goes before a level of an earlier visit; neither stands above what is
+        allowed now.
+        """
+        policy, prepared = self._policy, self.controller.prepared
+        ceilings = prepared.ceilings if prepared is not None else ()
+        marked = [self.visit.markers.get((each.channel, COMFORTABLE), 0) for each in ceilings]
+        earlier = [offer.amplitude_ua or 0 for offer in self.last_levels()]
+        levels = [
+            today_ua if 0 < today_ua <= each.ceiling_ua else earlier_ua
+            for each, today_ua, earlier_ua in zip(ceilings, marked, earlier, strict=True)
+        ]
         return RunningPlan(
             self.note,
             schedule_for_a_person(
-                is_first_exposure=given.is_first_session,
+                is_first_exposure=guide.is_first_exposure(self.visit, self.given),
                 comfort_every_ms=policy.comfort_check_s * MS_PER_S,
                 attention_after_ms=policy.attention_check_s * MS_PER_S,
             ),
-            tuple(given.markers.get(number, 0) for number in range(1, count + 1)),
+            tuple(levels),
         )
+
+    def last_levels(self) -> Sequence[Offer]:
+        """Return each channel's last comfortable level, as far as it serves with what is loaded."""
+        prepared = self.controller.prepared
+        if prepared is None:
+            return ()
+        ceilings_ua = tuple(ceiling.ceiling_ua for ceiling in prepared.ceilings)
+        return repeat.markers(self.visit, self.given, prepared.program.digest, ceilings_ua)
 
     async def prepare(self) -> None:
         """Load what this visit allows.
@@ -237,7 +371,7 @@ class Sitting:
         self.check_output()
         loaded = self.profile
         assert loaded is not None
-        arguments = guide.arguments(self.visit, self.given, loaded.profile)
+        arguments = guide.arguments(self.visit, self.given, loaded.profile, self.delivered_ms)
         await self.controller.prepare(
             Stimulation(
                 loaded,
@@ -265,9 +399,18 @@ class Sitting:
                 f"channel {ceiling.channel}: at most {words.current(ceiling.ceiling_ua)}"
                 + (f" ({binding})" if binding else "")
             )
-        lines.append(f"Duration   {prepared.settings.duration_s // 60} min")
-        arguments = guide.arguments(self.visit, self.given, loaded.profile)
-        return "\n".join([*lines, *arguments.words])
+        minutes, seconds = divmod(prepared.settings.duration_s, 60)
+        lines.append(f"Duration   {minutes} min" + (f" {seconds} s" if seconds else ""))
+        arguments = guide.arguments(self.visit, self.given, loaded.profile, self.delivered_ms)
+        lines += arguments.words
+        if self.given.visits:
+            lines += [
+                f"channel {offer.channel}: last {offer.words}"
+                if offer.amplitude_ua
+                else f"channel {offer.channel}: {offer.words}"
+                for offer in self.last_levels()
+            ]
+        return "\n".join(lines)
 
     async def read_back(self) -> None:
         """Note that site, side and limits were read back.
@@ -283,6 +426,7 @@ class Sitting:
             "prepared_digest": self.controller.prepared_digest,
             "program_digest": prepared.program.digest,
             "profile": loaded.profile.id,
+            "placement": list(self.placement_words()),
             "site_words": "; ".join(self.placement_words()),
             "side_words": " and ".join(guide.sides(sites)),
             "ceilings_ua": [ceiling.ceiling_ua for ceiling in prepared.ceilings],

@@ -10,7 +10,8 @@ Rules:
 4. A day in the future is no day: a clock was changed, and everything is asked anew.
 5. Only what can hold over days may be shown (`MAY_BE_CARRIED`): consent, skin and how somebody
    feels are asked at every visit.
-6. A level is offered as a marker only for the same programme at the same sites, and never above
+6. Pads wear out: each visit counts their uses up by one, and all else must be as it was.
+7. A level is offered as a marker only for the same programme at the same sites, and never above
    today's ceiling. It is no target: output still begins at zero.
 """
 
@@ -26,7 +27,8 @@ from estim.visit.history import Visit, find
 from estim.visit.questions import Answer
 
 COMFORTABLE = "comfortable"
-MAY_BE_CARRIED = ("screen", "test_sensation", "place_electrodes")
+PLACE = "place_electrodes"
+MAY_BE_CARRIED = ("screen", "test_sensation", PLACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,19 @@ def answers_of(
     return _none("asked for the first time")
 
 
+def counted_up(answers: Mapping[str, Answer]) -> dict[str, Answer]:
+    """Return the answers about pads as they are today: used once more (rule 6)."""
+    return {
+        name: each + 1 if is_uses(name) and type(each) is int else each
+        for name, each in answers.items()
+    }
+
+
+def is_uses(question_id: str) -> bool:
+    """Tell whether a question asks how often pads were used."""
+    return question_id == "uses" or question_id.endswith("-uses")
+
+
 def comfortable(visits: Sequence[Visit], today: Today, valid_days: int) -> tuple[Offer, ...]:
     """Return for every channel of today the last comfortable level, if it may serve as a marker.
 
@@ -142,13 +157,33 @@ def _origin(visits: Sequence[Visit], visit: Visit, confirmed: Confirmed) -> Conf
         if confirmed.carried_from is None:
             return confirmed
         earlier = find(visits, confirmed.carried_from)
-        before = None if earlier is None else _newest(earlier, confirmed.kind, confirmed.step)
+        before = None if earlier is None else _same_step(earlier, confirmed)
         if earlier is None or before is None:
             return f"it was carried from a visit ({confirmed.carried_from}) that is not there"
-        if before.answers != confirmed.answers or before.wall > confirmed.wall:
+        if not _is_unchanged(before, confirmed) or before.wall > confirmed.wall:
             return f"it differs from the visit {_day(earlier)} that it was carried from"
         visit, confirmed = earlier, before
     return "it was carried in a circle"
+
+
+def _same_step(earlier: Visit, confirmed: Confirmed) -> Confirmed | None:
+    """Return the step that was carried; another protocol may have given it another id."""
+    kind = confirmed.kind
+    return _newest(earlier, kind, confirmed.step) or _newest(earlier, kind, None)
+
+
+def _is_unchanged(before: Confirmed, later: Confirmed) -> bool:
+    """Tell whether answers are those of before; of pads, but for the uses, which only rise."""
+    if before.kind != PLACE:
+        return before.answers == later.answers
+    return before.answers.keys() == later.answers.keys() and all(
+        _has_risen(answer, later.answers[name]) if is_uses(name) else answer == later.answers[name]
+        for name, answer in before.answers.items()
+    )
+
+
+def _has_risen(before: Answer, later: Answer) -> bool:
+    return type(before) is int and type(later) is int and later > before
 
 
 def _offer(visits: Sequence[Visit], today: Today, valid_days: int, channel: int) -> Offer:

@@ -84,6 +84,7 @@ class Visit:
         markers: newest amplitude in uA by channel (from 1) and marker.
         read_back: what was read back last, before arming.
         note: the note as it was saved last.
+        plan: content of the plan that was made in this visit, if any.
         odd_count: annotations that were not as they should be.
     """
 
@@ -96,6 +97,7 @@ class Visit:
     markers: Mapping[tuple[int, str], int] = field(default_factory=lambda: MappingProxyType({}))
     read_back: Content | None = None
     note: str = ""
+    plan: Content | None = None
     odd_count: int = 0
 
     @property
@@ -257,6 +259,8 @@ def _folded(visit: Visit, kind: str, content: Content) -> Visit:
         return replace(visit, operator=_text(content["to_operator"]))
     if kind == NOTE:
         return replace(visit, note=_text(content["text"]))
+    if kind == PLAN:
+        return replace(visit, plan=MappingProxyType(dict(content)), read_back=None)
     return visit
 
 

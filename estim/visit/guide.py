@@ -5,6 +5,8 @@ Rules:
    stored, so nothing of it can be stale.
 2. Every reason is told, not only the first.
 3. A ceiling is only ever lowered on the way: by the plan, by sensation, by a first exposure.
+4. What was delivered in this visit already counts: begun again and again, output never lasts longer
+   in all than once at the longest.
 """
 
 from __future__ import annotations
@@ -16,12 +18,17 @@ from datetime import date
 from decimal import Decimal
 from types import MappingProxyType
 
+from estim.errors import LimitRefused, UsageError
 from estim.profile import body_chart, library
 from estim.profile.models import NEUROPATHY_KINDS, Profile
+from estim.units import MS_PER_S, format_ma
 from estim.visit import forms, instruments, placement, screening, screening_items, sensation
+from estim.visit import plan as plans
 from estim.visit.course import Visit
 from estim.visit.forms import Verdict
+from estim.visit.history import Visit as PastVisit
 from estim.visit.placement import Placement, Wanted
+from estim.visit.plan import NO_PLAN, FoundPlan
 from estim.visit.protocol import Step
 from estim.visit.questions import (
     Answer,
@@ -37,6 +44,8 @@ from estim.visit.screening import Context, Screening
 from estim.visit.sensation import SiteSensation
 
 SITES_MORE_MAX = 4
+SHORTEST_S = 60
+"""A stimulation shorter than this is not begun again. [E]"""
 TESTED_ON = "tested-on"
 """Kept with the answers of a sensation test: the day on which it was done."""
 
@@ -45,19 +54,26 @@ _CAUSE = "neuropathy-cause"
 _KIND = "neuropathy-kind"
 
 
+Treatment = tuple[str, tuple[str, ...]]
+"""A profile's id, and where the pads lie in the words that are read back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Earlier:
     """Answers of an earlier visit that may still hold.
 
     Attributes:
-        on: day on which they were last confirmed.
-        lines: question and answer, in words.
+        session_id: the visit in which they were really asked.
+        on: the day of that.
+        read_back: profile and places that were read back in that visit.
+        lines: question and answer, in words; made when the step comes.
     """
 
     session_id: str
     on: date
     answers: Answers
-    lines: tuple[tuple[str, str], ...]
+    read_back: frozenset[Treatment] = frozenset()
+    lines: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +85,11 @@ class Given:
         sensation_valid_days, electrode_uses_max: figures of the site policy.
         clinicians: ids on the roster that may override.
         is_first_session: nothing was ever delivered to this person here.
-        ceiling_ua: what the plan allows at most; None without one.
-        earlier: answers that may still hold, by the step's kind (and 'when', if it has one).
-        markers: last comfortable level by channel, in uA.
+        longest_ms: longest single delivery that is certain, by profile and places.
+        planned: the plan that held before this visit.
+        earlier: answers that may still hold, by the step's kind.
+        asked_anew: why there are none, in words, by the step's kind.
+        visits: past ones, newest first.
         has_patient_stop, is_patient_stop_reported: what the device says.
     """
 
@@ -80,9 +98,11 @@ class Given:
     electrode_uses_max: int
     clinicians: frozenset[str] = frozenset()
     is_first_session: bool = True
-    ceiling_ua: int | None = None
+    longest_ms: Mapping[Treatment, int] = field(default_factory=lambda: MappingProxyType({}))
+    planned: FoundPlan = NO_PLAN
     earlier: Mapping[str, Earlier] = field(default_factory=lambda: MappingProxyType({}))
-    markers: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
+    asked_anew: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    visits: tuple[PastVisit, ...] = ()
     has_patient_stop: bool = False
     is_patient_stop_reported: bool = False
 
@@ -188,7 +208,32 @@ def output_problems(visit: Visit, given: Given) -> tuple[str, ...]:
         problems += _placement(visit, given, None).problems
     if _profile(visit, None) is None:
         problems.append("no profile is chosen")
+    planned = found_plan(visit, given)
+    if planned.is_unreadable:
+        problems.append(planned.words)
     return tuple(problems)
+
+
+def found_plan(visit: Visit, given: Given) -> FoundPlan:
+    """Return the plan that holds now: one made in this visit goes before one of an earlier."""
+    if visit.plan is None:
+        return given.planned
+    try:
+        return FoundPlan(plans.check(visit.plan, given.today), "planned in this visit")
+    except UsageError as error:
+        return FoundPlan(None, f"no plan holds: {error}: plan anew", is_unreadable=True)
+
+
+def is_first_exposure(visit: Visit, given: Given) -> bool:
+    """Tell whether this profile at these places has yet to be borne for a first exposure's time.
+
+    Only what was delivered for certain, and in one go, counts.
+    """
+    profile = _profile(visit, None)
+    if profile is None:
+        return True
+    borne_ms = given.longest_ms.get((profile.id, placement_words(visit)), 0)
+    return borne_ms < profile.session.first_exposure_s * MS_PER_S
 
 
 def profile_id(visit: Visit, answers: Answers | None = None) -> str:
@@ -201,18 +246,47 @@ def profile_id(visit: Visit, answers: Answers | None = None) -> str:
     return str(found) if found in offered else ""
 
 
-def arguments(visit: Visit, given: Given, profile: Profile) -> Arguments:
-    """Return with what the profile is prepared for this person."""
+def profile(visit: Visit) -> Profile | None:
+    """Return the profile by which sensation was tested and the pads were placed."""
+    return _profile(visit, None)
+
+
+def arguments(visit: Visit, given: Given, profile: Profile, delivered_ms: int = 0) -> Arguments:
+    """Return with what the profile is prepared for this person.
+
+    Args:
+        visit, given: what was confirmed, and what is known around it.
+        profile: what is to be delivered.
+        delivered_ms: for how long current flowed in this visit already, whatever the profile.
+
+    Raises:
+        LimitRefused: less than a minute is left of what one visit may deliver (rule 4).
+    """
     found = _placement(visit, given, None)
     words = list(found.cautions)
-    duration_s = profile.session.duration_s
-    if given.is_first_session and profile.session.first_exposure_s < duration_s:
-        duration_s = profile.session.first_exposure_s
-        words.append(f"first exposure: {duration_s // 60} min, skin looked at after 5 and 10 min")
-    if given.ceiling_ua is not None:
-        words.append(f"the plan allows at most {given.ceiling_ua / 1000:g} mA")
+    session = profile.session
+    is_first = is_first_exposure(visit, given)
+    longest_s, whose = session.longest_duration_s, "the profile's longest duration"
+    if is_first:
+        longest_s, whose = session.first_exposure_s, "a first exposure"
+    used_s = -(-delivered_ms // MS_PER_S)
+    left_s = longest_s - used_s
+    if left_s < min(SHORTEST_S, longest_s):
+        raise LimitRefused(
+            f"the time of this visit is used up: {used_s // 60} min {used_s % 60} s delivered, and "
+            f"{whose} is {longest_s // 60} min in all"
+        )
+    duration_s = min(session.duration_s, left_s)
+    if is_first:
+        words.append(f"first exposure: {longest_s // 60} min, skin looked at after 5 and 10 min")
+    if used_s:
+        words.append(f"{used_s // 60} min {used_s % 60} s of {longest_s // 60} min are delivered")
+    planned = found_plan(visit, given).plan
+    ceiling_ua = planned.ceiling_ua if planned is not None else None
+    if ceiling_ua is not None:
+        words.append(f"the plan allows at most {format_ma(ceiling_ua)} mA")
     return Arguments(
-        duration_s, found.area_cm2, given.ceiling_ua, found.is_sensation_impaired, tuple(words)
+        duration_s, found.area_cm2, ceiling_ua, found.is_sensation_impaired, tuple(words)
     )
 
 
@@ -239,11 +313,6 @@ def sites_by_channel(visit: Visit, answers: Answers | None = None) -> list[tuple
 def sides(sites: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """Return the parts of the body that pads lie on, each once: 'left leg', 'low back'."""
     return body_chart.parts(site for channel in sites for site in channel)
-
-
-def earlier_key(step: Step) -> str:
-    """Return under which key the earlier answers to a step are known."""
-    return f"{step.kind} {step.when}" if step.when else step.kind
 
 
 def overridable(visit: Visit, given: Given) -> tuple[tuple[str, str], ...]:

@@ -27,11 +27,11 @@ from typing import Any, Protocol
 
 from estim.errors import UsageError
 from estim.text import sanitize
-from estim.units import MS_PER_S
+from estim.units import MS_PER_S, UA_PER_MA
 from estim.visit.course import PLAN
 from estim.visit.fold import Written
 from estim.visit.history import Person, Visit, newest_holding
-from estim.visit.questions import Answers
+from estim.visit.questions import Answer, Answers, Choice, Form, Kind, Question
 from firmware_protocol import limits
 
 KIND = PLAN
@@ -89,10 +89,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class FoundPlan:
-    """The plan that holds, or why there is none."""
+    """The plan that holds, or why there is none.
+
+    `is_unreadable`: there may be one, with a ceiling that nobody can read any more.
+    """
 
     plan: Plan | None
     words: str
+    is_unreadable: bool = False
+
+
+NO_PLAN = FoundPlan(None, "nothing is planned yet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +194,69 @@ def check(content: Mapping[str, Any], made_on: date) -> Plan:
     )
 
 
+def form(protocols: Iterable[Choice]) -> Form:
+    """Return what is asked to make a plan.
+
+    Args:
+        protocols: ids and titles of what may be planned.
+    """
+    return (
+        Question("goals", "Goals, in the person's words as far as possible:", Kind.TEXT),
+        Question(
+            "sessions-per-week", "How many sessions a week?", Kind.WHOLE,
+            minimum=1, maximum=SESSIONS_PER_WEEK_MAX,
+        ),
+        Question(
+            "planned-sessions", "How many sessions in all, until it is judged?", Kind.WHOLE,
+            minimum=1, maximum=PLANNED_SESSIONS_MAX,
+        ),
+        Question(
+            "ceiling", "At most how much, on any channel?", Kind.DECIMAL,
+            minimum=1, maximum=limits.amplitude_ua.maximum // UA_PER_MA, unit="mA",
+            note="it only ever lowers the other ceilings", is_optional=True,
+        ),
+        Question("protocol", "By which protocol?", Kind.CHOICE, tuple(protocols)),
+        Question(
+            "review-on", "Review on which day?", Kind.TEXT,
+            note="YYYY-MM-DD", is_optional=True,
+        ),
+    )  # fmt: skip
+
+
+def answers_of(plan: Plan) -> dict[str, Answer]:
+    """Return a plan as the answers that make it."""
+    told: dict[str, Answer] = {
+        "goals": plan.goals,
+        "sessions-per-week": plan.sessions_per_week,
+        "planned-sessions": plan.planned_sessions,
+        "protocol": plan.protocol,
+    }
+    if plan.ceiling_ua is not None:
+        told["ceiling"] = format(Decimal(plan.ceiling_ua) / UA_PER_MA, "f")
+    if plan.review_on is not None:
+        told["review-on"] = plan.review_on.isoformat()
+    return told
+
+
+def content_of(answers: Answers, operator: str, made_on: date) -> dict[str, Any]:
+    """Return the content of the annotation that the answers to the form make.
+
+    Raises:
+        UsageError: they make none; the message names key and what was expected.
+    """
+    ceiling = answers.get("ceiling")
+    content = {
+        "goals": answers.get("goals"),
+        "sessions_per_week": answers.get("sessions-per-week"),
+        "planned_sessions": answers.get("planned-sessions"),
+        "ceiling_ua": None if ceiling is None else int(Decimal(ceiling) * UA_PER_MA),
+        "protocol": answers.get("protocol"),
+        "review_on": answers.get("review-on"),
+        "operator": operator,
+    }
+    return check(content, made_on).content()
+
+
 def plan_of(visits: Sequence[Visit]) -> FoundPlan:
     """Return the plan that holds for a person, given all visits, newest first. Never raises."""
     for visit in visits:
@@ -196,14 +266,16 @@ def plan_of(visits: Sequence[Visit]) -> FoundPlan:
             return FoundPlan(
                 None,
                 f"no plan holds: of the visit {visit.on or visit.session_id}, {why}: plan anew",
+                is_unreadable=True,
             )
         if found is not None:
             try:
                 plan = check(found.content, found.wall.date())
             except UsageError as error:
-                return FoundPlan(None, f"no plan holds: {error} ({visit.session_id}): plan anew")
+                words = f"no plan holds: {error} ({visit.session_id}): plan anew"
+                return FoundPlan(None, words, is_unreadable=True)
             return FoundPlan(plan, f"planned by {plan.operator} on {plan.made_on}")
-    return FoundPlan(None, "nothing is planned yet")
+    return NO_PLAN
 
 
 def plans_of(folder: Path, key: bytes | None = None) -> dict[str, Plan]:
@@ -254,12 +326,20 @@ def trend(visits: Sequence[Visit], measure: Measure) -> Trend:
 
 def answer_measure(
     question_id: str, words: str, unit: str = "", *, kind: str = "assess",
-    is_better_higher: bool | None = None, is_pain: bool = False,
+    is_better_higher: bool | None = None, is_pain: bool = False, is_before: bool = False,
 ) -> Measure:  # fmt: skip
-    """Return the measure that is the answer to one question in a kind of step."""
+    """Return the measure that is the answer to one question in a kind of step.
+
+    With `is_before` only what was answered before the visit's first programme was loaded counts,
+    the newest of it: what is asked again afterwards is another figure.
+    """
 
     def value_of(visit: Visit) -> Decimal | None:
-        for step in visit.facts.steps:
+        steps, programmes = visit.facts.steps, visit.facts.stimulations
+        if is_before:
+            asked = [each for each in steps if not programmes or each.wall < programmes[0].wall]
+            steps = tuple(reversed(asked))
+        for step in steps:
             # What was carried from an earlier visit was not measured in this one.
             if step.kind == kind and step.carried_from is None and question_id in step.answers:
                 return _number(step.answers[question_id])

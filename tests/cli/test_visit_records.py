@@ -19,7 +19,7 @@ from estim.record.verify import verify
 from tests.cli.commands import Shell
 from tests.record.samples import KEY, sealed_record
 from tests.visit.past import PERSON
-from tests.visit.walked import ANSWERS, begun, walk
+from tests.visit.told import ANSWERS, begun, walk
 
 PIN = "4711"
 

@@ -63,16 +63,21 @@ class Visit(Bench):
         asked = self.annotate("read_back", prepared_digest=digest or self.digest, operator="T-1")
         assert self.settle(asked)
 
-    def begin(self, made: Prepared | None = None) -> None:
-        """Come to READY with nothing answered."""
+    def begin(self, *kinds: str) -> None:
+        """Come to READY with these answered."""
         self.open_record(kind="clinical")
         self.connect()
-        self.prepare(made or on_a_person())
+        self.answer(*kinds)
+        self.prepare(on_a_person())
 
     def allow(self) -> None:
         """Come to READY with everything on record."""
-        self.begin()
-        self.answer(*ANSWERED)
+        self.begin(*ANSWERED)
+        self.read_back()
+
+    def load_and_read_back(self) -> None:
+        """Load anew what an answer has voided, and read it back."""
+        self.prepare(on_a_person())
         self.read_back()
 
     def run_to(self, *targets_ua: int) -> None:
@@ -121,20 +126,18 @@ def test_every_reason_is_told_at_once(visit: Visit) -> None:
 
 @pytest.mark.parametrize("missing", ANSWERED)
 def test_each_answer_is_needed_for_itself(visit: Visit, missing: str) -> None:
-    visit.begin()
-    visit.answer(*(kind for kind in ANSWERED if kind != missing))
+    visit.begin(*(kind for kind in ANSWERED if kind != missing))
     visit.read_back()
     assert ANSWERED[missing] in visit.is_refused()
     assert len(visit.outcomes[visit.asked[-1]][0].reasons) == 1
     visit.answer(missing)
-    visit.read_back()  # an answer voids what was read back before
+    visit.load_and_read_back()  # an answer voids what was loaded before
     assert visit.settle(visit.ask(msg.Arm))
     assert visit.state is ARMED
 
 
 def test_a_step_that_was_left_out_does_not_count(visit: Visit) -> None:
-    visit.begin()
-    visit.answer("screen", "test_sensation", "place_electrodes", "try_stop")
+    visit.begin("screen", "test_sensation", "place_electrodes", "try_stop")
     assert visit.settle(visit.annotate("skip", step="consent", operator="T-1", reason="hurry"))
     visit.read_back()
     assert "consent" in visit.is_refused()
@@ -147,8 +150,7 @@ def test_a_bench_asks_for_nothing(tmp_path: Path) -> None:
 
 
 def test_only_what_is_durable_counts(visit: Visit) -> None:
-    visit.begin()
-    visit.answer(*(kind for kind in ANSWERED if kind != "consent"))
+    visit.begin(*(kind for kind in ANSWERED if kind != "consent"))
     visit.holds_durable = True
     asked = visit.annotate("consent", step="consent", answers={})
     reading = visit.annotate("read_back", prepared_digest=visit.digest)
@@ -160,13 +162,13 @@ def test_only_what_is_durable_counts(visit: Visit) -> None:
         visit.loop.durable(token)
     assert visit.is_done(asked)
     assert visit.is_done(reading)
+    visit.load_and_read_back()
     assert visit.settle(visit.ask(msg.Arm))
 
 
 def test_what_becomes_durable_after_it_was_given_up_does_not_count(visit: Visit) -> None:
     """Whoever asked was told that nobody knows: then nothing is built on it."""
-    visit.begin()
-    visit.answer(*(kind for kind in ANSWERED if kind != "consent"))
+    visit.begin(*(kind for kind in ANSWERED if kind != "consent"))
     visit.holds_durable = True
     asked = visit.annotate("consent", step="consent", answers={})
     visit.run(5100 * MS)
@@ -174,16 +176,15 @@ def test_what_becomes_durable_after_it_was_given_up_does_not_count(visit: Visit)
     visit.holds_durable = False
     for token in visit.held:
         visit.loop.durable(token)
-    visit.read_back()
+    visit.load_and_read_back()
     assert "consent" in visit.is_refused()
 
 
 def test_an_arm_that_was_refused_is_not_rescued_by_a_later_answer(visit: Visit) -> None:
-    visit.begin()
-    visit.answer(*(kind for kind in ANSWERED if kind != "consent"))
+    visit.begin(*(kind for kind in ANSWERED if kind != "consent"))
     asked = visit.ask(msg.Arm)
     visit.answer("consent")
-    visit.read_back()
+    visit.load_and_read_back()
     visit.run(2 * S)
     assert "consent" in visit.why(asked)
     assert visit.state is READY
@@ -200,8 +201,11 @@ def test_an_answer_between_arm_and_armed_holds_the_start_back(visit: Visit, kind
     visit.device.ignores = ()
     assert visit.settle(arming)
     assert NOT_READ_BACK in visit.is_refused(msg.Start)
-    visit.read_back()
-    assert visit.settle(visit.ask(msg.Start))
+    visit.read_back()  # the old bounds cannot be read back again
+    assert NOT_READ_BACK in visit.is_refused(msg.Start)
+    stop(visit)
+    visit.load_and_read_back()
+    assert visit.settle(visit.ask(msg.Arm))
 
 
 def test_electrodes_placed_anew_in_a_pause_are_read_back_before_a_resume(visit: Visit) -> None:
@@ -209,9 +213,48 @@ def test_electrodes_placed_anew_in_a_pause_are_read_back_before_a_resume(visit: 
     assert visit.settle(visit.ask(msg.Pause))
     visit.answer("place_electrodes")
     assert NOT_READ_BACK in visit.is_refused(msg.Resume)
-    assert NOT_READ_BACK in visit.is_refused(msg.Start)
     visit.read_back()
-    assert visit.settle(visit.ask(msg.Resume))
+    assert NOT_READ_BACK in visit.is_refused(msg.Resume)
+    assert NOT_READ_BACK in visit.is_refused(msg.Start)
+
+
+@pytest.mark.parametrize("kind", [*ANSWERED, "inspect_skin", "override", "plan"])
+def test_an_answer_voids_the_load_so_that_its_bounds_are_read_back_by_nobody(
+    visit: Visit, kind: str
+) -> None:
+    visit.allow()
+    before = visit.digest
+    assert visit.settle(visit.annotate(kind, step=kind, operator="T-1", answers={}))
+    assert visit.digest == ""
+    visit.read_back(before)
+    assert NOT_READ_BACK in visit.is_refused()
+    visit.load_and_read_back()
+    assert visit.settle(visit.ask(msg.Arm))
+
+
+def test_what_was_loaded_while_an_answer_was_on_its_way_counts_for_nothing(visit: Visit) -> None:
+    """Whoever prepared it cannot have known the answer."""
+    visit.allow()
+    loading = visit.ask(msg.Prepare, *visit.prepare_request(on_a_person()))
+    visit.holds_durable = True
+    asked = visit.annotate("place_electrodes", step="electrodes", answers={})
+    assert "answer changed" in visit.why(loading)
+    visit.prepare(on_a_person())
+    digest = visit.digest
+    visit.holds_durable = False
+    for token in visit.held:
+        visit.loop.durable(token)
+    assert visit.is_done(asked)
+    assert digest
+    assert visit.digest == ""
+    visit.read_back(digest)
+    assert NOT_READ_BACK in visit.is_refused()
+
+
+def test_a_note_voids_nothing(visit: Visit) -> None:
+    visit.allow()
+    assert visit.settle(visit.annotate("remark", text="calm", operator="T-1"))
+    assert visit.settle(visit.ask(msg.Arm))
 
 
 @pytest.mark.parametrize(
@@ -358,8 +401,7 @@ def test_a_reading_that_was_asked_for_before_the_load_does_not_count(
     visit: Visit, is_loading: bool
 ) -> None:
     """It becomes durable once the same has been loaded again."""
-    visit.begin()
-    visit.answer(*ANSWERED)
+    visit.begin(*ANSWERED)
     visit.holds_durable = True
     digest = visit.digest
     if is_loading:

@@ -162,9 +162,34 @@ def test_no_fault_is_injected_into_a_real_device_or_beside_a_person(tmp_path: Pa
     core.url, core.is_bench = "sim:", False
     with pytest.raises(LimitRefused, match="bench alone"):
         stepped.ask(msg.InjectFault, "reboot")
+    for line in ("patient-stop press ", "patient-stop", "patient-stop press\nreboot"):
+        with pytest.raises(LimitRefused, match="bench alone"):
+            stepped.ask(msg.InjectFault, line)
     with pytest.raises(LimitRefused, match="bench alone"):
         stepped.ask(msg.Watch, True)
     stepped.close()
+
+
+def test_in_a_persons_record_the_simulated_person_presses_the_stop_and_it_is_recorded(
+    tmp_path: Path,
+) -> None:
+    stepped = Stepped(tmp_path)
+    core = stepped.stimulator.engine._loop.core  # type: ignore[attr-defined]
+    core.is_bench = False
+    for line in ("patient-stop press", "patient-stop release"):
+        stepped.ask(msg.InjectFault, line)
+        for _ in range(20):
+            stepped.stimulator.pump()
+    shown = stepped.stimulator.snapshot
+    assert shown is not None
+    assert shown.fault is not None
+    assert shown.fault.code == "device_patient_stop"
+    core.url = "native:/dev/ttyUSB0"
+    with pytest.raises(LimitRefused, match="sim: alone"):
+        stepped.ask(msg.InjectFault, "patient-stop press")
+    events = stepped.close()
+    assert ("fault_injected", {"line": "patient-stop press"}) in events
+    assert ("fault_injected", {"line": "patient-stop release"}) in events
 
 
 def test_watched_frames_are_those_on_the_line_in_both_directions(tmp_path: Path) -> None:

@@ -114,6 +114,9 @@ async def test_a_whole_visit(visit: SessionController, records: Path) -> None:
         assert words in await why(visit.arm)
         await visit.annotate(kind, {"step": kind, "operator": "T-1", "answers": {}})
         assert words not in await why(visit.arm)
+    await read_back(visit)  # loaded before the answers: nobody can read that back any more
+    assert "not read back" in await why(visit.arm)
+    await visit.prepare(STIMULATION)
     assert "not read back" in await why(visit.arm)
     await read_back(visit)
     await insist(visit.arm)
@@ -151,6 +154,7 @@ async def test_a_whole_visit(visit: SessionController, records: Path) -> None:
     assert events[1].content["content"]["site"]["requires_patient_stop"] is False
     loaded = [event.content for event in events if event.kind == "prepared"]
     assert [(one["profile"], one["profile_sha256"]) for one in loaded] == [
+        ("dpn-conventional", PROFILE.sha256),  # before the answers
         ("dpn-conventional", PROFILE.sha256),
         ("dpn-14hz", find("dpn-14hz").sha256),
     ]

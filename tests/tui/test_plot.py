@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from estim.tui.widgets.plot import Trace, draw, history_trace, pulse_trace
+from estim.tui.widgets.plot import Trace, draw, history_trace, pulse_trace, stem_trace
 from firmware_protocol.program import ChannelProgram, Phase, PulseProgram
 
 BLANK = "\N{BRAILLE PATTERN BLANK}"
@@ -62,3 +62,12 @@ def test_the_history_holds_each_current_until_the_next_and_reaches_its_highest()
     at_1_5_s_before = np.interp(-500_000, trace.times_us, trace.currents_ua)
     assert at_1_5_s_before == 8_000
     assert trace.currents_ua[-1] == 2_000
+
+
+def test_values_of_single_days_stand_alone_with_nothing_between() -> None:
+    # Days 0 and 9 over 10 columns of 2 dots: the first and the last dot column.
+    trace = stem_trace([(0, 5.0), (9, 10.0)], 10.0, "", ("10", "0", "first", "last"))
+    top, bottom = draw(trace, 10, 2)
+    assert (top[0], top[1:9]) == (BLANK, BLANK * 8)
+    assert (bottom[0], bottom[1:9], bottom[9]) == ("⡇", BLANK * 8, "⢸")
+    assert top[9] == "⢸"

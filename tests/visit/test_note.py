@@ -16,7 +16,7 @@ from estim.visit import fhir, note, report, take_home
 from estim.visit.account import HAPPENED_MAX, Account, read_account
 from tests.record.samples import KEY
 from tests.visit.past import PERSON, Past, damage, day, whole_visit
-from tests.visit.walked import ANSWERS, PROTOCOL, begun, stimulate, walk
+from tests.visit.told import ANSWERS, PROTOCOL, begun, stimulate, walk
 
 
 def told(path: Path) -> Account:

@@ -20,14 +20,17 @@ from estim.visit.plan import (
     Plan,
     Trend,
     answer_measure,
+    answers_of,
     check,
+    content_of,
     due,
+    form,
     plan_of,
     plans_of,
     score_measure,
     trend,
 )  # fmt: skip
-from estim.visit.questions import Answers
+from estim.visit.questions import Answer, Answers, Choice, check_all
 from tests.record.samples import KEY
 from tests.visit.past import PERSON, Past, damage, day, whole_visit
 
@@ -66,6 +69,35 @@ def test_a_plan_is_read_as_it_was_written() -> None:
     assert PLAN.content() == CONTENT
     open_ended = CONTENT | {"ceiling_ua": None, "review_on": None}
     assert check(open_ended, date(2000, 1, 1)).content() == open_ended
+
+
+def test_the_form_of_a_plan_makes_it_and_shows_it_again() -> None:
+    choices = [Choice("diabetic-neuropathy-first", "first")]
+    told: dict[str, Answer] = {
+        "goals": "walk to the shop", "sessions-per-week": 2, "planned-sessions": 6,
+        "ceiling": "12.5", "protocol": "diabetic-neuropathy-first", "review-on": "2000-02-01",
+    }  # fmt: skip
+    assert check_all(form(choices), told) == told
+    content = content_of(told, "T-1", date(2000, 1, 1))
+    assert content == CONTENT | {"ceiling_ua": 12_500}
+    assert answers_of(check(content, date(2000, 1, 1))) == told
+    del told["ceiling"], told["review-on"]
+    content = content_of(told, "T-1", date(2000, 1, 1))
+    assert (content["ceiling_ua"], content["review_on"]) == (None, None)
+    with pytest.raises(UsageError, match="review_on: expected a date"):
+        content_of(told | {"review-on": "2000-02-30"}, "T-1", date(2000, 1, 1))
+
+
+def test_a_measure_of_before_takes_nothing_that_was_asked_afterwards(tmp_path: Path) -> None:
+    past = Past(tmp_path, "s", day(0))
+    past.step("assess", {"pain-now": 7})
+    past.step("assess", {"pain-now": 6})  # asked once more, before anything was loaded
+    past.stimulate()
+    past.step("assess", {"pain-now": 2}, name="outcome")
+    past.finish()
+    (visit,) = history.visits_of(tmp_path, PERSON, KEY)
+    before = answer_measure("pain-now", "pain", is_pain=True, is_before=True)
+    assert before.of(visit) == 6
 
 
 @pytest.mark.parametrize(

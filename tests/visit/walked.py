@@ -1,137 +1,126 @@
-"""A first visit walked from its first step to its last, and written as the engine writes one."""
+"""A whole first visit of somebody in whom nothing is found, written as the engine writes it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from estim.visit import protocol
-from estim.visit.questions import Answer
-from tests.visit.past import PLACEMENT, Past, day
+from estim.visit import course, guide, protocol
+from estim.visit.course import Visit
+from estim.visit.guide import TESTED_ON, Given
+from estim.visit.questions import Answer, Kind, Question
+from tests.visit.past import Past
 
-PROTOCOL = protocol.find("diabetic-neuropathy-first")
-SITES = ("left-calf-upper", "left-calf-middle", "right-calf-upper", "right-calf-middle")
-NEGATIVES = (
-    "active-implant", "undiagnosed-pain", "cannot-report", "shortwave", "driving-bath-sleep",
-    "standing-first", "neck-front", "head", "chest", "genitals", "pregnancy", "malignancy",
-    "thrombosis", "infection", "skin", "worn-pump-sensor", "heart", "arterial-leg", "under-18",
-    "epilepsy", "bleeding", "surgery-fracture", "uterus", "numb-skin", "adhesive-allergy", "metal",
-)  # fmt: skip
-
-ANSWERS: dict[str, dict[str, Answer]] = {
-    "screening": {
-        "neuropathy-kind": "peripheral", "neuropathy-autonomic": False,
-        **dict.fromkeys(NEGATIVES, False), "insulin": True,
-    },
-    "consent": {"explained": True, "agrees": True},
-    "baseline": {
-        "pain-now-nrs": 6, "pain-worst-24h-nrs": 8, "symptom-burning": True,
-        "symptom-numbness": False, "symptom-tingling": True, "symptom-weakness": False,
-        "symptom-touch": False, "symptom-balance": False, "symptom-cramps": False,
-        "symptom-light-headed": False,
-    },
-    "function": {
-        "tug-seconds": "14.2", "left-foot-felt": 1, "right-foot-felt": 2, "falls-count": 0,
-        "lying-systolic": 140, "lying-diastolic": 85, "lying-heart-rate": 70,
-        "standing-1-min-systolic": 125, "standing-1-min-diastolic": 80,
-        "standing-1-min-heart-rate": 80, "standing-3-min-systolic": 118,
-        "standing-3-min-diastolic": 82, "standing-3-min-heart-rate": 78,
-    },
-    "skin-before": {"clear": False, "finding-1": "dry", "where-1": "left-leg", "another-1": False},
-    "sensation": {
-        "profile": "dpn-conventional", "is-blinded": True, "more-1": False,
-        "tested-on": "2000-01-01",
-        **{f"{site}-sharp-dull": 10 for site in SITES},
-        **{f"{site}-monofilament": 4 for site in SITES},
-        "right-calf-middle-monofilament": 3,
-    },
-    "stop": {"patient": "none", "key": "heard"},
-    "electrodes": {
-        "as-profile": True, "alike": True, "all-size": "5x5", "all-lot": "L-77",
-        "all-expiry": "2001-05", "all-uses": 2, "all-gap": False, "all-edges": False,
-    },
-    "stimulation": {},
-    "skin-after": {"clear": True},
-    "exercise": {"done-1": True, "sets-1": 2, "done-2": False, "done-3": True, "sets-3": 3},
-    "manual": {"done-1": False, "done-2": False},
-    "adjuncts": {
-        "heat": False, "cold": False, "aquatic": False, "occupational": False,
-        "adaptive-device": False, "acupuncture": True, "acupuncture-words": "ST36, 20 min",
-        "concurrent": "duloxetine 60 mg since Monday",
-    },
-    "education": {"explained": False, "point-1": True, "point-2": False, "point-3": True},
-    "outcome": {"pain-now-nrs": 4, "pgic-grade": "3"},
-    "review": {
-        "adverse": True, "adverse-onset": "9th minute, 14 mA", "adverse-what": "blister, 4 mm",
-        "adverse-action": "stopped, cooled", "adverse-report": "maker, by letter",
-        "assessment": "less pain, unsteady", "plan": "twice a week",
-        "next-visit": "Monday at ten", "billing": "97032 x 1, attended",
-    },
+PERSON = "C7H9KDM"
+PROFILE = "dpn-conventional"
+TREATED = (
+    "channel 1: left calf, upper and left calf, middle",
+    "channel 2: right calf, upper and right calf, middle",
+)
+_YES = ("is-blinded", "as-profile", "alike", "clear", "agrees", "explained")
+_SAID: dict[str, Answer] = {
+    "profile": PROFILE, "all-size": "5x5", "all-lot": "L7", "all-expiry": "2099-12", "all-uses": 1,
 }  # fmt: skip
 
 
-def walk(
-    past: Past,
-    changes: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+def answer(question: Question) -> Answer:
+    """Return what somebody answers in whom nothing is found."""
+    if question.id in _SAID:
+        return _SAID[question.id]
+    if question.kind is Kind.YES_NO:
+        return question.id in _YES
+    if question.kind is Kind.CHOICE:
+        return question.choices[0].id
+    assert question.maximum is not None, question.id
+    return question.maximum
+
+
+def answers(visit: Visit, kind: str, given: Given) -> tuple[protocol.Step, dict[str, Answer]]:
+    """Return a step of a visit, and answers to everything that it asks."""
+    step = next(each for each in visit.protocol.steps if each.kind == kind)
+    told: dict[str, Answer] = {}
+    while True:
+        form = guide.form(step, visit, given, told)
+        left = [each for each in form if each.id not in told and not each.is_optional]
+        if not left:
+            return step, told
+        told[left[0].id] = answer(left[0])
+
+
+def first_visit(
+    folder: Path,
+    on: datetime,
+    session_id: str = "first",
     *,
-    left_out: tuple[str, ...] = (),
+    changed: dict[str, dict[str, Answer]] | None = None,
+    plan: dict[str, Any] | None = None,
+    digest: int = 1,
+    comfortable_ua: int = 12_000,
+    plateau_ms: int = 600_000,
+    placement: tuple[str, ...] | None = None,
+    pain: int | None = None,
+    is_uncertain: bool = False,
+    person: str = PERSON,
 ) -> Past:
-    """Answer every step, some otherwise; leave some out; stimulate where that comes."""
-    past.annotate(
-        "visit", protocol=PROTOCOL.facts, pseudonym=past.pseudonym, operator="T-1",
-        site={"sensation_valid_days": 90, "electrode_uses_max": 30},
+    """Write a first visit and its first exposure; it is left open for `finish` or `tear`.
+
+    Args:
+        folder: of the records.
+        on: when.
+        session_id: of the record.
+        changed: answers that were others, by the kind of step.
+        plan: a plan that was made in it.
+        digest: of the programme.
+        comfortable_ua: marked on both channels.
+        plateau_ms: how long it lasted; 0: nothing says so.
+        placement: what was read back; where the profile puts the pads if None.
+        pain: told before; 1 was told after.
+        is_uncertain: the link broke, so it may have lasted longer.
+        person: whose visit.
+    """
+    past = Past(folder, session_id, on, pseudonym=person)
+    loaded = protocol.find("diabetic-neuropathy-first")
+    visit = course.begin(loaded.protocol, person, "T-1")
+    given = Given(on.date(), 30, 20)
+    for kind in ("screen", "test_sensation", "place_electrodes"):
+        step, told = answers(visit, kind, given)
+        if kind == "test_sensation":
+            told[TESTED_ON] = on.date().isoformat()
+        told |= (changed or {}).get(kind, {})
+        past.step(kind, told, name=step.id)
+        content = {"step": step.id, "operator": "T-1", "answers": told, "carried_from": None}
+        visit = course.fold(visit, kind, content)
+    if plan is not None:
+        past.annotate("plan", **plan)
+    if pain is not None:
+        past.step("assess", {"pain-now-nrs": pain}, name="baseline")
+    past.event(
+        "prepared", profile=PROFILE, program_digest=digest, prepared_digest="cd" * 32,
+        ceilings_ua=[40_000, 40_000],
     )  # fmt: skip
-    past.event("identified", url="native:/dev/ttyUSB7", model="Estim NS", serial_number="SN123",
-               firmware_version="1.4.2", schema_hash=1, residual_ms=1)  # fmt: skip
-    for step in PROTOCOL.protocol.steps:
-        if step.id in left_out:
-            past.annotate("skip", step=step.id, operator="T-1", reason="no time today")
-            continue
-        past.step(step.kind, {**ANSWERS[step.id], **changes.get(step.id, {})}, name=step.id)
-        if step.id == "screening":
-            past.annotate("override", item="insulin", clinician="D-1", reason="glucose checked")
-        if step.id == "stimulation":
-            stimulate(past)
+    places = guide.placement_words(visit) if placement is None else placement
+    past.annotate("read_back", prepared_digest="cd" * 32, placement=list(places), operator="T-1")
+    past.event("state", **{"from": "armed", "to": "running", "by": "device running"})
+    for channel in (1, 2):
+        past.annotate("marker", channel=channel, marker="comfortable", amplitude_ua=comfortable_ua)
+    if plateau_ms:
+        past.event(
+            "delivered", rise_ms=0, plateau_ms=plateau_ms, ramp_down_ms=0, pulses=[1, 1]
+        )  # fmt: skip
+    if is_uncertain:
+        past.event("uncertain_delivery")
+    if pain is not None:
+        past.step("assess", {"pain-now-nrs": 1}, name="outcome")
     return past
 
 
-def stimulate(past: Past) -> None:
-    """Plan ten minutes on two channels; pause, lose an electrode, stop."""
-    past.event(
-        "prepared", profile="dpn-conventional", profile_version="1.2.0", program_digest=7,
-        prepared_digest="cd" * 32, ceilings_ua=[20_000, 25_000],
-        electrode_areas_mm2=[2500, 2500], duration_s=600,
-    )  # fmt: skip
-    past.annotate(
-        "read_back", prepared_digest="cd" * 32, program_digest=7, profile="dpn-conventional",
-        site_words="; ".join(PLACEMENT), side_words="left leg", ceilings_ua=[20_000, 25_000],
-        operator="T-1",
-    )  # fmt: skip
-    past.event("state", **{"from": "armed", "to": "running", "by": "started"})
-    past.event("targets", targets_ua=[14_000, 0], from_ua=[0, 0])
-    past.event(
-        "telemetry_second", from_us=0, to_us=1_000_000,
-        channels=[{"channel": 1, "count": 40, "peak_max_ua": 14_100}],
-    )  # fmt: skip
-    for marker, amplitude_ua in (("sensory", 6_000), ("comfortable", 12_000)):
-        past.annotate("marker", channel=1, marker=marker, amplitude_ua=amplitude_ua)
-    past.annotate("prompt", prompt="comfort-60s", answer="comfortable", delivered_ms=60_000)
-    past.event("paused", marker_ua=[14_000, 0])
-    past.event("lead_off", channel=1, load_ohm=54_000, at_ua=12_000)
-    past.event("rearmed", channels=[1])
-    past.annotate("alarm", cause="electrode_off", priority="medium", what="raised")
-    past.annotate(
-        "handover", from_operator="T-1", to_operator="T-2", amplitudes_ua=[14_000, 0],
-        ceilings_ua=[20_000, 25_000],
-    )  # fmt: skip
-    past.event("stop", reason="stop key", state="running")
-    past.event("zero_confirmed", tick_ms=1, reason="stop key")
-    past.event("state", **{"from": "running", "to": "ready", "by": "stopped"})
-    past.event("delivered", rise_ms=14_000, plateau_ms=540_000, ramp_down_ms=0, pulses=[41_000, 0])
-
-
-def begun(folder: Path, session_id: str = "a", **options: Any) -> Past:
-    """Return a visit whose header names the station's own protocol."""
-    return Past(folder, session_id, day(0), protocol=PROTOCOL.facts, **options)
+PLAN: dict[str, Any] = {
+    "goals": "walk to the shop",
+    "sessions_per_week": 2,
+    "planned_sessions": 6,
+    "ceiling_ua": 20_000,
+    "protocol": "diabetic-neuropathy-follow-up",
+    "review_on": None,
+    "operator": "T-1",
+}

@@ -15,6 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.events import ScreenResume
+from textual.widget import Widget
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -24,7 +25,7 @@ from estim.tui.screens.base import EstimScreen, HelpLines
 from estim.tui.widgets.choices import ChoiceList
 
 if TYPE_CHECKING:
-    from estim.tui.people import PersonView
+    from estim.tui.people import PersonView, Section
     from estim.visit.protocol import LoadedProtocol
 
 
@@ -35,10 +36,15 @@ class PersonScreen(EstimScreen[None]):
     HELP_LINES: ClassVar[HelpLines] = (
         ("v", "begin a visit by the protocol that is proposed"),
         ("up, down, Enter", "begin a visit by another protocol"),
+        ("p", "make or change the plan; inside a visit alone"),
+        ("PgUp, PgDn", "scroll plan, visits and trends"),
         ("Esc", "back to today"),
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("v", "begin", "Begin visit"),
+        Binding("p", "plan", "Plan"),
+        Binding("pageup", "scroll(-1)", show=False, priority=True),
+        Binding("pagedown", "scroll(1)", show=False, priority=True),
         Binding("escape", "leave", "Today"),
     ]
 
@@ -71,10 +77,10 @@ class PersonScreen(EstimScreen[None]):
         visiting = self.estim.visiting
         try:
             view: PersonView = await asyncio.to_thread(
-                people.view, visiting.records, self._pseudonym
+                lambda: people.view(visiting.records, self._pseudonym, visiting.key())
             )
         except EstimError as error:
-            self.query_one("#person-words", Static).update(words.safe(str(error)))
+            await self._show((people.Section("The records cannot be read", (str(error),)),))
             return
         self._protocols, self._proposed = view.protocols, view.proposed
         choices = self.query_one("#protocols", ChoiceList)
@@ -82,12 +88,24 @@ class PersonScreen(EstimScreen[None]):
         choices.add_options([Option(self._label(loaded)) for loaded in view.protocols])
         if view.proposed is not None:
             choices.highlighted = view.protocols.index(view.proposed)
-        self.query_one("#person-words", Static).update(
-            Content("\n").join(
-                Content.styled(words.safe(line), "bold" if is_head else "")
-                for is_head, line in view.lines
-            )
-        )
+        await self._show(view.sections)
+
+    async def _show(self, sections: tuple[Section, ...]) -> None:
+        """Show headings, plots and lines, one below the other."""
+        from estim.tui.widgets.plot import Plot
+
+        right = self.query_one("#person-right", VerticalScroll)
+        shown: list[Widget] = []
+        for section in sections:
+            shown.append(Static(Content.styled(words.safe(section.title), "bold")))
+            if section.trace is not None:
+                plot = Plot(classes="trend")
+                plot.show(section.trace)
+                shown.append(plot)
+            shown.append(Static("\n".join(map(words.safe, (*section.lines, ""))), markup=False))
+        async with self.batch():
+            await right.remove_children()
+            await right.mount_all(shown)
 
     def _label(self, loaded: LoadedProtocol) -> Content:
         sign = "v " if loaded == self._proposed else "  "
@@ -105,8 +123,25 @@ class PersonScreen(EstimScreen[None]):
         """Begin a visit by the proposed protocol."""
         if self._proposed is not None:
             self.estim.visiting.ask_to_begin(self._pseudonym, self._proposed)
+        elif not self._protocols:
+            self.notify("The records are still being read.")
         else:
             self.notify("Choose a protocol: nothing is planned yet.")
+
+    def action_plan(self) -> None:
+        """Make or change the plan, where a visit of this person goes on."""
+        sitting = self.estim.visiting.sitting
+        if sitting is None or sitting.visit.pseudonym != self._pseudonym:
+            self.notify("A plan belongs to a visit's record: begin the visit, then F11.")
+            return
+        from estim.tui.screens.plan import PlanScreen
+
+        self.app.push_screen(PlanScreen(sitting))
+
+    def action_scroll(self, direction: int) -> None:
+        """Scroll what is shown of the person."""
+        right = self.query_one("#person-right", VerticalScroll)
+        right.scroll_relative(y=direction * max(1, right.size.height - 2), animate=False)
 
     def action_leave(self) -> None:
         """Go back."""

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from estim.tui.screens.lost import LostScreen
     from estim.tui.screens.report import ReportScreen
 
+PADS_OFF = "zero confirmed: take the pads off, then w goes on with the visit"
 HISTORY_US = 60 * US_PER_S
 PLOT_TURNS = 2
 """Plots are drawn in every second turn of 10 Hz; in every fourth when the engine asks for less."""
@@ -76,6 +77,7 @@ class SessionScreen(EstimScreen[None]):
         yield Static(id="session-title", markup=False)
         yield Static(id="session-time", markup=False)
         yield ChannelPanel()
+        yield Static(id="session-ended", markup=False)
         yield LevelLine()
         yield FaultPanel()
         yield AlarmPanel()
@@ -144,7 +146,7 @@ class SessionScreen(EstimScreen[None]):
             Severity.INFORMATION,
             compared
             if controller.is_bench
-            else "armed at zero: g starts, w goes back to the visit",
+            else "armed at zero: g starts; w shows the visit meanwhile, F6 comes back",
         )
         if not is_bell_tried():
             self._say(Severity.INFORMATION, "the bell was not tried today: t tries it")
@@ -186,7 +188,10 @@ class SessionScreen(EstimScreen[None]):
         await self.app.push_screen_wait(lost)
         await asyncio.to_thread(self._controller.abandon)
         self.estim.end_session()
-        self.dismiss(None)
+        if self._controller.is_bench:
+            self.dismiss(None)
+        else:
+            self.estim.go_home()
 
     def tick(self, turn: int) -> None:
         """Draw what is newest; called 10 times a second."""
@@ -260,6 +265,7 @@ class SessionScreen(EstimScreen[None]):
             return
         if (before.state, before.has_program) != (snapshot.state, snapshot.has_program):
             self._say(Severity.INFORMATION, session_words.state_words(snapshot)[1].lower())
+            self._tell_end(before, snapshot)
         commanded = [row.target_ua for row in snapshot.channels]
         former = [row.target_ua for row in before.channels]
         if snapshot.state is HostState.RUNNING and commanded != former:
@@ -273,6 +279,19 @@ class SessionScreen(EstimScreen[None]):
                 f"{'commanded' if is_rise else 'lowered to'} {currents}",
                 replaces=is_rise,
             )
+
+    def _tell_end(self, before: Snapshot, snapshot: Snapshot) -> None:
+        """On a person, say when the pads may come off, and what comes then."""
+        if self._controller.is_bench:
+            return
+        ended = self.query_one("#session-ended", Static)
+        is_over = snapshot.state in (HostState.READY, HostState.IDENTIFIED)
+        is_over = is_over and not session_words.largest_ua(snapshot)
+        ended.display = is_over
+        if is_over:
+            ended.update(PADS_OFF)
+        if is_over and before.state is not snapshot.state:
+            self._say(Severity.INFORMATION, PADS_OFF)
 
     def _remember(self, snapshot: Snapshot) -> None:
         history = self._history
@@ -311,7 +330,13 @@ class SessionScreen(EstimScreen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer the keys that do something now; what stops or lowers is never taken away."""
-        snapshot = self._controller.snapshot
+        snapshot, is_bench = self._controller.snapshot, self._controller.is_bench
+        if action in (session_keys.VISIT_ALONE if is_bench else session_keys.BENCH_ALONE):
+            return False
+        if action == "start" and not is_bench and snapshot is not None:
+            # What a stop cleared is prepared and read back from the visit.
+            is_armed = snapshot.state is HostState.ARMED and not session_keys.is_paused(snapshot)
+            return is_armed or snapshot.state is HostState.DISCONNECTED
         if action == "acknowledge":
             is_fault = snapshot is not None and snapshot.state is HostState.FAULT
             return is_fault or (self.is_mounted and bool(self.query_one(AlarmPanel).waiting))
@@ -419,8 +444,16 @@ class SessionScreen(EstimScreen[None]):
         """Scroll the events."""
         self.query_one(EventList).look_back(lines)
 
+    def action_show_visit(self) -> None:
+        """Show the visit: meanwhile while current flows, for good once it has ended."""
+        self.estim.visiting.ask_to_leave_session()
+
+    def action_look_up(self) -> None:
+        """Look at today's list meanwhile."""
+        self.estim.visiting.look_up()
+
     def action_end_visit(self) -> None:
-        """Seal the record and show the report."""
+        """Seal the record of a bench session and show the report."""
         self._try(self._end_visit)
 
     async def _end_visit(self) -> None:

@@ -52,7 +52,7 @@ class SignInScreen(EstimModal["str | None"]):
         super().__init__()
         self._folder = folder
         self._title = title
-        self._is_lock = is_lock
+        self.is_lock = is_lock
         self._only = only
         self._chosen = ""
 
@@ -115,7 +115,7 @@ class SignInScreen(EstimModal["str | None"]):
 
     def action_leave(self) -> None:
         """Go back without signing in, unless the station is locked."""
-        if self._is_lock:
+        if self.is_lock:
             self._complain("the station is locked: choose who you are, then give the PIN")
         else:
             self.dismiss(None)

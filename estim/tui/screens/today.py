@@ -15,7 +15,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.events import ScreenResume
+from textual.events import Key, ScreenResume
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -24,6 +24,9 @@ from estim.errors import EstimError
 from estim.tui import words
 from estim.tui.screens.base import EstimScreen, HelpLines
 from estim.tui.widgets.choices import ChoiceList
+from estim.visit import pseudonym
+
+TYPED_MAX = 64
 
 Line = tuple[str, str]
 """A pseudonym, and what there is to say of it today."""
@@ -34,10 +37,11 @@ class TodayScreen(EstimScreen[None]):
 
     TITLE_WORDS = "Today"
     HELP_LINES: ClassVar[HelpLines] = (
-        ("/", "type or scan a pseudonym; Enter opens the person"),
+        ("/", "type or scan a pseudonym; Enter opens the person; capitals and digits begin one"),
         ("up, down, Enter", "choose somebody who is due, or whose visit is unfinished"),
         ("w", "a new pseudonym, for a new person"),
         ("i", "sign in, or hand over"),
+        ("F6, Esc", "back to the visit that is open"),
         ("d", "demo session: the simulator into 500 ohm, nobody connected"),
         ("p", "profiles, and sessions on the bench"),
         ("q", "quit"),
@@ -51,6 +55,10 @@ class TodayScreen(EstimScreen[None]):
         Binding("escape", "leave_field", "Back", show=False),
     ]
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave out what begins something else while a session is open."""
+        return action not in ("demo", "profiles") or self.estim.controller is None
+
     def __init__(self) -> None:
         super().__init__()
         self._lines: list[Line] = []
@@ -58,7 +66,10 @@ class TodayScreen(EstimScreen[None]):
     def compose_body(self) -> ComposeResult:
         with Vertical(classes="page", id="today"):
             yield Static(id="today-head", markup=False)
-            yield Input(placeholder="/ pseudonym, typed or scanned", id="person", compact=True)
+            yield Input(
+                placeholder="/ pseudonym, typed or scanned", id="person", compact=True,
+                select_on_focus=False, max_length=TYPED_MAX,
+            )  # fmt: skip
             yield Static("Due and unfinished", classes="label")
             yield Static("Reading the records …", id="today-words", markup=False)
             yield ChoiceList(id="due")
@@ -115,23 +126,45 @@ class TodayScreen(EstimScreen[None]):
         self.estim.visiting.open_person(self._lines[event.option_index][0])
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        from estim.visit import pseudonym
-
+        typed, event.input.value = event.input.value, ""  # a scanner never clears the field
         try:
-            found = pseudonym.normalise(event.value)
+            found = pseudonym.normalise(typed)
         except EstimError as error:
             self.notify(words.safe(str(error)), severity="warning", markup=False)
             return
-        event.input.value = ""
         self.estim.visiting.open_person(found)
+
+    def on_key(self, event: Key) -> None:
+        """Let capitals and digits begin a pseudonym: a scanner types at once and ends with Enter.
+
+        The focus moves before the next key comes, so that no letter is taken for a command, and
+        Enter not for the choice of whoever stands first in the list.
+        """
+        character = event.character or ""
+        if (
+            isinstance(self.focused, Input)
+            or character not in pseudonym.CHARACTERS
+            or not character
+        ):
+            return
+        field = self.query_one("#person", Input)
+        self.set_focus(field)
+        field.value = character
+        field.cursor_position = 1
+        event.stop()
+        event.prevent_default()
 
     def action_person(self) -> None:
         """Put the focus into the field for a pseudonym."""
         self.query_one("#person").focus()
 
     def action_leave_field(self) -> None:
-        """Return to the list."""
-        self.query_one("#due").focus()
+        """Return to the list; from there to the visit over which this was opened."""
+        due = self.query_one("#due")
+        if self.focused is due and self.estim.screen_stack[0] is not self:
+            self.dismiss(None)
+        else:
+            due.focus()
 
     def action_new_person(self) -> None:
         """Make a new pseudonym, and open it."""

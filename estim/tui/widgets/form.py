@@ -34,6 +34,7 @@ from estim.visit.questions import (
     Question,
     Remark,
     check,
+    missing,
     parse,
 )
 
@@ -46,9 +47,13 @@ class AnswerField(Input):
     """Where numbers and text are typed; up and down go to the question before and after."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "screen.form_back", show=False),
-        Binding("down", "screen.form_on", show=False),
+        Binding("up", "go(-1)", show=False),
+        Binding("down", "go(1)", show=False),
     ]
+
+    def action_go(self, steps: int) -> None:
+        """Go to the question before or after."""
+        self.query_ancestor(FormView).move(steps)
 
 
 class FormView(Vertical):
@@ -57,6 +62,8 @@ class FormView(Vertical):
     Args:
         make_form: returns the form for the answers so far.
         judge: returns what the answers mean.
+        held: says why a question is not answered by hand, '' where it is.
+        kept: answers that somebody gave before and may change now; of a plan, never of a visit.
     """
 
     @dataclass
@@ -75,11 +82,14 @@ class FormView(Vertical):
         self,
         make_form: Callable[[Answers], Form],
         judge: Callable[[Answers], Sequence[Remark]] = lambda answers: (),
+        held: Callable[[Question], str] = lambda question: "",
+        kept: Answers | None = None,
     ) -> None:
         super().__init__(classes="form")
         self._make_form = make_form
         self._judge = judge
-        self._answers: dict[str, Answer] = {}
+        self._held = held
+        self._answers: dict[str, Answer] = dict(kept or {})
         self._passed: set[str] = set()
         self._order: list[str] = []
         self._at = 0
@@ -129,6 +139,15 @@ class FormView(Vertical):
         self._go_on()
         self.post_message(self.Changed(self.answers))
 
+    def _give(self, answer: Answer) -> None:
+        """Take an answer that was given by hand, where it may be."""
+        question = self.current
+        why = self._held(question) if question is not None else ""
+        if why:
+            self.complain(why)
+        else:
+            self.answer(answer)
+
     def undo(self) -> None:
         """Take back the newest answer, and ask again."""
         if not self._order:
@@ -153,6 +172,25 @@ class FormView(Vertical):
         self._complaint = text
         self._show(moves_focus=False)
 
+    def offer(self, typed: str) -> bool:
+        """Type something where a number with places is asked for; tell whether it is."""
+        question = self.current
+        if question is None or question.kind is not Kind.DECIMAL:
+            return False
+        self.query_one(AnswerField).value = typed
+        return True
+
+    def _confirm(self) -> None:
+        """Confirm the whole form; where an answer is missing, go there instead."""
+        form = self.form
+        open_ids = {question.id for question in missing(form, self.answers)}
+        if open_ids:
+            self._at = next(index for index, each in enumerate(form) if each.id in open_ids)
+            self.complain("this is not answered yet")
+            self._show(moves_focus=True)
+        else:
+            self.post_message(self.Confirmed(self.answers))
+
     def _go_on(self) -> None:
         """Ask the next question that is open, from here and then from the start."""
         form = self.form
@@ -169,29 +207,32 @@ class FormView(Vertical):
 
     def on_key(self, event: Key) -> None:
         question = self.current
-        if isinstance(self.screen.focused, Input):
-            return
-        if event.character in ("u", "U") or event.key == "backspace":
+        is_typing = isinstance(self.screen.focused, Input)
+        if event.key == "ctrl+z":
             self.undo()
-        elif event.key in ("pageup", "left"):
+        elif event.key == "pageup" or (event.key == "left" and not is_typing):
             self.move(-1)
-        elif event.key in ("pagedown", "right"):
+        elif event.key == "pagedown" or (event.key == "right" and not is_typing):
             self.move(1)
+        elif is_typing:
+            return
+        elif event.character in ("u", "U") or event.key == "backspace":
+            self.undo()
         elif question is None or event.character is None:
             return
         elif question.kind is Kind.YES_NO and event.character.lower() in ("y", "n"):
-            self.answer(event.character.lower() == "y")
+            self._give(event.character.lower() == "y")
         elif not _is_typed(question) and _is_scale(question) and event.character in "0123456789t":
             number = _SCALE_MAX if event.character == "t" else int(event.character)
             try:
-                self.answer(check(question, number))
+                self._give(check(question, number))
             except UsageError as error:
                 self.complain(str(error).partition(": ")[2])
         elif question.kind is Kind.CHOICE and event.character.isdecimal():
             index = int(event.character) - 1
             if not 0 <= index < len(question.choices):
                 return
-            self.answer(question.choices[index].id)
+            self._give(question.choices[index].id)
         else:
             return
         event.stop()
@@ -201,13 +242,13 @@ class FormView(Vertical):
         event.stop()
         question = self.current
         if question is None:
-            self.post_message(self.Confirmed(self.answers))
+            self._confirm()
         elif question.kind is Kind.YES_NO:
-            self.answer(event.option_id == _YES)
+            self._give(event.option_id == _YES)
         elif event.option_id is not None and _is_scale(question):
-            self.answer(int(event.option_id))
+            self._give(int(event.option_id))
         elif event.option_id is not None:
-            self.answer(event.option_id)
+            self._give(event.option_id)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
@@ -222,14 +263,14 @@ class FormView(Vertical):
             self._go_on()
             return
         try:
-            self.answer(parse(question, typed))
+            self._give(parse(question, typed))
         except UsageError as error:
             self.complain(str(error).partition(": ")[2])
 
     def on_click(self, event: Click) -> None:
         """Ask the question that was clicked on."""
         questions = self.query_one("#questions", Static)
-        if event.widget is questions and event.y < len(self.form):
+        if event.widget is questions and event.y <= len(self.form):
             self._at = event.y
             self._show(moves_focus=True)
 
@@ -240,7 +281,9 @@ class FormView(Vertical):
         question = self.current
         lines = [self._line(each, index == self._at) for index, each in enumerate(form)]
         if question is None:
-            lines.append(Content.styled("▸ all answered: Enter confirms, u takes back", "bold"))
+            is_whole = not missing(form, self.answers)
+            told = "all answered: Enter confirms, u takes back" if is_whole else "not all answered"
+            lines.append(Content.styled(f"▸ {told}", "bold"))
         self.query_one("#questions", Static).update(Content("\n").join(lines))
         remarks = [
             Content.styled(f"{sign} {words.safe(remark.text)}", style)
@@ -274,8 +317,10 @@ class FormView(Vertical):
             shown = Content.assemble(
                 (words.safe(question.words), "bold"),
                 (f"\n{words.safe(question.note)}" if question.note else "", "$secondary"),
-                (f"\n! {words.safe(self._complaint)}" if self._complaint else "", "$warning"),
             )
+        if self._complaint:
+            complaint = Content.styled(f"\n! {words.safe(self._complaint)}", "$warning")
+            shown = Content.assemble(shown, complaint)
         self.query_one("#asked", Static).update(shown)
 
     def _show_answer_box(self, question: Question | None, *, moves_focus: bool) -> None:

@@ -3,10 +3,12 @@
 Rules:
 1. No spike is hidden: every dot column spans from the lowest to the highest value within it.
 2. The vertical scale is said beside the plot, and never chosen so that something lies outside it.
+3. Values that were measured one by one stand for themselves: nothing is drawn between them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -40,6 +42,9 @@ class Trace:
         start_us, end_us: what the plot spans.
         low_ua, high_ua: what the plot spans vertically.
         caption: what is seen, in words.
+        are_stems: every two points are one value, drawn from the ground up, nothing between them.
+        scale_words: what stands at the top, at the bottom, at the start and at the end, where the
+            axes are not current and time.
     """
 
     times_us: FloatArray
@@ -49,15 +54,20 @@ class Trace:
     low_ua: float
     high_ua: float
     caption: str
+    are_stems: bool = False
+    scale_words: tuple[str, str, str, str] | None = None
 
 
 def draw(trace: Trace, columns: int, rows: int) -> list[str]:
     """Return the trace as `rows` lines of `columns` braille cells."""
     width, height = 2 * columns, 4 * rows
-    borders = np.linspace(trace.start_us, trace.end_us, width + 1)
-    at_borders = np.interp(borders, trace.times_us, trace.currents_ua)
-    lowest = np.minimum(at_borders[:-1], at_borders[1:])
-    highest = np.maximum(at_borders[:-1], at_borders[1:])
+    if trace.are_stems:
+        lowest, highest = np.full(width, np.inf), np.full(width, -np.inf)
+    else:
+        borders = np.linspace(trace.start_us, trace.end_us, width + 1)
+        at_borders = np.interp(borders, trace.times_us, trace.currents_ua)
+        lowest = np.minimum(at_borders[:-1], at_borders[1:])
+        highest = np.maximum(at_borders[:-1], at_borders[1:])
     inside = (trace.times_us >= trace.start_us) & (trace.times_us <= trace.end_us)
     scale = width / (trace.end_us - trace.start_us)
     column = ((trace.times_us[inside] - trace.start_us) * scale).astype(np.int64)
@@ -109,6 +119,27 @@ def cycle_trace(program: PulseProgram, index: int, amplitude_ua: int, step_ua: i
 
 
 VIEWS = (pulse_trace, train_trace, cycle_trace)
+
+
+def stem_trace(
+    values: Sequence[tuple[int, float]], high: float, caption: str, scale_words: tuple[str, ...]
+) -> Trace:
+    """Return values of single days as stems.
+
+    Args:
+        values: (day, value), days rising; a day is any whole number.
+        high: top of the scale, at least the highest value.
+        caption: what is seen.
+        scale_words: as `Trace.scale_words`.
+    """
+    days = np.repeat([day for day, _ in values], 2).astype(np.float64)
+    heights = np.ravel([(0.0, value) for _, value in values]).astype(np.float64)
+    top, bottom, start, end = scale_words
+    low = min(0.0, float(heights.min()))
+    return Trace(
+        days, heights, days[0], max(days[-1], days[0] + 1), low, max(high, float(heights.max())),
+        caption, are_stems=True, scale_words=(top, bottom, start, end),
+    )  # fmt: skip
 
 
 def history_trace(points: list[tuple[int, int]], span_us: int) -> Trace:
@@ -218,6 +249,9 @@ def _trace(
 def _scale_labels(trace: Trace, rows: int) -> list[str]:
     """Return each row's label: the highest value at the top, the lowest at the bottom."""
     labels = [""] * rows
+    if trace.scale_words is not None:
+        labels[-1], labels[0] = trace.scale_words[1], trace.scale_words[0]
+        return [f"{label} ".rjust(LABEL_CELLS) for label in labels]
     if rows > 2 and trace.low_ua < 0:
         labels[rows // 2] = "0"
     if rows > 1:
@@ -228,6 +262,8 @@ def _scale_labels(trace: Trace, rows: int) -> list[str]:
 
 def _span_labels(trace: Trace) -> tuple[str, str]:
     """Return what stands at the start and at the end of the time scale."""
+    if trace.scale_words is not None:
+        return trace.scale_words[2:]
     length_us = trace.end_us - trace.start_us
     if trace.end_us == 0:
         return f"-{length_us / US_PER_S:g} s", "now"

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class StripState:
     """What the strip shows: no snapshot without a session, `is_lost` once the engine has died.
 
-    `person` is a pseudonym; `alarm` is one of high priority, in words.
+    `person` is a pseudonym; `alarm` is one of high priority, in words; `asked` is a question that
+    waits on the session's own screen.
     """
 
     snapshot: Snapshot | None = None
@@ -35,6 +36,7 @@ class StripState:
     is_lost: bool = False
     person: str = ""
     alarm: str = ""
+    asked: str = ""
 
 
 NARROW_CELLS = 24
@@ -95,13 +97,15 @@ class StatusStrip(Widget):
         largest = words.current(session_words.largest_ua(snapshot)) if is_known else "UNKNOWN mA"
         shown = (largest, "bold")
         if is_narrow:
-            sign = "!" if self._state.alarm else sign
+            sign = "!" if self._state.alarm else "?" if self._state.asked else sign
             return Content.assemble((f"{beat}{sign}{largest.replace(' mA', 'mA')}", "bold"))
         parts: list[str | tuple[str, str]] = [
             (f"{beat} ", "bold"), (f"{sign} {state_words}", "bold"), "   ", shown,
         ]  # fmt: skip
         if self._state.alarm:
             parts.append((f"   {words.safe(self._state.alarm)}", "bold $error"))
+        if self._state.asked:
+            parts.append((f"   {words.safe(self._state.asked)}", "bold reverse"))
         left_ms = session_words.left_ms(snapshot)
         if left_ms is not None and not session_words.is_over(snapshot):
             parts.append(f"   {words.clock_ms(left_ms)} left")

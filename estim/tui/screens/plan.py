@@ -1,0 +1,70 @@
+"""Make or change a person's plan, inside a visit: it is written into the visit's record.
+
+Rules:
+1. The plan of before is shown to be changed; nothing counts before the whole is confirmed.
+2. Where no plan can be read, there is nothing to show: it is made anew.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.widgets import Static
+
+from estim.errors import EstimError, UsageError
+from estim.tui import words
+from estim.tui.screens.base import EstimScreen, HelpLines
+from estim.tui.sitting import Sitting
+from estim.tui.widgets.form import FormView
+from estim.visit import plan, protocol
+from estim.visit.questions import Answers, Choice
+
+
+class PlanScreen(EstimScreen[bool]):
+    """Give True once a plan is durable."""
+
+    TITLE_WORDS = "Plan"
+    HELP_LINES: ClassVar[HelpLines] = (
+        ("PgUp, PgDn", "question before, question after"),
+        ("Enter", "give what was typed; on the last line, keep the plan"),
+        ("Esc", "back; the plan stays as it was"),
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Back")]
+
+    def __init__(self, sitting: Sitting) -> None:
+        super().__init__()
+        self._sitting = sitting
+
+    def compose_body(self) -> ComposeResult:
+        found = self._sitting.found_plan
+        choices = tuple(
+            Choice(each.protocol.id, each.protocol.title)
+            for each in protocol.shipped()
+            if each.protocol.is_for_people
+        )
+        kept = plan.answers_of(found.plan) if found.plan is not None else {}
+        with Vertical(classes="page"):
+            yield Static(words.safe(found.words), classes="label", markup=False)
+            yield FormView(lambda answers: plan.form(choices), kept=kept)
+
+    def on_form_view_confirmed(self, event: FormView.Confirmed) -> None:
+        self.run_worker(self._keep(event.answers), exclusive=True, group="plan")
+
+    async def _keep(self, answers: Answers) -> None:
+        sitting = self._sitting
+        try:
+            content = plan.content_of(answers, sitting.visit.operator, sitting.given.today)
+            await sitting.make_plan(content)
+        except UsageError as error:
+            self.query_one(FormView).complain(str(error))
+        except EstimError as error:
+            self.notify(words.safe(str(error)), severity="warning", markup=False, timeout=15)
+        else:
+            self.dismiss(True)
+
+    def action_leave(self) -> None:
+        """Leave the plan as it was."""
+        self.dismiss(False)
