@@ -56,6 +56,7 @@ class VisitReportScreen(EstimScreen[bool]):
         super().__init__()
         self._sitting = sitting
         self._begun_with = ""
+        self._is_written = asyncio.Event()
         self._is_ending = False
         self._was_warned = False
 
@@ -77,6 +78,7 @@ class VisitReportScreen(EstimScreen[bool]):
         kept = self._sitting.note_draft or self._sitting.visit.note
         if kept:
             self._fill(kept)
+            self._is_written.set()
         else:
             self.action_write_anew()
 
@@ -104,12 +106,14 @@ class VisitReportScreen(EstimScreen[bool]):
         self.run_worker(self._write_anew(), exclusive=True, group="note")
 
     async def _write_anew(self) -> None:
+        self._is_written.clear()
         try:
             account = await asyncio.to_thread(read_account, self._path)
+            self._fill(note.draft(account))
         except EstimError as error:
             self._complain(error)
-            return
-        self._fill(note.draft(account))
+        finally:
+            self._is_written.set()
 
     def action_copy(self) -> None:
         """Hand the note to the terminal's clipboard."""
@@ -140,6 +144,7 @@ class VisitReportScreen(EstimScreen[bool]):
             self.run_worker(self._end(), group="end")
 
     async def _end(self) -> None:
+        await self._is_written.wait()  # a quick key must not end it before the note is there
         text = plain_lines(self._area.text).strip()
         if not text and not self._was_warned:
             self._was_warned = True
