@@ -29,6 +29,7 @@ from estim.tui.screens.lost import LostScreen
 from estim.tui.screens.override import OverrideScreen
 from estim.tui.screens.palette import PaletteScreen, commands_of
 from estim.tui.screens.person import PersonScreen
+from estim.tui.screens.plan import PlanScreen
 from estim.tui.screens.read_back import ReadBackScreen
 from estim.tui.screens.report import ReportScreen
 from estim.tui.screens.session import SessionScreen
@@ -68,6 +69,7 @@ SCREENS: dict[type[Screen[Any]], Callable[[WatchedApp], Screen[Any] | None]] = {
     TodayScreen: lambda app: TodayScreen(),
     PersonScreen: lambda app: PersonScreen("K7M4Q2"),
     VisitScreen: lambda app: VisitScreen(_sitting(app)),
+    PlanScreen: lambda app: PlanScreen(_sitting(app)),
     VisitReportScreen: lambda app: VisitReportScreen(_sitting(app)),
     SignInScreen: lambda app: SignInScreen(places.configuration_folder(), "Who?"),
     ReadBackScreen: lambda app: ReadBackScreen("Before arming", "Person K7M4Q2", "Is it so?"),
@@ -162,7 +164,7 @@ def test_stop_keys_reach_the_engine_from_every_focusable_widget_of_every_screen(
     text_fields = {screen for screen, widget, _ in tried if widget == "Input"}
     assert text_fields == {
         "LibraryScreen", "DeviceScreen", "BenchScreen", "PaletteScreen",
-        "TodayScreen", "SignInScreen", "OverrideScreen", "TextScreen",
+        "TodayScreen", "PlanScreen", "SignInScreen", "OverrideScreen", "TextScreen",
         "FaultsScreen", "CharacteriseScreen", "VerifyScreen", "CaptureScreen",
     }  # fmt: skip
     # What reached the record is the engine's own witness; one more Stop ends the test.

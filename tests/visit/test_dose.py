@@ -14,9 +14,14 @@ from estim.visit.guide import Given
 
 # dpn-conventional: 30 min, at most 60 min, a first exposure of 10 min.
 PROFILE = find("dpn-conventional").profile
-VISIT = course.begin(protocol.find("diabetic-neuropathy-first").protocol, "K7M4Q2", "t1")
+VISIT = course.fold(
+    course.begin(protocol.find("diabetic-neuropathy-first").protocol, "K7M4Q2", "t1"),
+    "test_sensation",
+    {"step": "sensation", "operator": "t1", "answers": {"profile": "dpn-conventional"}},
+)
 FIRST = Given(date(2026, 11, 21), 30, 20)
-LATER = dataclasses.replace(FIRST, is_first_session=False)
+BORNE = {("dpn-conventional", guide.placement_words(VISIT)): 600_000}
+LATER = dataclasses.replace(FIRST, is_first_session=False, longest_ms=BORNE)
 MIN_MS = 60_000
 
 
