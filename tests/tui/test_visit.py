@@ -64,6 +64,7 @@ def test_a_first_visit_from_sign_in_to_seal(records: Path) -> None:
         assert app.person == visits.PERSON
         await visits.come_to_stimulation(app, pilot)
         await until(lambda: isinstance(app.screen, ReadBackScreen))
+        await until(lambda: "y arms at zero" in app.text())
         shown = app.text()
         assert visits.PERSON in shown
         assert "left upper calf" in shown.lower() or "left calf" in shown.lower()
