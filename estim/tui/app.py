@@ -273,6 +273,10 @@ class EstimApp(App[None]):
             self.run_worker(self._leave(), group="leave")
 
     async def _leave(self) -> None:
+        lost = self.screen.why_not_leave() if isinstance(self.screen, EstimScreen) else ""
+        if lost:
+            self.notify(lost, severity="warning", markup=False, timeout=10)
+            return
         controller = self.controller
         try:
             if self.visiting.sitting is not None:

@@ -12,7 +12,7 @@ import pytest
 from textual.content import Content
 from textual.pilot import Pilot
 from textual.screen import Screen
-from textual.widgets import Input
+from textual.widgets import Input, TextArea
 
 from estim.prepare import places, site
 from estim.session.messages import Outcome
@@ -63,6 +63,7 @@ SCREENS: dict[type[Screen[Any]], Callable[[WatchedApp], Screen[Any] | None]] = {
     BenchScreen: lambda app: BenchScreen("a profile", "sim:"),
     HelpScreen: lambda app: HelpScreen("Help", SessionScreen.HELP_LINES),
     ReportScreen: lambda app: ReportScreen(_controller(app)),
+    VisitReportScreen: lambda app: VisitReportScreen(_sitting(app)),
     LostScreen: lambda app: LostScreen(_controller(app), "for the test"),
     PaletteScreen: lambda app: PaletteScreen(commands_of(app.screen, app.set_theme)),
     BellScreen: lambda app: BellScreen(),
@@ -148,7 +149,7 @@ def test_stop_keys_reach_the_engine_from_every_focusable_widget_of_every_screen(
                 app.screen.set_focus(widget)
                 await pilot.pause()
                 assert app.screen.focused is widget
-                is_text = isinstance(widget, Input)
+                is_text = isinstance(widget, Input | TextArea)
                 named = "F12 or Ctrl+X stops" if is_text else "SPACE stops"
                 assert named in app.strip()
                 for key in EVERYWHERE if is_text else EVERYWHERE + OUTSIDE_TEXT:
