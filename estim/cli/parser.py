@@ -24,6 +24,7 @@ _CODES = (
     "limit or an interlock, 5 device fault or link lost, 130 interrupted."
 )
 
+THEMES = ("dark", "colour-blind-safe", "high-contrast")
 Commands = Any  # argparse keeps its own type private
 
 
@@ -64,6 +65,10 @@ def build_parser() -> Parser:
         epilog=_CODES,
     )
     parser.add_argument("--version", action="version", version=VERSION_TEXT)
+    parser.add_argument("--theme", choices=THEMES, help="colours of the terminal interface")
+    parser.add_argument(
+        "--reduced-motion", action="store_true", help="nothing moves there but the beat"
+    )
     parser.set_defaults(run=_lazily("estim.cli.start"))
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_run(commands)
@@ -129,6 +134,11 @@ def _add_run(commands: Commands) -> None:
     parser.add_argument("--junit", metavar="FILE", help="write the outcome as JUnit XML")
     parser.add_argument("--records", metavar="DIR", help=_RECORDS_HELP)
     parser.add_argument("--trace", metavar="FILE", help="with sim: CSV of what reached the load")
+    parser.add_argument(
+        "--plain",
+        action="store_true",
+        help="be asked in plain lines, for screen readers; every rise is typed",
+    )
 
 
 def _add_simulate(commands: Commands) -> None:
@@ -417,7 +427,9 @@ def _add_export(actions: Commands) -> None:
 
 
 def _add_records(commands: Commands) -> None:
-    actions = _add_group(commands, "records", "look at session records", "list|show|verify|export")
+    actions = _add_group(
+        commands, "records", "look at session records", "list|show|verify|export|amend"
+    )
     module = "estim.cli.records"
 
     listing = _add(actions, "list", "list the records, the newest first", module, "run_list")
@@ -432,16 +444,53 @@ def _add_records(commands: Commands) -> None:
     )
     for parser in (listing, show, verify):
         parser.add_argument("--json", action="store_true", help=_JSON_HELP)
-    export = _add(actions, "export", "write a record as CSV", module, "run_export")
+    export = _add(
+        actions,
+        "export",
+        "write a record as CSV, note, report, sheet or FHIR",
+        module,
+        "run_export",
+    )
     export.add_argument("record", metavar="ID|FILE")
-    export.add_argument(
-        "--csv", metavar="FILE", required=True, help="a file that does not exist yet, or -"
+    form = export.add_mutually_exclusive_group(required=True)
+    form.add_argument("--csv", metavar="FILE", help="CSV into a file that does not exist yet, or -")
+    form.add_argument(
+        "--format",
+        choices=("note", "report", "json", "take-home", "pdf", "take-home-pdf", "fhir", "csv"),
+        help="note, report (as data: json) and take-home sheet of a visit; pdf is note and report",
     )
     export.add_argument(
-        "--telemetry", action="store_true", help="the readings instead of the events"
+        "--out", metavar="FILE", default="-", help="with --format: a new file; default: output"
     )
+    export.add_argument(
+        "--telemetry", action="store_true", help="with CSV: the readings instead of the events"
+    )
+    export.epilog = "pdf and take-home-pdf need the extra 'report', fhir the extra 'fhir'."
+    _add_amend(actions)
     for parser in (listing, show, verify, export):
         parser.add_argument("--records", metavar="DIR", help=_RECORDS_HELP)
+
+
+def _add_amend(actions: Commands) -> None:
+    amend = _add(
+        actions, "amend", "add to a closed record, without changing it", "estim.cli.record_amend"
+    )
+    amend.add_argument("record", metavar="ID|FILE")
+    amend.add_argument("--who", metavar="ID", required=True, help="who on the roster says so")
+    amend.add_argument(
+        "--pin-stdin", action="store_true", help="read the PIN from the first line of input"
+    )
+    what = amend.add_mutually_exclusive_group(required=True)
+    what.add_argument("--note", metavar="FILE", help="a note that is written later; - for input")
+    what.add_argument("--reassign", metavar="PSEUDONYM", help="to whom the visit belongs")
+    what.add_argument("--text", metavar="TEXT", help="what is to be read instead, or besides")
+    amend.add_argument("--why", metavar="TEXT", help="with --text: for what reason")
+    amend.add_argument("--event", metavar="N", help="with --text: the event it is about, from 0")
+    amend.add_argument(
+        "--recover", action="store_true", help="first close a record that a crash left open"
+    )
+    amend.add_argument("--json", action="store_true", help=_JSON_HELP)
+    amend.add_argument("--records", metavar="DIR", help=_RECORDS_HELP)
 
 
 def _add_measure(commands: Commands) -> None:

@@ -1,4 +1,4 @@
-"""`estim records list|show|verify|export`."""
+"""`estim records list|show|verify|export`; `amend` has a module of its own."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def run_list(arguments: Namespace) -> int:
         UsageError: there is no such folder.
         RecordError: it cannot be read.
     """
-    folder = _folder(arguments.records)
+    folder = folder_of(arguments.records)
     if not folder.is_dir():
         if arguments.records:
             raise UsageError(f"{folder}: there is no such folder")
         complain(f"no records yet; they will lie in {folder}")
         return 0
     with progress(f"reading the records in {folder}"):
-        entries = list_records(folder, _key())
+        entries = list_records(folder, key_or_none())
     if arguments.json:
         for entry in entries:
             say_json(LIST_SCHEMA, **asdict(entry))
@@ -84,8 +84,8 @@ def run_show(arguments: Namespace) -> int:
         UsageError: this cannot be a session id.
         RecordError: it cannot be read, or is not a record.
     """
-    path = _path(arguments.record, _folder(arguments.records))
-    _check_is_record(path)
+    path = find_record(arguments.record, folder_of(arguments.records))
+    check_is_record(path)
     if arguments.json:
         for event in stream(path):
             say_json(
@@ -99,7 +99,7 @@ def run_show(arguments: Namespace) -> int:
         return 0
     with progress(f"reading {path}"):
         record = read(path)
-        verification = verify(path, _key())
+        verification = verify(path, key_or_none())
     say_timeline(record, verification)
     return 0
 
@@ -116,11 +116,11 @@ def run_verify(arguments: Namespace) -> int:
         raise UsageError("--head: expected one record only, since each has its own head")
     if head is not None and (len(head) != 64 or not set(head) <= set("0123456789abcdef")):
         raise UsageError(f"--head {head}: expected 64 hex digits")
-    folder, key = _folder(arguments.records), _key()
+    folder, key = folder_of(arguments.records), key_or_none()
     codes = []
     for number, name in enumerate(names, start=1):
         try:
-            path = _path(name, folder)
+            path = find_record(name, folder)
             with progress(f"verifying {number} of {len(names)}"):
                 verification = verify(path, key, head)
         except EstimError as error:
@@ -135,31 +135,44 @@ def run_verify(arguments: Namespace) -> int:
 
 
 def run_export(arguments: Namespace) -> int:
-    """Write a record as CSV to a file that does not exist yet, or to standard output.
+    """Write a record in some form to a file that does not exist yet, or to standard output.
 
     Raises:
-        UsageError: the file is there already, or cannot be written.
+        UsageError: the file is there already or cannot be written, or options do not go together.
         RecordError: the record cannot be read.
     """
-    path = _path(arguments.record, _folder(arguments.records))
-    _check_is_record(path)
+    path = find_record(arguments.record, folder_of(arguments.records))
+    check_is_record(path)
+    if arguments.csv is None and arguments.format != "csv":
+        from estim.cli.record_forms import export
+
+        if arguments.telemetry:
+            raise UsageError("--telemetry: expected with CSV only")
+        export(path, arguments.format, arguments.out)
+    else:
+        if arguments.csv is not None and arguments.out != _STANDARD_OUTPUT:
+            raise UsageError("--out: expected without --csv, which names the file itself")
+        _export_csv(path, arguments)
+    return complain_of_findings(path)
+
+
+def _export_csv(path: Path, arguments: Namespace) -> None:
+    flag, target = ("--out", arguments.out) if arguments.csv is None else ("--csv", arguments.csv)
     export = export_telemetry if arguments.telemetry else export_events
-    if arguments.csv == _STANDARD_OUTPUT:
+    if target == _STANDARD_OUTPUT:
         export(path, sys.stdout)
-        return _complain_of_findings(path)
-    target = arguments.csv
+        return
     # An export never replaces anything, a record least of all.
-    with progress(f"exporting {path}"), new_file("--csv", target) as file:
+    with progress(f"exporting {path}"), new_file(flag, target) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
         rows = export(path, text)
         text.detach()
     complain(f"{rows} rows written to {target}")
-    return _complain_of_findings(path)
 
 
-def _complain_of_findings(path: Path) -> int:
+def complain_of_findings(path: Path) -> int:
     """Say where a record that was exported does not verify; return the exit code."""
-    count = len(verify(path, _key()).findings)
+    count = len(verify(path, key_or_none()).findings)
     if count:
         complain(f"{path}: the record does not verify ({count} found): see estim records verify")
     return FOUND_SOMETHING if count else 0
@@ -201,11 +214,12 @@ def _say_verification(path: Path, verification: Verification, is_json: bool) -> 
         complain(f"{path}: {findings[0]}{more}")
 
 
-def _folder(given: str | None) -> Path:
+def folder_of(given: str | None) -> Path:
+    """Return the folder of the records that was given, or this user's."""
     return Path(given) if given else records_folder()
 
 
-def _path(name: str, folder: Path) -> Path:
+def find_record(name: str, folder: Path) -> Path:
     """Return the file of a record that is named by its session id or by its path.
 
     Raises:
@@ -223,13 +237,13 @@ def _path(name: str, folder: Path) -> Path:
     raise RecordError(f"there is no record {name!r} in {folder}{hint}")
 
 
-def _check_is_record(path: Path) -> None:
+def check_is_record(path: Path) -> None:
     """Raise RecordError where a file has not one readable event."""
     if next(stream(path), None) is None:
         raise RecordError(f"{path}: not a session record")
 
 
-def _key() -> bytes | None:
+def key_or_none() -> bytes | None:
     """Return the station's key; without a usable one, say so and go on with the chain alone."""
     try:
         return station_key.load(configuration_folder())

@@ -12,10 +12,12 @@ from pathlib import Path
 from estim.errors import RecordError, UsageError
 from estim.record.files import FileOps
 from estim.record.journal import Journal
-from estim.record.lines import ADDENDUM, REASSIGNED, make_entry
+from estim.record.lines import ADDENDUM, NOTE_LATER, REASSIGNED, make_entry
 from estim.record.names import check_pseudonym
 
 MAX_TEXT_CHARS = 4000
+MAX_NOTE_CHARS = 8000
+"""A note that is written later may have lines, and be as long as one that fits into a line."""
 
 
 def add_addendum(
@@ -42,7 +44,7 @@ def add_addendum(
     content = {
         "who": who,
         "why": _checked_text("reason", why),
-        "text": _checked_text("text", text),
+        "text": _checked_note(text) if why == NOTE_LATER else _checked_text("text", text),
         "event_seq": event_seq,
     }
     entry = make_entry(ADDENDUM, content, mono_us=mono_us, wall=wall)
@@ -65,4 +67,11 @@ def _checked_text(what: str, text: str) -> str:
     # Control and direction characters would repaint the terminal of whoever reads it later.
     if not text.strip() or len(text) > MAX_TEXT_CHARS or not text.isprintable():
         raise UsageError(f"{what}: expected 1 to {MAX_TEXT_CHARS} printable characters on one line")
+    return text
+
+
+def _checked_note(text: str) -> str:
+    is_plain = all(line.isprintable() for line in text.split("\n"))
+    if not text.strip() or len(text) > MAX_NOTE_CHARS or not is_plain:
+        raise UsageError(f"note: expected 1 to {MAX_NOTE_CHARS} printable characters, in lines")
     return text

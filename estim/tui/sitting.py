@@ -83,6 +83,8 @@ class Sitting:
     ) -> None:
         self.controller = controller
         self.visit: Visit = course.begin(loaded.protocol, whose.pseudonym, whose.operator)
+        self.note_draft = ""
+        """The note as somebody has edited it, until it is saved at the end."""
         self._given = given
         self._policy = policy
         self._one_at_a_time = asyncio.Lock()

@@ -335,5 +335,7 @@ def review_form(step: Step, answers: Answers) -> Form:
     questions += [
         _text("assessment", "Assessment, in your words:"),
         _text("plan", "Plan until the next visit:"),
+        _text("next-visit", "Next visit, as it stands on the take-home sheet:"),
+        _text("billing", "Billing text, taken over as it is typed:"),
     ]
     return tuple(questions)

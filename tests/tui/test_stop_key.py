@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import pytest
 from textual.content import Content
 from textual.pilot import Pilot
 from textual.screen import Screen
-from textual.widgets import Input
+from textual.widgets import Input, TextArea
 
+from estim.prepare import places, site
 from estim.record.timeline import Entry
 from estim.session.messages import Outcome
 from estim.session.states import HostState
 from estim.tui.bench import BenchLink
+from estim.tui.controller import VisitPlan
 from estim.tui.running import Running, RunningPlan
 from estim.tui.screens.addendum import AddendumScreen
 from estim.tui.screens.base import EstimModal, EstimScreen, HelpScreen
@@ -27,12 +30,17 @@ from estim.tui.screens.event import EventScreen
 from estim.tui.screens.export import ExportScreen
 from estim.tui.screens.library import LibraryScreen
 from estim.tui.screens.lost import LostScreen
+from estim.tui.screens.override import OverrideScreen
 from estim.tui.screens.palette import PaletteScreen, commands_of
+from estim.tui.screens.person import PersonScreen
+from estim.tui.screens.plan import PlanScreen
+from estim.tui.screens.read_back import ReadBackScreen
 from estim.tui.screens.record import RecordScreen
 from estim.tui.screens.records import RecordsScreen
 from estim.tui.screens.replay import ReplayScreen
 from estim.tui.screens.report import ReportScreen
 from estim.tui.screens.session import SessionScreen
+from estim.tui.screens.sign_in import SignInScreen
 from estim.tui.screens.technician.base import TechnicianScreen
 from estim.tui.screens.technician.capture import CaptureScreen
 from estim.tui.screens.technician.device import DeviceFactsScreen
@@ -42,6 +50,13 @@ from estim.tui.screens.technician.jobs import CharacteriseScreen, JobFormScreen,
 from estim.tui.screens.technician.menu import TechnicianMenu
 from estim.tui.screens.technician.question import QuestionScreen
 from estim.tui.screens.technician.running import JobScreen
+from estim.tui.screens.text import TextScreen
+from estim.tui.screens.today import TodayScreen
+from estim.tui.screens.visit import VisitScreen
+from estim.tui.screens.visit_report import VisitReportScreen
+from estim.tui.sitting import Sitting
+from estim.visit import protocol
+from estim.visit.guide import Given
 from estim.visit.prompts import Schedule
 from tests.tui.harness import WatchedApp, drive, open_demo, start, until
 
@@ -55,9 +70,18 @@ SCREENS: dict[type[Screen[Any]], Callable[[WatchedApp], Screen[Any] | None]] = {
     BenchScreen: lambda app: BenchScreen("a profile", "sim:"),
     HelpScreen: lambda app: HelpScreen("Help", SessionScreen.HELP_LINES),
     ReportScreen: lambda app: ReportScreen(_controller(app)),
+    VisitReportScreen: lambda app: VisitReportScreen(_sitting(app)),
     LostScreen: lambda app: LostScreen(_controller(app), "for the test"),
     PaletteScreen: lambda app: PaletteScreen(commands_of(app.screen, app.set_theme)),
     BellScreen: lambda app: BellScreen(),
+    TodayScreen: lambda app: TodayScreen(),
+    PersonScreen: lambda app: PersonScreen("K7M4Q2"),
+    VisitScreen: lambda app: VisitScreen(_sitting(app)),
+    PlanScreen: lambda app: PlanScreen(_sitting(app)),
+    SignInScreen: lambda app: SignInScreen(places.configuration_folder(), "Who?"),
+    ReadBackScreen: lambda app: ReadBackScreen("Before arming", "Person K7M4Q2", "Is it so?"),
+    OverrideScreen: lambda app: OverrideScreen([("malignancy", "tumour")]),
+    TextScreen: lambda app: TextScreen("A note"),
     TechnicianMenu: lambda app: TechnicianMenu(_link(app)),
     DeviceFactsScreen: lambda app: DeviceFactsScreen(_link(app)),
     FramesScreen: lambda app: FramesScreen(_link(app)),
@@ -97,6 +121,15 @@ def _link(app: WatchedApp) -> BenchLink:
     return app.bench
 
 
+def _sitting(app: WatchedApp) -> Sitting:
+    """Return a visit at its first step; its answers would go to the bench session's record."""
+    policy = site.load_site(places.configuration_folder())
+    given = Given(date(2026, 11, 21), 30, 20)
+    plan = VisitPlan({}, "K7M4Q2", "t1")
+    loaded = protocol.find("diabetic-neuropathy-first")
+    return Sitting(loaded, given, _controller(app), plan, policy)
+
+
 def _every_screen(base: type[Any]) -> set[type[Any]]:
     return {base}.union(*(_every_screen(found) for found in base.__subclasses__()))
 
@@ -134,7 +167,7 @@ def test_stop_keys_reach_the_engine_from_every_focusable_widget_of_every_screen(
                 app.screen.set_focus(widget)
                 await pilot.pause()
                 assert app.screen.focused is widget
-                is_text = isinstance(widget, Input)
+                is_text = isinstance(widget, Input | TextArea)
                 named = "F12 or Ctrl+X stops" if is_text else "SPACE stops"
                 assert named in app.strip()
                 for key in EVERYWHERE if is_text else EVERYWHERE + OUTSIDE_TEXT:
@@ -147,9 +180,10 @@ def test_stop_keys_reach_the_engine_from_every_focusable_widget_of_every_screen(
 
     drive(script, records)
     assert failed == []
-    text_fields = {screen for screen, widget, _ in tried if widget == "Input"}
+    text_fields = {screen for screen, widget, _ in tried if widget in ("Input", "AnswerField")}
     assert text_fields == {
         "LibraryScreen", "DeviceScreen", "BenchScreen", "PaletteScreen",
+        "TodayScreen", "PlanScreen", "SignInScreen", "OverrideScreen", "TextScreen",
         "FaultsScreen", "CharacteriseScreen", "VerifyScreen", "CaptureScreen",
         "RecordsScreen", "AddendumScreen", "ExportScreen",
     }  # fmt: skip

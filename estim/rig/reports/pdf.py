@@ -13,21 +13,25 @@ from estim.rig.reports.blocks import Block, Grid, Heading, Listing, Paragraph, P
 from estim.text import sanitize
 
 MARGIN_PT = 42
+BODY_PT = 9.0
+_LEADING = 11.5 / 9
 _VERDICT_COLOURS = {"pass": "#e6f2e6", "fail": "#f6d5d5", "inconclusive": "#fbeecb"}
 
 
-def check_available() -> None:
+def check_available(asked: str = "--pdf") -> None:
     """Refuse, before any work is done, where the extra is missing.
 
     Raises:
         UsageError: reportlab is not installed.
     """
     if importlib.util.find_spec("reportlab") is None:
-        raise UsageError("--pdf needs the extra 'report': pip install 'estim[report]'")
+        raise UsageError(f"{asked} needs the extra 'report': pip install 'estim[report]'")
 
 
-def write_pdf(blocks: Sequence[Block], path: Path, title: str, footer: str) -> None:
-    """Write a report; `footer` stands on every page, with its number.
+def write_pdf(
+    blocks: Sequence[Block], path: Path, title: str, footer: str, body_pt: float = BODY_PT
+) -> None:
+    """Write a report; `footer` stands on every page, with its number; `body_pt` is its print.
 
     Raises:
         UsageError: the extra is missing, or the file cannot be written.
@@ -54,14 +58,15 @@ def write_pdf(blocks: Sequence[Block], path: Path, title: str, footer: str) -> N
         canvas.drawRightString(A4[0] - MARGIN_PT, MARGIN_PT - 8, f"page {canvas.getPageNumber()}")
         canvas.restoreState()
 
-    story = [part for block in blocks for part in _flow(block, document.width, path.parent)]
+    folder = path.parent
+    story = [part for block in blocks for part in _flow(block, document.width, folder, body_pt)]
     try:
         document.build(story, onFirstPage=number_page, onLaterPages=number_page)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
 
 
-def _flow(block: Block, width_pt: float, folder: Path) -> list[Any]:
+def _flow(block: Block, width_pt: float, folder: Path, body_pt: float) -> list[Any]:
     """Return what reportlab lays out for one block."""
     from reportlab.lib.styles import getSampleStyleSheet
     from reportlab.platypus import Image, KeepTogether, Spacer
@@ -69,9 +74,11 @@ def _flow(block: Block, width_pt: float, folder: Path) -> list[Any]:
 
     styles = getSampleStyleSheet()
     body = styles["BodyText"]
-    body.fontSize, body.leading = 9, 11.5
+    body.fontSize, body.leading = body_pt, body_pt * _LEADING
     if isinstance(block, Heading):
         style = styles[f"Heading{min(block.rank, 4)}"]
+        style.fontSize *= body_pt / BODY_PT
+        style.leading *= body_pt / BODY_PT
         style.keepWithNext = 1
         return [Flow(_marked(block.text), style)]
     if isinstance(block, Paragraph):

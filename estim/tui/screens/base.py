@@ -60,6 +60,10 @@ class EstimScreen(Screen[Result]):
         """Yield what stands between strip and footer."""
         yield from ()
 
+    def why_not_leave(self) -> str:
+        """Say what would be lost if the application were left now; '' for nothing."""
+        return ""
+
     def on_screen_resume(self, event: ScreenResume) -> None:
         self.estim.refresh_strip()
 
