@@ -71,7 +71,6 @@ SCREENS: dict[type[Screen[Any]], Callable[[WatchedApp], Screen[Any] | None]] = {
     PersonScreen: lambda app: PersonScreen("K7M4Q2"),
     VisitScreen: lambda app: VisitScreen(_sitting(app)),
     PlanScreen: lambda app: PlanScreen(_sitting(app)),
-    VisitReportScreen: lambda app: VisitReportScreen(_sitting(app)),
     SignInScreen: lambda app: SignInScreen(places.configuration_folder(), "Who?"),
     ReadBackScreen: lambda app: ReadBackScreen("Before arming", "Person K7M4Q2", "Is it so?"),
     OverrideScreen: lambda app: OverrideScreen([("malignancy", "tumour")]),
