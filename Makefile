@@ -4,6 +4,7 @@
 #   make test     every test                    make check    formatting, types, imports, generated files
 #   make bench    benchmarks, JSON lines        make smoke    install the wheel elsewhere and use it
 #   make soak     an hour on a busy machine (HOURS=1)    make faults   each fault TRIALS=200 times
+#   make monkey   random keys on the interface for MINUTES=1 (SEED=1), the simulator's trace as judge
 #   make agreement  kernel against samples over TRIALS=10000 random programmes
 #   make coverage tests with branch coverage    make lock     pin again (UPGRADE=1: to the newest)
 #   make pictures every picture of README and docs, from the application itself
@@ -21,7 +22,7 @@ PYTHON_TAG := $(shell $(PYTHON) -c 'import sys; print(sys.implementation.cache_t
 RUN_STAMP := $(VENV)/.run-$(PYTHON_TAG)
 DEV_STAMP := $(VENV)/.dev-$(PYTHON_TAG)
 
-.PHONY: run test check generate pictures bench soak faults agreement coverage smoke lock clean
+.PHONY: run test check generate pictures bench soak faults monkey agreement coverage smoke lock clean
 
 run: $(RUN_STAMP)
 	@$(VENV_PYTHON) -m estim
@@ -56,6 +57,10 @@ soak: $(DEV_STAMP)
 # One JSON line for each kind of fault; fails if anything was not as it must be.
 faults: $(DEV_STAMP)
 	@$(VENV_PYTHON) -m tests.soak.faults --trials $(or $(TRIALS),200)
+
+# One JSON object; fails if current flowed that nobody armed, above a ceiling, or after the stop key.
+monkey: $(DEV_STAMP)
+	@$(VENV_PYTHON) -m tests.soak.monkey --minutes $(or $(MINUTES),1) --seed $(or $(SEED),1)
 
 # One JSON object; fails if the kernel's figures and those of the rendered samples disagree.
 agreement: $(DEV_STAMP)

@@ -24,6 +24,7 @@ _CODES = (
     "limit or an interlock, 5 device fault or link lost, 130 interrupted."
 )
 
+THEMES = ("dark", "colour-blind-safe", "high-contrast")
 Commands = Any  # argparse keeps its own type private
 
 
@@ -64,6 +65,10 @@ def build_parser() -> Parser:
         epilog=_CODES,
     )
     parser.add_argument("--version", action="version", version=VERSION_TEXT)
+    parser.add_argument("--theme", choices=THEMES, help="colours of the terminal interface")
+    parser.add_argument(
+        "--reduced-motion", action="store_true", help="nothing moves there but the beat"
+    )
     parser.set_defaults(run=_lazily("estim.cli.start"))
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_run(commands)
@@ -129,6 +134,11 @@ def _add_run(commands: Commands) -> None:
     parser.add_argument("--junit", metavar="FILE", help="write the outcome as JUnit XML")
     parser.add_argument("--records", metavar="DIR", help=_RECORDS_HELP)
     parser.add_argument("--trace", metavar="FILE", help="with sim: CSV of what reached the load")
+    parser.add_argument(
+        "--plain",
+        action="store_true",
+        help="be asked in plain lines, for screen readers; every rise is typed",
+    )
 
 
 def _add_simulate(commands: Commands) -> None:

@@ -129,14 +129,18 @@ def run(arguments: Namespace) -> int:
     if arguments.bench is None:
         raise LimitRefused(_CLINICAL_MISSING)
     bench_ohm = whole("--bench", arguments.bench, 1, BENCH_OHM_MAX)
+    records = Path(arguments.records) if arguments.records else places.records_folder()
+    if arguments.plain:
+        from estim.cli import plain
+
+        return plain.run(arguments, loaded, bench_ohm, _url(arguments, bench_ohm), records)
     targets_ua = read_targets_ua(arguments.amplitude or [], len(loaded.profile.channels))
     if not any(targets_ua):
         raise UsageError("--amplitude: expected a target above zero, for example 1=12")
     area_cm2 = read_area_cm2(arguments.area, loaded.profile)
-    duration_s = arguments.duration and whole("--duration", arguments.duration, 1, DURATION_MAX_S)
+    duration_s = duration_of(arguments)
     seed = arguments.seed and whole("--seed", arguments.seed, 0, SEED_MAX)
     url = _url(arguments, bench_ohm)
-    records = Path(arguments.records) if arguments.records else places.records_folder()
     junit.check_folder(arguments.junit)
     teller = _Teller(arguments.json)
     if arguments.clock == "real":
@@ -176,6 +180,13 @@ def run(arguments: Namespace) -> int:
             raise
 
 
+def duration_of(arguments: Namespace) -> int | None:
+    """Return --duration in seconds, None where it was not given."""
+    if not arguments.duration:
+        return None
+    return whole("--duration", arguments.duration, 1, DURATION_MAX_S)
+
+
 def _url(arguments: Namespace, bench_ohm: int) -> str:
     """Return the device's URL with what the simulator must know."""
     url: str = arguments.device
@@ -208,6 +219,7 @@ def demo() -> int:
             area=None,
             json=False,
             junit=None,
+            plain=False,
             records=None,
             trace=None,
         )
@@ -250,7 +262,7 @@ def _deliver(
 def _summary(
     result: api.Result, prepared: Prepared, interruption: Interruption, alarm: str
 ) -> dict[str, Any]:
-    verification = _verification(result.record_path)
+    verification = record_verification(result.record_path)
     is_sound = verification is not None and verification.is_ok
     is_whole = result.plateau_ms >= prepared.settings.duration_s * 1000
     if interruption.name:
@@ -276,7 +288,7 @@ def _summary(
     }
 
 
-def _verification(record_path: str) -> Verification | None:
+def record_verification(record_path: str) -> Verification | None:
     """Check the record; None where there is none any more."""
     try:
         return verify(Path(record_path), station_key.load(places.configuration_folder()))

@@ -10,9 +10,9 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from estim.prepare import settings
+from estim.prepare import places, settings
 
-FILE_NAME = "interface.toml"
+FILE_NAME = places.INTERFACE_FILE
 
 Theme = Literal["dark", "colour-blind-safe", "high-contrast"]
 THEMES: tuple[str, ...] = get_args(Theme)

@@ -18,6 +18,7 @@ from firmware_protocol.schema import SCHEMA_HASH
 if TYPE_CHECKING:  # so that asking for a folder does not load the models of a profile
     from estim.profile.loader import LoadedProfile
 
+INTERFACE_FILE = "interface.toml"
 _NAME = "estim"
 
 

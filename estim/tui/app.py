@@ -73,6 +73,7 @@ class Options:
         list_ports: finds the serial ports that are there.
         theme: one of `themes.THEMES`.
         is_reduced_motion: nothing moves on screen but the beat that output needs.
+        is_prompt_heard: prompts ring; alarms ring always.
     """
 
     device_url: str = ""
@@ -82,6 +83,7 @@ class Options:
     list_ports: Callable[[], tuple[FoundPort, ...]] = tuple
     theme: str = themes.DEFAULT
     is_reduced_motion: bool = False
+    is_prompt_heard: bool = True
 
 
 class EstimApp(App[None]):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from estim.clock import SystemClock
+from estim.errors import EstimError
+from estim.record.catalogue import list_records
+from estim.record.names import record_path
+from estim.record.recover import recover
+from estim.record.verify import SealState
 from estim.tui.widgets.plot import Trace, stem_trace
 from estim.units import format_ma
 from estim.visit import history, instruments, plan, protocol, pseudonym
@@ -52,8 +58,28 @@ def due_and_unfinished(records: Path, key: bytes | None) -> list[tuple[str, str]
     for visit in history.unfinished(records, key):
         if visit.pseudonym is not None:
             missing = "; ".join(visit.unfinished_because)
-            lines.append((visit.pseudonym, f"unfinished, {visit.on or 'no day'}: {missing}"))
+            ended = f"it ended by: {visit.end_reason}; " if visit.end_reason else ""
+            lines.append((visit.pseudonym, f"unfinished, {visit.on or 'no day'}: {ended}{missing}"))
     return lines
+
+
+def recover_cut_off(records: Path, key: bytes | None) -> None:
+    """Explain and seal the records that were cut off, where nobody writes them any more.
+
+    Those that are still being written, or that cannot be recovered, stay as they are, and are told
+    as such.
+
+    Raises:
+        RecordError: the folder cannot be read.
+    """
+    if key is None or not records.exists():
+        return  # nobody has sealed anything here
+    clock = SystemClock()
+    for entry in list_records(records, key):
+        if entry.state == SealState.UNSEALED:
+            path = record_path(records, entry.session_id)
+            with contextlib.suppress(EstimError):
+                recover(path, key, mono_us=clock.now_us(), wall=clock.wall())
 
 
 def new_pseudonym(records: Path, key: bytes | None) -> str:

@@ -35,11 +35,13 @@ class RunningPlan:
         annotate: takes what the record is to hold, as kind and content.
         schedule: what is asked when; nothing on a bench.
         comfortable_ua: comfortable markers of an earlier visit, by channel; 0 for none.
+        is_prompt_heard: a prompt rings; alarms ring always.
     """
 
     annotate: Annotate
     schedule: Schedule = NO_PROMPTS
     comfortable_ua: tuple[int, ...] = ()
+    is_prompt_heard: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class Running:
             self._annotate_alarm(alarm, "raised")
         gravest = alarms.gravest(raised)
         bells = self.alarms.bells_due(now_us) if gravest is None else gravest.bells
-        return Turn(max(bells, int(is_asked_anew)), must_pause)
+        return Turn(max(bells, int(is_asked_anew and self._plan.is_prompt_heard)), must_pause)
 
     def _follow(self, snapshot: Snapshot, now_us: int) -> None:
         """Begin where output began at zero; a return to where it was is no new beginning."""

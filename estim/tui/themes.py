@@ -59,7 +59,7 @@ _COLOUR_BLIND = Theme(
 THEMES: dict[str, Theme] = {
     DEFAULT: _DARK,
     "high-contrast": _HIGH_CONTRAST,
-    "colour-blind": _COLOUR_BLIND,
+    "colour-blind-safe": _COLOUR_BLIND,
 }
 """Themes by the name that configuration and palette use."""
 

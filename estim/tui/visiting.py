@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,11 +75,15 @@ class Visiting:
     def due_and_unfinished(self) -> list[tuple[str, str]]:
         """Return who is due and what is unfinished; reads records.
 
+        Records that were cut off, of this interface or of another, are recovered first.
+
         Raises:
             EstimError: the record folder cannot be read.
         """
         from estim.tui import people
 
+        if self._app.controller is None:
+            people.recover_cut_off(self.records, self.key())
         return people.due_and_unfinished(self.records, self.key())
 
     def new_pseudonym(self) -> str:
@@ -330,8 +335,13 @@ class Visiting:
             await sitting.prepare()
             if not await self.read_back():
                 return
+        is_heard = app.options.is_prompt_heard
+        plan = replace(sitting.running_plan(), is_prompt_heard=is_heard)
+        # First the screen, then the arming: what a first drawing loads would hold up the beats.
+        await asyncio.to_thread(_load_plots)
+        await app.push_screen(SessionScreen(controller, plan))
+        if not sitting.is_energised:
             await controller.arm()
-        await app.push_screen(SessionScreen(controller, sitting.running_plan()))
 
     async def leave_session(self) -> None:
         """Uncover the visit: over the session that runs, or in the place of one that has ended.
@@ -497,3 +507,9 @@ class Visiting:
         await asyncio.to_thread(controller.abandon)
         self._app.end_session()
         self._app.go_home()
+
+
+def _load_plots() -> None:
+    """Load what the first drawing of a session needs."""
+    import estim.tui.widgets.preview
+    import estim.waveform.pulses  # noqa: F401

@@ -68,6 +68,18 @@ def take_library(path: Path) -> None:
     drive(script, path.parent / "records", SIZE)
 
 
+def take_technician(path: Path) -> None:
+    """Open the technician's bench over a demo session."""
+
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        await open_demo(app, pilot)
+        await pilot.press("T")
+        await until(lambda: "Characterise" in app.text() and _is_calm(app.text()))
+        _keep(path, app)
+
+    drive(script, path.parent / "records", SIZE)
+
+
 def take_viewer(path: Path) -> None:
     """Look on at a demo session, as `estim serve` does."""
 
@@ -96,6 +108,7 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "dpn-conventional.svg": take_waveform,
     "library.svg": take_library,
     "session.svg": take_session,
+    "technician.svg": take_technician,
     "viewer.svg": take_viewer,
 }
 """Every picture of docs/pictures, by its name, and what takes it."""

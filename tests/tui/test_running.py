@@ -34,9 +34,17 @@ S = 1_000_000
 class Scene:
     """Level, prompts and alarms without a screen."""
 
-    def __init__(self, schedule: Schedule = NO_PROMPTS, comfortable_ua: int = 0) -> None:
+    def __init__(
+        self,
+        schedule: Schedule = NO_PROMPTS,
+        comfortable_ua: int = 0,
+        *,
+        is_prompt_heard: bool = True,
+    ) -> None:
         self.notes: list[tuple[str, dict[str, Any]]] = []
-        plan = RunningPlan(lambda *note: self.notes.append(note), schedule, (comfortable_ua,))
+        plan = RunningPlan(
+            lambda *note: self.notes.append(note), schedule, (comfortable_ua,), is_prompt_heard
+        )
         self.running = Running(plan)
         self.running.prepare(1, 500)
         self.now_us = 100 * S
@@ -71,6 +79,13 @@ def test_an_answer_counts_after_half_a_second_and_for_what_was_drawn() -> None:
     assert scene.running.answer("y", drawn, scene.snapshot, scene.now_us).words == ""
     content = {"prompt": "comfort-60s", "answer": "comfortable", "delivered_ms": 60_000}
     assert scene.notes == [("prompt", content)]
+
+
+def test_a_silenced_prompt_is_shown_without_a_bell_and_an_alarm_rings_all_the_same() -> None:
+    scene = Scene(Schedule(comfort_every_ms=60_000), is_prompt_heard=False)
+    assert scene.see(delivered_ms=60_000).bells == 0
+    assert scene.running.prompts.shown is not None
+    assert scene.see(state=HostState.FAULT, fault=FAULT).bells == 3
 
 
 def test_an_answer_meant_for_another_question_settles_none() -> None:
@@ -195,7 +210,7 @@ def _contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize(("name", "least"), [("dark", 4.5), ("colour-blind", 4.5),
+@pytest.mark.parametrize(("name", "least"), [("dark", 4.5), ("colour-blind-safe", 4.5),
                                              ("high-contrast", 7.0)])  # fmt: skip
 def test_every_colour_of_a_theme_can_be_read(name: str, least: float) -> None:
     theme = themes.chosen(name)
@@ -391,7 +406,7 @@ def test_the_bell_is_tried_once_a_day(records: Path) -> None:
 
 
 def test_reduced_motion_and_theme_come_from_the_options() -> None:
-    app = WatchedApp(Options(theme="colour-blind", is_reduced_motion=True))
+    app = WatchedApp(Options(theme="colour-blind-safe", is_reduced_motion=True))
     assert app.animation_level == "none"
     assert app.theme == "estim-colour-blind"
 

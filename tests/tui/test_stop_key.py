@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Input, TextArea
 
-from estim.prepare.site import SitePolicy
+from estim.prepare import places, site
 from estim.session.messages import Outcome
 from estim.session.states import HostState
 from estim.tui.bench import BenchLink
@@ -26,9 +26,14 @@ from estim.tui.screens.bench import BenchScreen
 from estim.tui.screens.devices import DeviceScreen
 from estim.tui.screens.library import LibraryScreen
 from estim.tui.screens.lost import LostScreen
+from estim.tui.screens.override import OverrideScreen
 from estim.tui.screens.palette import PaletteScreen, commands_of
+from estim.tui.screens.person import PersonScreen
+from estim.tui.screens.plan import PlanScreen
+from estim.tui.screens.read_back import ReadBackScreen
 from estim.tui.screens.report import ReportScreen
 from estim.tui.screens.session import SessionScreen
+from estim.tui.screens.sign_in import SignInScreen
 from estim.tui.screens.technician.base import TechnicianScreen
 from estim.tui.screens.technician.capture import CaptureScreen
 from estim.tui.screens.technician.device import DeviceFactsScreen
@@ -38,6 +43,9 @@ from estim.tui.screens.technician.jobs import CharacteriseScreen, JobFormScreen,
 from estim.tui.screens.technician.menu import TechnicianMenu
 from estim.tui.screens.technician.question import QuestionScreen
 from estim.tui.screens.technician.running import JobScreen
+from estim.tui.screens.text import TextScreen
+from estim.tui.screens.today import TodayScreen
+from estim.tui.screens.visit import VisitScreen
 from estim.tui.screens.visit_report import VisitReportScreen
 from estim.tui.sitting import Sitting
 from estim.visit import protocol
@@ -55,10 +63,18 @@ SCREENS: dict[type[Screen[Any]], Callable[[WatchedApp], Screen[Any] | None]] = {
     BenchScreen: lambda app: BenchScreen("a profile", "sim:"),
     HelpScreen: lambda app: HelpScreen("Help", SessionScreen.HELP_LINES),
     ReportScreen: lambda app: ReportScreen(_controller(app)),
-    VisitReportScreen: lambda app: VisitReportScreen(_sitting(app)),
     LostScreen: lambda app: LostScreen(_controller(app), "for the test"),
     PaletteScreen: lambda app: PaletteScreen(commands_of(app.screen, app.set_theme)),
     BellScreen: lambda app: BellScreen(),
+    TodayScreen: lambda app: TodayScreen(),
+    PersonScreen: lambda app: PersonScreen("K7M4Q2"),
+    VisitScreen: lambda app: VisitScreen(_sitting(app)),
+    PlanScreen: lambda app: PlanScreen(_sitting(app)),
+    VisitReportScreen: lambda app: VisitReportScreen(_sitting(app)),
+    SignInScreen: lambda app: SignInScreen(places.configuration_folder(), "Who?"),
+    ReadBackScreen: lambda app: ReadBackScreen("Before arming", "Person K7M4Q2", "Is it so?"),
+    OverrideScreen: lambda app: OverrideScreen([("malignancy", "tumour")]),
+    TextScreen: lambda app: TextScreen("A note"),
     TechnicianMenu: lambda app: TechnicianMenu(_link(app)),
     DeviceFactsScreen: lambda app: DeviceFactsScreen(_link(app)),
     FramesScreen: lambda app: FramesScreen(_link(app)),
@@ -87,11 +103,12 @@ def _link(app: WatchedApp) -> BenchLink:
 
 
 def _sitting(app: WatchedApp) -> Sitting:
-    """Return a visit over the session that is there."""
+    """Return a visit at its first step; its answers would go to the bench session's record."""
+    policy = site.load_site(places.configuration_folder())
+    given = Given(date(2026, 11, 21), 30, 20)
+    plan = VisitPlan({}, "K7M4Q2", "t1")
     loaded = protocol.find("diabetic-neuropathy-first")
-    given = Given(today=date(2000, 1, 1), sensation_valid_days=90, electrode_uses_max=30)
-    plan = VisitPlan(loaded.facts, "P-0042", "T-1")
-    return Sitting(loaded, given, _controller(app), plan, SitePolicy())
+    return Sitting(loaded, given, _controller(app), plan, policy)
 
 
 def _every_screen(base: type[Any]) -> set[type[Any]]:
@@ -147,6 +164,7 @@ def test_stop_keys_reach_the_engine_from_every_focusable_widget_of_every_screen(
     text_fields = {screen for screen, widget, _ in tried if widget == "Input"}
     assert text_fields == {
         "LibraryScreen", "DeviceScreen", "BenchScreen", "PaletteScreen",
+        "TodayScreen", "PlanScreen", "SignInScreen", "OverrideScreen", "TextScreen",
         "FaultsScreen", "CharacteriseScreen", "VerifyScreen", "CaptureScreen",
     }  # fmt: skip
     # What reached the record is the engine's own witness; one more Stop ends the test.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +12,27 @@ import pytest
 from textual.pilot import Pilot
 
 from estim.prepare import places
+from estim.prepare import roster as roster_of_station
 from estim.record import station_key
 from estim.record.reader import read
 from estim.record.verify import verify
 from estim.session.states import HostState
+from estim.tui import people as people_words
+from estim.tui.link import Delivered
+from estim.tui.screens.lost import LostScreen
+from estim.tui.screens.override import OverrideScreen
 from estim.tui.screens.read_back import ReadBackScreen
+from estim.tui.screens.session import SessionScreen
+from estim.tui.screens.sign_in import SignInScreen
 from estim.tui.screens.today import TodayScreen
 from estim.tui.screens.visit import VisitScreen
 from estim.tui.screens.visit_report import VisitReportScreen
+from estim.visit import protocol
+from estim.visit.questions import Answer
+from tests.soak.monkey import PROGRAM, come_to_output
 from tests.tui import visits
 from tests.tui.harness import WatchedApp, until
+from tests.tui.terminal import Terminal
 from tests.tui.visits import drive_visit, make_roster
 
 NO_STOP = "sim:?patient_stop=no"
@@ -29,7 +43,7 @@ def roster(own_configuration: None) -> None:
     make_roster()
 
 
-def annotations(records: Path) -> list[tuple[str, dict[str, Any]]]:
+def told(records: Path) -> list[tuple[str, dict[str, Any]]]:
     """Return what a visit's record was told, in order."""
     (path,) = records.glob("*.jsonl")
     return [
@@ -105,23 +119,250 @@ def test_a_first_visit_from_sign_in_to_seal(records: Path) -> None:
     (path,) = records.glob("*.jsonl")
     found = verify(path, station_key.load_or_make(places.configuration_folder()))
     assert found.is_ok
-    told = annotations(records)
-    kinds = [kind for kind, _ in told]
+    kept = told(records)
+    kinds = [kind for kind, _ in kept]
     assert kinds[0] == "visit"
     for kind in ("screen", "consent", "inspect_skin", "test_sensation", "try_stop",
                  "place_electrodes", "read_back", "marker", "stimulate", "review"):  # fmt: skip
         assert kind in kinds, kind
     assert kinds.index("read_back") > kinds.index("place_electrodes")
     assert kinds.index("stimulate") > kinds.index("marker")
-    stimulated = dict(told)["stimulate"]["answers"]
+    stimulated = dict(kept)["stimulate"]["answers"]
     assert stimulated["stimulations"] == 1
     assert stimulated["delivered_ms"] > 1000
     assert 0 < stimulated["highest_ua-1"] <= 5000
-    markers = [content["marker"] for kind, content in told if kind == "marker"]
+    markers = [content["marker"] for kind, content in kept if kind == "marker"]
     assert markers[:1] == ["sensory"]
     assert "comfortable" in markers
-    skipped = {content["step"] for kind, content in told if kind == "skip"}
+    skipped = {content["step"] for kind, content in kept if kind == "skip"}
     assert "baseline" in skipped
     assert "screening" not in skipped
-    stop = dict(told)["try_stop"]["answers"]
+    stop = dict(kept)["try_stop"]["answers"]
     assert stop == {"patient": "tried", "key": "heard"}
+
+
+def test_what_forbids_output_holds_it_back_and_only_a_clinician_overrides(records: Path) -> None:
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        screen = await visits.begin(app, pilot)
+        sitting = screen.sitting
+        held: dict[str, Answer] = {
+            "malignancy": True,  # a place of its own is asked for
+            "left-calf-upper-sharp-dull": 0,
+            "all-expiry": "2020-01",
+            "active-implant": True,
+        }
+        await visits.confirm_up_to(sitting, "stimulate", held)
+        screen.open_next()
+        problems = "; ".join(sitting.output_problems())
+        assert "screening" in problems
+        assert "left calf upper" in problems.replace("-", " ")
+        assert "2020-01" in problems or "expir" in problems
+        await pilot.press("f6")
+        await pilot.pause(0.3)
+        assert isinstance(app.screen, VisitScreen)
+        assert app.controller is not None
+        assert app.controller.prepared is None
+        # The engine's own gate would not arm either.
+        (item, _), *_ = sitting.overridable()
+        await pilot.press("f8")
+        await until(lambda: isinstance(app.screen, OverrideScreen))
+        await pilot.press("down", "enter")
+        await visits.type_text(app, pilot, "seen and discussed")
+        await until(lambda: isinstance(app.screen, SignInScreen))
+        assert visits.THERAPIST not in app.text().partition("Which clinician")[2]
+        await visits.type_text(app, pilot, visits.THERAPIST_PIN)  # not the clinician's
+        await until(lambda: "! " in app.text())
+        assert len(sitting.visit.overrides) == 0
+        await visits.type_text(app, pilot, visits.CLINICIAN_PIN)
+        await until(lambda: len(sitting.visit.overrides) == 1)
+        (made,) = sitting.visit.overrides
+        assert (made.item, made.clinician) == (item, visits.CLINICIAN)
+
+    drive_visit(script, records, url=NO_STOP)
+    kinds = [kind for kind, _ in told(records)]
+    assert "read_back" not in kinds
+    assert kinds.count("override") == 1
+
+
+def test_a_visit_never_delivers_longer_in_all_than_once_at_the_longest(records: Path) -> None:
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        sitting = await visits.come_to_running(app, pilot)
+        await pilot.press("space")
+        await until(lambda: app.state is HostState.READY)
+        await pilot.press("g")  # offers no start: what a stop cleared is read back anew
+        await pilot.pause(0.3)
+        assert app.state is HostState.READY
+        await pilot.press("w")
+        await until(lambda: isinstance(app.screen, VisitScreen))
+        used_ms = sitting.delivered_ms
+        assert used_ms > 0
+        await pilot.press("f6")
+        await until(lambda: isinstance(app.screen, ReadBackScreen))
+        assert app.controller is not None
+        assert app.controller.prepared is not None
+        left_s = app.controller.prepared.settings.duration_s
+        assert left_s == 600 - -(-used_ms // 1000)
+        assert f"{left_s // 60} min {left_s % 60} s" in sitting.read_back_text()
+        await pilot.press("n")
+        await until(lambda: isinstance(app.screen, VisitScreen))
+        app.controller._finished.append(  # as if it had run for nearly all of a first exposure
+            Delivered("dpn-conventional", 545_000, 545_000, (1, 1), (500, 500))
+        )
+        await pilot.press("f6")
+        await until(lambda: "used up" in app.text())
+        assert isinstance(app.screen, VisitScreen)
+
+    drive_visit(script, records, url=NO_STOP)
+
+
+def test_an_idle_station_locks_under_the_strip_and_a_handover_reads_level_and_limits_back(
+    records: Path,
+) -> None:
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        sitting = await visits.come_to_running(app, pilot)
+        app.visiting._idle_lock_us = 1
+        await until(lambda: app.visiting.lock_screen is not None)
+        app.visiting._idle_lock_us = 900_000_000
+        await until(lambda: "RUNNING" in app.strip() and visits.PERSON in app.strip())
+        await pilot.press("escape")
+        assert app.visiting.lock_screen is not None
+        people = [one.id for one in roster_of_station.operators(places.configuration_folder())]
+        await visits.sign_in(app, pilot, people.index(visits.CLINICIAN), visits.CLINICIAN_PIN)
+        await until(lambda: isinstance(app.screen, ReadBackScreen))
+        assert "at most" in app.text()
+        await pilot.press("n")  # not read back: it stays locked
+        await until(lambda: app.visiting.lock_screen is not None)
+        assert sitting.visit.operator == visits.THERAPIST
+        await visits.sign_in(app, pilot, people.index(visits.CLINICIAN), visits.CLINICIAN_PIN)
+        await until(lambda: isinstance(app.screen, ReadBackScreen))
+        await pilot.press("y")
+        await until(lambda: isinstance(app.screen, SessionScreen))
+        assert sitting.visit.operator == visits.CLINICIAN
+        assert app.state is HostState.RUNNING
+        app.visiting._idle_lock_us = 1
+        await until(lambda: app.visiting.lock_screen is not None)
+        app.screen.set_focus(app.screen.query_one("#pin"))
+        await pilot.press("f12")
+        await until(lambda: app.state is HostState.READY, 1.0)
+
+    drive_visit(script, records, url=NO_STOP)
+    (handed,) = [content for kind, content in told(records) if kind == "handover"]
+    assert (handed["from_operator"], handed["to_operator"]) == ("t1", "dr1")
+    assert handed["amplitudes_ua"][0] > 0
+    assert len(handed["ceilings_ua"]) == 2
+
+
+def test_the_engine_killed_in_a_visit_leads_home_and_the_next_start_says_so(records: Path) -> None:
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        screen = await visits.begin(app, pilot)
+        await visits.confirm_up_to(screen.sitting, "assess")
+        assert app.controller is not None
+        os.kill(app.controller.engine_pid, signal.SIGKILL)
+        await until(lambda: isinstance(app.screen, LostScreen))
+        await pilot.press("enter")
+        await until(lambda: "recovered and sealed" in app.text())
+        await pilot.press("escape")
+        await until(lambda: isinstance(app.screen, TodayScreen))
+        assert app.visiting.sitting is None
+        assert app.person == ""
+        assert app.controller is None
+        await until(lambda: f"{visits.PERSON}  unfinished" in app.text())
+
+    drive_visit(script, records, url=NO_STOP)
+    assert [kind for kind, _ in told(records)] == ["visit", "screen", "consent"]
+
+
+def test_q_asks_and_seals_as_unfinished_and_a_second_visit_is_refused(records: Path) -> None:
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        screen = await visits.begin(app, pilot)
+        await visits.confirm_up_to(screen.sitting, "assess")
+        app.visiting.ask_to_begin("ANOTHER", protocol.find(visits.PROTOCOL))
+        await until(lambda: "open already" in app.text())
+        await pilot.press("q")
+        await until(lambda: isinstance(app.screen, ReadBackScreen))
+        await pilot.press("n")
+        await until(lambda: isinstance(app.screen, VisitScreen))
+        assert app.visiting.sitting is not None
+        await pilot.press("q")
+        await until(lambda: isinstance(app.screen, ReadBackScreen))
+        await pilot.press("y")
+        await until(lambda: not app.is_running)
+
+    drive_visit(script, records, url=NO_STOP)
+    (path,) = records.glob("*.jsonl")
+    closed = [event.content for event in read(path).events if event.kind == "closed"]
+    assert [content["reason"] for content in closed] == ["visit left unfinished"]
+    assert verify(path, station_key.load_or_make(places.configuration_folder())).is_ok
+
+
+@pytest.mark.parametrize("damage", ["records", "roster", "empty"])
+def test_what_a_visit_cannot_begin_without_is_told_and_nothing_is_open(
+    records: Path, damage: str
+) -> None:
+    people = [one.id for one in roster_of_station.operators(places.configuration_folder())]
+    if damage == "records":
+        records.write_text("a file where the folder should be")
+    else:
+        found = [path for path in places.configuration_folder().iterdir() if path.is_file()]
+        for path in found:
+            path.write_text("{" if damage == "roster" else "")
+            if damage == "empty":
+                path.unlink()
+
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        app.visiting.ask_to_begin(visits.PERSON, protocol.find(visits.PROTOCOL))
+        if damage == "records":
+            await until(lambda: isinstance(app.screen, SignInScreen))
+            await visits.sign_in(app, pilot, people.index(visits.THERAPIST), visits.THERAPIST_PIN)
+            await until(lambda: isinstance(app.screen, TodayScreen))
+            await until(lambda: bool(app._notifications))
+        else:
+            await until(lambda: isinstance(app.screen, SignInScreen) and "! " in app.text())
+            await pilot.press("escape")
+            await until(lambda: isinstance(app.screen, TodayScreen))
+        await pilot.pause(0.2)
+        assert app.controller is None
+        assert app.visiting.sitting is None
+        assert app.person == ""
+
+    drive_visit(script, records, url=NO_STOP)
+
+
+@pytest.mark.parametrize("step", ["inspect_skin", "place_electrodes", "stimulate"])
+def test_the_interface_killed_at_a_step_loses_nothing_confirmed_and_today_tells_it(
+    records: Path, step: str
+) -> None:
+    """A process of its own on a pseudo-terminal; the step is asked, the one before is durable."""
+    (records / "configuration").mkdir(parents=True)
+    with Terminal(records, program=PROGRAM.replace('"stimulate"', f'"{step}"')) as terminal:
+        asked = {
+            "inspect_skin": "Look at both calves",
+            "place_electrodes": "At least 25 cm2",
+            "stimulate": "F6 finds",
+        }
+        assert terminal.wait_for(lambda: terminal.shows(asked[step]), 20)
+        if step == "stimulate":
+            come_to_output(terminal, is_begun=True)
+            assert terminal.wait_for(lambda: '"to":"running"' in terminal.record())
+        terminal.process.kill()
+        terminal.process.wait(5)
+    (path,) = records.glob("*.jsonl")
+    until_sealed = time.monotonic() + 5
+    while '"kind":"seal"' not in path.read_text() and time.monotonic() < until_sealed:
+        time.sleep(0.05)
+    key = station_key.load_or_make(records / "configuration" / "estim")
+    assert verify(path, key).is_ok
+    kinds = [kind for kind, _ in told(records)]
+    before = {
+        "inspect_skin": ["consent"],
+        "place_electrodes": ["consent", "inspect_skin", "test_sensation", "try_stop"],
+        "stimulate": ["consent", "inspect_skin", "test_sensation", "try_stop", "read_back"],
+    }
+    assert set(before[step]) <= set(kinds)
+    if step == "stimulate":
+        ends = [e.content["to"] for e in read(path).events if e.kind == "state"]
+        assert "running" in ends
+        assert ends[-1] == "closed"
+    ((who, said),) = people_words.due_and_unfinished(records, key)
+    assert who == visits.PERSON
+    assert "the interface is gone" in said

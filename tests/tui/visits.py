@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 from estim.clock import SystemClock
 from estim.prepare import places, roster
 from estim.prepare.roster import Role
+from estim.session.messages import Snapshot
 from estim.session.states import HostState
 from estim.tui.app import Options
 from estim.tui.screens.read_back import ReadBackScreen
@@ -19,8 +20,10 @@ from estim.tui.screens.session import SessionScreen
 from estim.tui.screens.sign_in import SignInScreen
 from estim.tui.screens.today import TodayScreen
 from estim.tui.screens.visit import VisitScreen
+from estim.tui.sitting import Sitting
 from estim.tui.widgets.form import FormView
 from estim.visit import protocol
+from estim.visit.protocol import Step
 from estim.visit.questions import Answer, Kind, Question
 from tests.tui.harness import WatchedApp, until
 
@@ -193,7 +196,6 @@ async def come_to_stimulation(app: WatchedApp, pilot: Pilot[Any]) -> None:
         assert step is not None
         if step.kind == "stimulate":
             return
-        await until(lambda: app.screen.query_one("#step-head").content is not None)
         if step.kind == "try_stop":
             await try_stop(app, pilot)
         elif step.may_skip:
@@ -215,3 +217,57 @@ async def arm(app: WatchedApp, pilot: Pilot[Any]) -> SessionScreen:
 def today() -> str:
     """Return the day as the interface names it."""
     return f"{SystemClock().wall():%Y-%m-%d}"
+
+
+def answers_to(sitting: Sitting, step: Step, wanted: Mapping[str, Answer]) -> dict[str, Answer]:
+    """Return the answers of somebody whom nothing forbids stimulation, with what is wanted."""
+    chosen = {**PASSING, "patient": "none", "key": "heard", **wanted}
+    given: dict[str, Answer] = {}
+    while True:
+        asked = [q for q in sitting.form(step, given) if q.id not in given and not q.is_optional]
+        if not asked:
+            return given
+        question = asked[0]
+        kind = question.id.rpartition("-")[2]
+        if question.id in chosen:
+            given[question.id] = chosen[question.id]
+        elif question.kind is Kind.YES_NO:
+            given[question.id] = False
+        elif question.kind is Kind.CHOICE:
+            given[question.id] = question.choices[0].id
+        elif question.kind is Kind.WHOLE and kind != "uses":
+            given[question.id] = question.maximum or 0
+        else:
+            given[question.id] = 1 if kind == "uses" else TYPED.get(kind, "1")
+
+
+async def confirm_up_to(
+    sitting: Sitting, kind: str, wanted: Mapping[str, Answer] | None = None
+) -> None:
+    """Confirm every step before one of a kind, without a key; what may be left out is."""
+    while (step := sitting.visit.next_step) is not None and step.kind != kind:
+        if step.may_skip:
+            await sitting.leave_out(step, "for the test")
+        else:
+            await sitting.confirm(step, answers_to(sitting, step, wanted or {}))
+
+
+async def come_to_running(app: WatchedApp, pilot: Pilot[Any]) -> Sitting:
+    """Begin a visit whose device has no patient's stop, and run it at one step."""
+    screen = await begin(app, pilot)
+    await confirm_up_to(screen.sitting, "stimulate")
+    screen.open_next()
+    await pilot.press("f6")
+    await arm(app, pilot)
+    await pilot.press("g")
+    await until(lambda: app.state is HostState.RUNNING)
+    await pilot.press("+")
+    await until(lambda: shown(app).channels[0].setpoint_ua > 0)
+    return screen.sitting
+
+
+def shown(app: WatchedApp) -> Snapshot:
+    """Return what the engine said last."""
+    assert app.controller is not None
+    assert app.controller.snapshot is not None
+    return app.controller.snapshot

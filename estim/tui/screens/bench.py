@@ -1,6 +1,6 @@
 """Declare the bench: which dummy load, and that nobody is connected.
 
-Every session is one until the guided visit exists; its screening and consent then come before it.
+A person is treated in a guided visit alone, whose screening and consent come first.
 """
 
 from __future__ import annotations

@@ -62,6 +62,7 @@ class TodayScreen(EstimScreen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._lines: list[Line] = []
+        self._has_looked = False
 
     def compose_body(self) -> ComposeResult:
         with Vertical(classes="page", id="today"):
@@ -83,6 +84,8 @@ class TodayScreen(EstimScreen[None]):
     def on_screen_resume(self, event: ScreenResume) -> None:
         super().on_screen_resume(event)
         self.show_head()
+        if self._has_looked:
+            self.look()
 
     def show_head(self) -> None:
         """Say what day it is and who works here."""
@@ -117,7 +120,8 @@ class TodayScreen(EstimScreen[None]):
             ]
         )
         due.highlighted = 0 if lines else None
-        if self.estim.options.is_demo:
+        is_first, self._has_looked = not self._has_looked, True
+        if is_first and self.estim.options.is_demo:
             self.action_demo()
 
     # Keys.
