@@ -10,8 +10,8 @@ import contextlib
 import os
 
 ENGINE_NICE = -10
-INTERFACE_NICE = -5
-"""The display must prove itself every 400 ms, and still never come before the engine."""
+INTERFACE_NICE = -10
+"""The display must prove itself every 400 ms; real-time priority is left to engine and device."""
 
 
 def ask_for_priority(nice: int) -> bool:

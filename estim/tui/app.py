@@ -93,6 +93,7 @@ class EstimApp(App[None]):
         Path(__file__).with_name("estim.tcss"),
         # With the first: what is parsed later holds the display up.
         Path(__file__).with_name("technician.tcss"),
+        Path(__file__).with_name("records.tcss"),
     ]
     TITLE = "Estim"
     ENABLE_COMMAND_PALETTE = False
@@ -163,7 +164,7 @@ class EstimApp(App[None]):
             return
         controller = self.controller
         if controller is None:
-            strip.show(StripState(person=self.person))
+            strip.show(StripState(person=self.person, replay=self.replayed))
             return
         session = self.session_screen
         running = session.running if session is not None else None
@@ -176,6 +177,7 @@ class EstimApp(App[None]):
                 self.person,
                 running.strip_alarm if running is not None else "",
                 running.strip_prompt if running is not None and self.screen is not session else "",
+                replay=self.replayed,
             )
         )
 
@@ -205,6 +207,24 @@ class EstimApp(App[None]):
             (shown for shown in self.screen_stack if isinstance(shown, SessionScreen)), None
         )
 
+    @property
+    def replayed(self) -> str:
+        """Return which record is replayed, on top or below a dialogue; '' for none."""
+        shown = (each.replayed for each in self.screen_stack if isinstance(each, EstimScreen))
+        return next(filter(None, shown), "")
+
+    @property
+    def is_output_possible(self) -> bool:
+        """Tell whether output is possible, as far as anybody knows."""
+        controller = self.controller
+        if self.bench_job is not None:
+            return True
+        if controller is None or controller.is_ended:
+            return False
+        return controller.is_energised or (
+            controller.snapshot is not None and not controller.is_known()
+        )
+
     # Stop, help, leave.
 
     def action_stop(self) -> None:
@@ -212,7 +232,8 @@ class EstimApp(App[None]):
         if self.bench_job is not None:
             self.bench_job.stop("stop key")
         if self.controller is None:
-            self.notify("Nothing is being delivered.")
+            replayed = f" This is a {self.replayed}." if self.replayed else ""
+            self.notify(f"Nothing is being delivered.{words.safe(replayed)}", markup=False)
             return
         self.controller.stop()
         self.visiting.hear_stop()

@@ -76,17 +76,18 @@ class WatchedApp(EstimApp):
         return self.controller.snapshot.state
 
 
-def drive(script: Script, records: Path, size: tuple[int, int] = SMALL) -> WatchedApp:
-    """Run the interface and a script of key presses in it."""
+def drive(
+    script: Script, records: Path, size: tuple[int, int] = SMALL, *, from_profiles: bool = True
+) -> WatchedApp:
+    """Run the interface and a script of key presses in it, from the profiles or from today."""
     app = WatchedApp(Options(records=records))
 
     async def pilot_script(pilot: Pilot[Any]) -> None:
         try:
             await until(lambda: app.screen.is_mounted)
-            if not isinstance(app.screen, LibraryScreen):
+            if from_profiles:
                 app.push_screen(LibraryScreen())
-            await until(lambda: isinstance(app.screen, LibraryScreen))
-            await until(lambda: "▲ not reviewed" in app.text())
+                await until(lambda: "▲ not reviewed" in app.text())
             await script(app, pilot)
         except AssertionError:
             print(app.text())

@@ -15,15 +15,19 @@ from textual.screen import Screen
 from textual.widgets import Input, TextArea
 
 from estim.prepare import places, site
+from estim.record.timeline import Entry
 from estim.session.messages import Outcome
 from estim.session.states import HostState
 from estim.tui.bench import BenchLink
 from estim.tui.controller import VisitPlan
 from estim.tui.running import Running, RunningPlan
+from estim.tui.screens.addendum import AddendumScreen
 from estim.tui.screens.base import EstimModal, EstimScreen, HelpScreen
 from estim.tui.screens.bell import BellScreen
 from estim.tui.screens.bench import BenchScreen
 from estim.tui.screens.devices import DeviceScreen
+from estim.tui.screens.event import EventScreen
+from estim.tui.screens.export import ExportScreen
 from estim.tui.screens.library import LibraryScreen
 from estim.tui.screens.lost import LostScreen
 from estim.tui.screens.override import OverrideScreen
@@ -31,6 +35,9 @@ from estim.tui.screens.palette import PaletteScreen, commands_of
 from estim.tui.screens.person import PersonScreen
 from estim.tui.screens.plan import PlanScreen
 from estim.tui.screens.read_back import ReadBackScreen
+from estim.tui.screens.record import RecordScreen
+from estim.tui.screens.records import RecordsScreen
+from estim.tui.screens.replay import ReplayScreen
 from estim.tui.screens.report import ReportScreen
 from estim.tui.screens.session import SessionScreen
 from estim.tui.screens.sign_in import SignInScreen
@@ -63,6 +70,7 @@ SCREENS: dict[type[Screen[Any]], Callable[[WatchedApp], Screen[Any] | None]] = {
     BenchScreen: lambda app: BenchScreen("a profile", "sim:"),
     HelpScreen: lambda app: HelpScreen("Help", SessionScreen.HELP_LINES),
     ReportScreen: lambda app: ReportScreen(_controller(app)),
+    VisitReportScreen: lambda app: VisitReportScreen(_sitting(app)),
     LostScreen: lambda app: LostScreen(_controller(app), "for the test"),
     PaletteScreen: lambda app: PaletteScreen(commands_of(app.screen, app.set_theme)),
     BellScreen: lambda app: BellScreen(),
@@ -70,7 +78,6 @@ SCREENS: dict[type[Screen[Any]], Callable[[WatchedApp], Screen[Any] | None]] = {
     PersonScreen: lambda app: PersonScreen("K7M4Q2"),
     VisitScreen: lambda app: VisitScreen(_sitting(app)),
     PlanScreen: lambda app: PlanScreen(_sitting(app)),
-    VisitReportScreen: lambda app: VisitReportScreen(_sitting(app)),
     SignInScreen: lambda app: SignInScreen(places.configuration_folder(), "Who?"),
     ReadBackScreen: lambda app: ReadBackScreen("Before arming", "Person K7M4Q2", "Is it so?"),
     OverrideScreen: lambda app: OverrideScreen([("malignancy", "tumour")]),
@@ -83,6 +90,12 @@ SCREENS: dict[type[Screen[Any]], Callable[[WatchedApp], Screen[Any] | None]] = {
     VerifyScreen: lambda app: VerifyScreen(_link(app)),
     CaptureScreen: lambda app: CaptureScreen(_link(app)),
     QuestionScreen: lambda app: QuestionScreen("Is it set?", ("yes", "no"), print, print),
+    RecordsScreen: lambda app: RecordsScreen(),
+    RecordScreen: lambda app: RecordScreen(_record(app)),
+    EventScreen: lambda app: EventScreen(Entry("0:01.000", "stop", "reason x", None)),
+    AddendumScreen: lambda app: AddendumScreen("t1", None),
+    ExportScreen: lambda app: ExportScreen("a-session"),
+    ReplayScreen: lambda app: ReplayScreen(_record(app)),
     # Last: it takes the device away from the session, whose programme is then gone.
     JobScreen: lambda app: JobScreen(
         _link(app), "a job", lambda job: Content("done"), is_virtual=True, step_count=1
@@ -94,6 +107,12 @@ BASES = {EstimScreen, EstimModal, TechnicianScreen, JobFormScreen}
 def _controller(app: WatchedApp) -> Any:
     assert app.controller is not None
     return app.controller
+
+
+def _record(app: WatchedApp) -> Path:
+    path = _controller(app).record_path
+    assert isinstance(path, Path)
+    return path
 
 
 def _link(app: WatchedApp) -> BenchLink:
@@ -161,11 +180,12 @@ def test_stop_keys_reach_the_engine_from_every_focusable_widget_of_every_screen(
 
     drive(script, records)
     assert failed == []
-    text_fields = {screen for screen, widget, _ in tried if widget == "Input"}
+    text_fields = {screen for screen, widget, _ in tried if widget in ("Input", "AnswerField")}
     assert text_fields == {
         "LibraryScreen", "DeviceScreen", "BenchScreen", "PaletteScreen",
         "TodayScreen", "PlanScreen", "SignInScreen", "OverrideScreen", "TextScreen",
         "FaultsScreen", "CharacteriseScreen", "VerifyScreen", "CaptureScreen",
+        "RecordsScreen", "AddendumScreen", "ExportScreen",
     }  # fmt: skip
     # What reached the record is the engine's own witness; one more Stop ends the test.
     lines = next(records.glob("*.jsonl")).read_text().splitlines()

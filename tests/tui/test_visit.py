@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.events import Paste
 from textual.pilot import Pilot
+from textual.widgets._footer import FooterKey
 
 from estim.prepare import places
 from estim.prepare import roster as roster_of_station
@@ -24,6 +26,7 @@ from estim.tui.screens.override import OverrideScreen
 from estim.tui.screens.read_back import ReadBackScreen
 from estim.tui.screens.session import SessionScreen
 from estim.tui.screens.sign_in import SignInScreen
+from estim.tui.screens.text import TextScreen
 from estim.tui.screens.today import TodayScreen
 from estim.tui.screens.visit import VisitScreen
 from estim.tui.screens.visit_report import VisitReportScreen
@@ -61,6 +64,7 @@ def test_a_first_visit_from_sign_in_to_seal(records: Path) -> None:
         assert app.person == visits.PERSON
         await visits.come_to_stimulation(app, pilot)
         await until(lambda: isinstance(app.screen, ReadBackScreen))
+        await until(lambda: "y arms at zero" in app.text())
         shown = app.text()
         assert visits.PERSON in shown
         assert "left upper calf" in shown.lower() or "left calf" in shown.lower()
@@ -172,10 +176,10 @@ def test_what_forbids_output_holds_it_back_and_only_a_clinician_overrides(record
         assert visits.THERAPIST not in app.text().partition("Which clinician")[2]
         await visits.type_text(app, pilot, visits.THERAPIST_PIN)  # not the clinician's
         await until(lambda: "! " in app.text())
-        assert len(sitting.visit.overrides) == 0
+        assert not sitting.visit.overrides
         await visits.type_text(app, pilot, visits.CLINICIAN_PIN)
         await until(lambda: len(sitting.visit.overrides) == 1)
-        (made,) = sitting.visit.overrides
+        made = sitting.visit.overrides[0]
         assert (made.item, made.clinician) == (item, visits.CLINICIAN)
 
     drive_visit(script, records, url=NO_STOP)
@@ -265,7 +269,7 @@ def test_the_engine_killed_in_a_visit_leads_home_and_the_next_start_says_so(reco
         await until(lambda: isinstance(app.screen, TodayScreen))
         assert app.visiting.sitting is None
         assert app.person == ""
-        assert app.controller is None
+        await until(lambda: app.controller is None)
         await until(lambda: f"{visits.PERSON}  unfinished" in app.text())
 
     drive_visit(script, records, url=NO_STOP)
@@ -324,6 +328,67 @@ def test_what_a_visit_cannot_begin_without_is_told_and_nothing_is_open(
         assert app.controller is None
         assert app.visiting.sitting is None
         assert app.person == ""
+
+    drive_visit(script, records, url=NO_STOP)
+
+
+def test_a_visit_is_answered_by_the_mouse_and_at_any_size(records: Path) -> None:
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        screen = await visits.begin(app, pilot)
+        sitting = screen.sitting
+        form = visits.shown_form(app)
+        assert form is not None
+        for size in ((20, 5), (200, 60), (80, 24), (120, 40)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause(0.2)
+            assert form.current is not None
+            assert app.strip().rstrip().endswith("stops")
+            if size == (20, 5):
+                assert form.current.words.split()[0] in app.text()
+        await pilot.click("#choices", offset=(2, 0))  # the first kind of neuropathy
+        await until(lambda: form.answers.get("neuropathy-kind") == "peripheral")
+        await pilot.click("#choices", offset=(2, 1))  # no
+        await until(lambda: form.answers.get("neuropathy-autonomic") is False)
+        await pilot.click("#questions", offset=(2, 0))
+        await until(lambda: form.current is not None and form.current.id == "neuropathy-kind")
+        await pilot.click("#step-list", offset=(4, 4))  # later steps are shown, not asked
+        await until(lambda: "First comes" in app.text())
+        assert visits.shown_form(app) is None
+        await pilot.click("#step-list", offset=(4, 0))
+        await until(lambda: visits.shown_form(app) is not None)
+        keys = list(app.screen.query(FooterKey))
+        await pilot.click(next(key for key in keys if key.key == "f5"))
+        await until(lambda: isinstance(app.screen, TextScreen))
+        app.post_message(Paste("\x1b[31mred\x07\x1b]0;x\x07"))
+        await pilot.press("enter")
+        await pilot.pause(0.2)
+        assert "\x1b" not in app.text()
+        assert sitting.visit.odd_count == 0
+
+    drive_visit(script, records, url=NO_STOP, size=(120, 40))
+    for kind, content in told(records):
+        assert "\x1b" not in f"{kind} {content}"
+
+
+def test_a_form_with_an_open_question_is_not_confirmed_and_no_key_tries_the_stop(
+    records: Path,
+) -> None:
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        screen = await visits.begin(app, pilot)
+        await visits.confirm_up_to(screen.sitting, "consent")
+        screen.open_next()
+        await until(lambda: "Gates: output" in app.text())
+        await pilot.press("y", "pagedown", "pagedown", "enter")
+        await until(lambda: "this is not answered yet" in app.text())
+        assert screen.sitting.visit.answers("consent") is None
+        await visits.confirm_up_to(screen.sitting, "try_stop")
+        screen.open_next()
+        await until(lambda: "has no stop for the patient" in app.text())
+        await pilot.press("1", "down", "enter", "1")
+        await until(lambda: "press a stop key" in app.text())
+        assert screen.sitting.visit.answers("try_stop") is None
+        await pilot.press("f12")
+        await until(lambda: screen.sitting.visit.answers("try_stop") is not None)
 
     drive_visit(script, records, url=NO_STOP)
 

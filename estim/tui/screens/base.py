@@ -46,6 +46,11 @@ class EstimScreen(Screen[Result]):
         """Return the application, as what it is."""
         return cast("EstimApp", self.app)
 
+    @property
+    def replayed(self) -> str:
+        """Return which record this screen replays, in words; '' for none."""
+        return ""
+
     def compose(self) -> ComposeResult:
         yield StatusStrip()
         yield from self.compose_body()

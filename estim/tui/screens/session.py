@@ -72,12 +72,13 @@ class SessionScreen(EstimScreen[None]):
         self._newest_state: object = None
         self._keys_for: object = None
         self._shown: Snapshot | None = None
+        self._is_over = False
 
     def compose_body(self) -> ComposeResult:
         yield Static(id="session-title", markup=False)
         yield Static(id="session-time", markup=False)
         yield ChannelPanel()
-        yield Static(id="session-ended", markup=False)
+        yield Static(PADS_OFF, id="session-ended", markup=False)
         yield LevelLine()
         yield FaultPanel()
         yield AlarmPanel()
@@ -224,6 +225,7 @@ class SessionScreen(EstimScreen[None]):
             self._keys_for = keys_for
             self.refresh_bindings()
         self._tell_changes(snapshot)
+        self._tell_end(snapshot, is_known=is_known)
         turns = PLOT_TURNS * (2 if snapshot.draw_less else 1)
         self._remember(snapshot)
         if turn % turns == 0:
@@ -265,7 +267,6 @@ class SessionScreen(EstimScreen[None]):
             return
         if (before.state, before.has_program) != (snapshot.state, snapshot.has_program):
             self._say(Severity.INFORMATION, session_words.state_words(snapshot)[1].lower())
-            self._tell_end(before, snapshot)
         commanded = [row.target_ua for row in snapshot.channels]
         former = [row.target_ua for row in before.channels]
         if snapshot.state is HostState.RUNNING and commanded != former:
@@ -280,18 +281,19 @@ class SessionScreen(EstimScreen[None]):
                 replaces=is_rise,
             )
 
-    def _tell_end(self, before: Snapshot, snapshot: Snapshot) -> None:
+    def _tell_end(self, snapshot: Snapshot, *, is_known: bool) -> None:
         """On a person, say when the pads may come off, and what comes then."""
-        if self._controller.is_bench:
-            return
-        ended = self.query_one("#session-ended", Static)
-        is_over = snapshot.state in (HostState.READY, HostState.IDENTIFIED)
-        is_over = is_over and not session_words.largest_ua(snapshot)
-        ended.display = is_over
-        if is_over:
-            ended.update(PADS_OFF)
-        if is_over and before.state is not snapshot.state:
-            self._say(Severity.INFORMATION, PADS_OFF)
+        is_over = (
+            not self._controller.is_bench
+            and is_known
+            and snapshot.state in (HostState.READY, HostState.IDENTIFIED)
+            and not session_words.largest_ua(snapshot)
+        )
+        if is_over is not self._is_over:
+            self._is_over = is_over
+            self.query_one("#session-ended", Static).display = is_over
+            if is_over:
+                self._say(Severity.INFORMATION, PADS_OFF)
 
     def _remember(self, snapshot: Snapshot) -> None:
         history = self._history

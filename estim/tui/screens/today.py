@@ -44,14 +44,17 @@ class TodayScreen(EstimScreen[None]):
         ("F6, Esc", "back to the visit that is open"),
         ("d", "demo session: the simulator into 500 ohm, nobody connected"),
         ("p", "profiles, and sessions on the bench"),
+        ("r", "records: look, verify, add, export, replay"),
         ("q", "quit"),
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "person", "Person", key_display="/"),
         Binding("w", "new_person", "New person"),
-        Binding("i", "sign_in", "Sign in"),
+        # The line on top names it where nobody has signed in.
+        Binding("i", "sign_in", "Sign in", show=False),
         Binding("d", "demo", "Demo"),
         Binding("p", "profiles", "Profiles"),
+        Binding("r", "records", "Records"),
         Binding("escape", "leave_field", "Back", show=False),
     ]
 
@@ -194,3 +197,9 @@ class TodayScreen(EstimScreen[None]):
         from estim.tui.screens.library import LibraryScreen
 
         self.app.push_screen(LibraryScreen())
+
+    def action_records(self) -> None:
+        """Open the records."""
+        from estim.tui.screens.records import RecordsScreen
+
+        self.app.push_screen(RecordsScreen())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from textual.content import Content
 from textual.widget import Widget
@@ -12,7 +13,6 @@ from estim.session.messages import ChannelSnapshot
 from estim.tui import session_words, words
 from estim.visit.level import Marker
 
-_COLUMNS = (("commanded", 11), ("measured", 19), ("ceiling", 11), ("load", 11), ("contact", 13))
 _HEAD_CELLS = 14
 _BAR_MIN, _BAR_MAX = 12, 60
 
@@ -31,6 +31,11 @@ class ChannelPanel(Widget):
     """Draw a `ChannelsState`; the sign ► marks what the keys act on."""
 
     DEFAULT_CLASSES = "channel-panel"
+    COLUMNS: ClassVar[tuple[tuple[str, int], ...]] = (
+        ("commanded", 11), ("measured", 19), ("ceiling", 11), ("load", 11), ("contact", 13),
+    )  # fmt: skip
+    MARK: ClassVar[str] = ""
+    """Stands before each line."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,15 +53,22 @@ class ChannelPanel(Widget):
         return 1 + 2 * max(1, len(self._state.channels))
 
     def render(self) -> Content:
-        width = self.size.width
-        heads = "".join(f"{name:<{cells}}" for name, cells in _COLUMNS)
+        width = self.size.width - len(self.MARK)
+        heads = "".join(f"{name:<{cells}}" for name, cells in self.COLUMNS)
         lines = [Content.styled("   channel".ljust(_HEAD_CELLS) + heads, "dim").truncate(width)]
         if not self._state.channels:
             lines.append(Content.styled("   no programme is loaded", "dim"))
         for index, channel in enumerate(self._state.channels):
             lines.append(self._figures(index, channel).truncate(width))
             lines.append(self._explanation(index, channel, width).truncate(width, ellipsis=True))
-        return Content("\n").join(lines)
+        return Content("\n").join([Content.assemble((self.MARK, "bold"), line) for line in lines])
+
+    def tail(self, index: int, channel: ChannelSnapshot) -> str:
+        """Return what stands behind a channel's bar."""
+        reason = session_words.limit(channel.ceiling_reason)
+        limit = f"limit {reason}" if reason else ""
+        cycle = session_words.CYCLE_WORDS.get(channel.cycle_phase, words.safe(channel.cycle_phase))
+        return f"{cycle}, {limit}" if cycle and limit else cycle or limit
 
     def _figures(self, index: int, channel: ChannelSnapshot) -> Content:
         is_selected = index in self._state.selected
@@ -68,7 +80,9 @@ class ChannelPanel(Widget):
             session_words.load(channel.load_ohm) if self._state.is_known else "–",
             session_words.contact(channel) if self._state.is_known else "? unknown",
         )
-        row = "".join(f"{cell:<{size}}" for cell, (_, size) in zip(cells, _COLUMNS, strict=True))
+        row = "".join(
+            f"{cell:<{size}}" for cell, (_, size) in zip(cells, self.COLUMNS, strict=True)
+        )
         alarm = "$error" if channel.is_lead_off else ""
         return Content.assemble(
             ("► " if is_selected else "  ", "bold $accent"),
@@ -82,10 +96,7 @@ class ChannelPanel(Widget):
             return Content.styled(
                 "    ▲ electrode off, at zero: press it on, then l re-arms", "bold $error"
             )
-        reason = session_words.limit(channel.ceiling_reason)
-        limit = f"limit {reason}" if reason else ""
-        cycle = session_words.CYCLE_WORDS.get(channel.cycle_phase, words.safe(channel.cycle_phase))
-        tail = f"{cycle}, {limit}" if cycle and limit else cycle or limit
+        tail = self.tail(index, channel)
         bar_cells = max(_BAR_MIN, min(_BAR_MAX, width - 7 - len(tail)))
         return Content.assemble("    ", self._bar(index, channel, bar_cells), "  ", (tail, "dim"))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from textual.content import Content
 from textual.widget import Widget
@@ -35,6 +37,8 @@ class EventList(Widget):
     """Keep the last events and show those that fit; `scroll` looks further back."""
 
     DEFAULT_CLASSES = "event-list"
+    MARK: ClassVar[str] = ""
+    """Stands before each line."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,6 +89,13 @@ class EventList(Widget):
         self.refresh()
         return True
 
+    def replay(self, events: Sequence[EventLine]) -> None:
+        """Show these events instead, whose time counts from zero."""
+        self._start_us = 0
+        if self._events != list(events):
+            self._events = list(events)
+            self.refresh()
+
     def look_back(self, lines: int) -> None:
         """Scroll: positive numbers go back in time."""
         self._back = max(0, min(len(self._events) - 1, self._back + lines))
@@ -103,11 +114,11 @@ class EventList(Widget):
 
     def _wrapped(self, event: EventLine, width: int) -> list[Content]:
         elapsed = words.clock_ms((event.at_us - self._start_us) // 1000)
-        head = f"{elapsed:>6} {session_words.SEVERITY_SIGNS[event.severity]} "
+        head = f"{self.MARK}{elapsed:>6} {session_words.SEVERITY_SIGNS[event.severity]} "
         count = f" (×{event.times})" if event.times > 1 else ""
         body = Content.styled(event.text + count, _STYLES[event.severity])
         rows = body.wrap(max(10, width - len(head)))
-        indent = " " * len(head)
+        indent = self.MARK.ljust(len(head))
         return [
             Content.assemble((head if number == 0 else indent, "dim"), row)
             for number, row in enumerate(rows)

@@ -2,12 +2,14 @@
 
 Rules:
 1. No spike is hidden: every dot column spans from the lowest to the highest value within it.
-2. The vertical scale is said beside the plot, and never chosen so that something lies outside it.
-3. Values that were measured one by one stand for themselves: nothing is drawn between them.
+2. What is not known is no line: a gap covers every cell that it touches.
+3. The vertical scale is said beside the plot, and never chosen so that something lies outside it.
+4. Values that were measured one by one stand for themselves: nothing is drawn between them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -26,6 +28,7 @@ from firmware_protocol.program import ChannelProgram, PulseProgram
 FloatArray = NDArray[np.float64]
 
 LABEL_CELLS = 9
+GAP_SIGN = "░"
 _DOT_WEIGHTS = np.array([[1, 8], [2, 16], [4, 32], [64, 128]], np.uint32)
 _BRAILLE_BLANK = 0x2800
 _TRAIN_PULSES = 8
@@ -42,6 +45,7 @@ class Trace:
         start_us, end_us: what the plot spans.
         low_ua, high_ua: what the plot spans vertically.
         caption: what is seen, in words.
+        gaps: spans of time in which nothing is known; nothing is drawn there.
         are_stems: every two points are one value, drawn from the ground up, nothing between them.
         scale_words: what stands at the top, at the bottom, at the start and at the end, where the
             axes are not current and time.
@@ -54,6 +58,7 @@ class Trace:
     low_ua: float
     high_ua: float
     caption: str
+    gaps: tuple[tuple[float, float], ...] = ()
     are_stems: bool = False
     scale_words: tuple[str, str, str, str] | None = None
 
@@ -81,7 +86,19 @@ def draw(trace: Trace, columns: int, rows: int) -> list[str]:
     dots = (dot_rows >= top) & (dot_rows <= bottom)
     cells = (dots.reshape(rows, 4, columns, 2) * _DOT_WEIGHTS[None, :, None, :]).sum(axis=(1, 3))
     text = (cells + _BRAILLE_BLANK).astype("<u4").tobytes().decode("utf-32-le")
-    return [text[row * columns : (row + 1) * columns] for row in range(rows)]
+    lines = [text[row * columns : (row + 1) * columns] for row in range(rows)]
+    return [_with_gaps(line, trace) for line in lines]
+
+
+def _with_gaps(line: str, trace: Trace) -> str:
+    """Cover every cell that a gap touches, however short it is."""
+    scale = len(line) / (trace.end_us - trace.start_us)
+    for begin_us, end_us in trace.gaps:
+        first = max(0, int((begin_us - trace.start_us) * scale))
+        last = min(len(line), math.ceil((end_us - trace.start_us) * scale))
+        if first < last:
+            line = line[:first] + GAP_SIGN * (last - first) + line[last:]
+    return line
 
 
 def pulse_trace(program: PulseProgram, index: int, amplitude_ua: int, step_ua: int) -> Trace:
@@ -153,6 +170,34 @@ def history_trace(points: list[tuple[int, int]], span_us: int) -> Trace:
         np.concatenate(([-span_us], np.repeat(times, 2)[1:], [0.0])),
         np.concatenate(([0.0], np.repeat(currents, 2)[:-1], currents[-1:])),
         -span_us, 0, 0, high, caption,
+    )  # fmt: skip
+
+
+def levels_trace(
+    levels: list[tuple[int, int, int]],
+    span: tuple[int, int],
+    caption: str,
+    gaps: tuple[tuple[int, int], ...],
+    ends: tuple[str, str],
+) -> Trace:
+    """Return currents that each hold from one time to another (from_us, to_us, ua), else zero."""
+    edges: list[int] = []
+    currents: list[int] = []
+    for begin_us, end_us, current_ua in levels:
+        if edges and edges[-1] >= begin_us:  # one goes on into the other without a zero between
+            edges[-1], currents[-1] = begin_us, current_ua
+        else:
+            edges += begin_us, begin_us
+            currents += 0, current_ua
+        edges += end_us, end_us
+        currents += current_ua, 0
+    end_us = max(span[1], span[0] + 1)
+    reach_ua = _round_reach_ua(max(currents, default=0))
+    return Trace(
+        np.array([min([span[0], *edges[:1]]), *edges, max([end_us, *edges[-1:]])], np.float64),
+        np.array([0, *currents, 0], np.float64),
+        span[0], end_us, 0, reach_ua, caption, gaps,
+        scale_words=(f"{reach_ua / UA_PER_MA:+g} mA", "0", *ends),
     )  # fmt: skip
 
 
@@ -238,11 +283,11 @@ def _trace(
     edges = np.repeat(phase_edges_us(channel, train), 2, axis=1)
     held = np.repeat(phase_currents_ua(channel, train, step_ua), 2, axis=1)
     currents = np.pad(held, ((0, 0), (1, 1)))
-    reach_ua = _round_reach_ua(amplitude_ua)
+    scale_ua = _round_reach_ua(amplitude_ua)
     return Trace(
         np.concatenate(([start_us], edges.ravel(), [end_us])).astype(np.float64),
         np.concatenate(([0], currents.ravel(), [0])).astype(np.float64),
-        start_us, end_us, -reach_ua, reach_ua, caption,
+        start_us, end_us, -scale_ua, scale_ua, caption,
     )  # fmt: skip
 
 

@@ -27,7 +27,8 @@ class StripState:
     """What the strip shows: no snapshot without a session, `is_lost` once the engine has died.
 
     `person` is a pseudonym; `alarm` is one of high priority, in words; `asked` is a question that
-    waits on the session's own screen.
+    waits on the session's own screen; `replay` says which record is replayed below: what is live
+    comes first.
     """
 
     snapshot: Snapshot | None = None
@@ -37,6 +38,7 @@ class StripState:
     person: str = ""
     alarm: str = ""
     asked: str = ""
+    replay: str = ""
 
 
 NARROW_CELLS = 24
@@ -82,6 +84,8 @@ class StatusStrip(Widget):
         """Return beat, state, current, then what a narrow terminal may cut off."""
         snapshot = self._state.snapshot
         person = words.safe(self._state.person)
+        if snapshot is None and self._state.replay:
+            return Content(f"   {words.safe(self._state.replay)}, nothing is delivered")
         if snapshot is None:
             idle = "   NO SESSION, nothing is delivered"
             return Content(f"{idle}   {person}" if person else idle)
@@ -111,6 +115,8 @@ class StatusStrip(Widget):
             parts.append(f"   {words.clock_ms(left_ms)} left")
         if person:
             parts.append((f"   {person}", "bold"))
+        if self._state.replay:
+            parts.append(f"   below: {words.safe(self._state.replay)}")
         if snapshot.is_busy:
             parts.append("   … busy")
         elif snapshot.is_link_slow:
