@@ -278,6 +278,8 @@ class VisitScreen(EstimScreen[None]):
 
     def tick(self) -> None:
         """Show what the device says while its stop is tried, and the timer; 10 times a second."""
+        if not self.query("#trial"):
+            return  # it is not composed yet
         step = self._step
         told = ""
         if step is not None and step.kind == _TRY_STOP:
