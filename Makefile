@@ -28,7 +28,7 @@ run: $(RUN_STAMP)
 	@$(VENV_PYTHON) -m estim
 
 test: $(DEV_STAMP)
-	@$(VENV_PYTHON) -m pytest -n 2
+	@$(VENV_PYTHON) -m pytest -n 3 --dist worksteal
 
 check: $(DEV_STAMP)
 	@$(VENV)/bin/ruff format --check
@@ -67,7 +67,7 @@ agreement: $(DEV_STAMP)
 	@$(VENV_PYTHON) -m tests.soak.agreement --trials $(or $(TRIALS),10000)
 
 coverage: $(DEV_STAMP)
-	@$(VENV_PYTHON) -m pytest -n 2 --cov --cov-report=term
+	@$(VENV_PYTHON) -m pytest -n 3 --dist worksteal --cov --cov-report=term
 
 # As a newcomer installs it: a fresh environment, away from the checkout.
 smoke:

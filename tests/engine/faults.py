@@ -107,17 +107,18 @@ def _delete_records(scene: Scene, host: Host, engine_pid: int) -> None:
 
 _KILL, _STOP = signal.SIGKILL, signal.SIGSTOP
 
+STOOD_STILL = "the engine stood still|the display stood still|heartbeat:"
+"""Three checks see the same standstill; which one comes first depends on the instant it began."""
+
 CASES: dict[str, Case] = {
     "engine killed": Case(_signal(_KILL, engine=True), FAULT, "the engine died (signal 9)"),
     "interface killed": Case(_signal(_KILL, interface=True), -_KILL, ""),
     "both killed": Case(_signal(_KILL, interface=True, engine=True), -_KILL, "", is_sealed=False),
-    "engine stopped": Case(_signal(_STOP, engine=True), FAULT, "the engine stood still"),
+    "engine stopped": Case(_signal(_STOP, engine=True), FAULT, STOOD_STILL),
     "interface stopped": Case(
-        _signal(_STOP, interface=True), FAULT, "the display stood still", ZERO_AFTER_FREEZE_US
+        _signal(_STOP, interface=True), FAULT, STOOD_STILL, ZERO_AFTER_FREEZE_US
     ),
-    "both stopped": Case(
-        _signal(_STOP, interface=True, engine=True), FAULT, "the engine stood still"
-    ),
+    "both stopped": Case(_signal(_STOP, interface=True, engine=True), FAULT, STOOD_STILL),
     "SIGTERM": Case(_signal(signal.SIGTERM, interface=True), DONE_BY_SIGNAL, "SIGTERM"),
     "SIGINT": Case(_signal(signal.SIGINT, interface=True), DONE_BY_SIGNAL, "SIGINT"),
     "SIGHUP": Case(_signal(signal.SIGHUP, interface=True), DONE_BY_SIGNAL, "SIGHUP"),
@@ -172,7 +173,7 @@ def _try_once(case: Case, folder: Path, random: Random) -> Trial:
         assert zero_after_us <= case.zero_within_us, f"{zero_after_us} us until the output was zero"
         assert zero_after_us > -RECENT_US, "no current flowed when the fault came"
         assert code == case.exit_code, said
-        assert case.words in said, said
+        assert any(words in said for words in case.words.split("|")), said
         assert "bug" not in said, said
         assert "Traceback" not in said, said
         _check_record(case, scene)

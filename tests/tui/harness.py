@@ -102,7 +102,7 @@ def drive(
     return app
 
 
-async def until(is_met: Callable[[], bool], timeout_s: float = 10.0) -> None:
+async def until(is_met: Callable[[], bool], timeout_s: float = 20.0) -> None:
     """Wait for a condition; fail where it does not come."""
     end = time.monotonic() + timeout_s
     while not is_met():
