@@ -1,7 +1,8 @@
 # Everything below sets itself up: it needs python3 (3.11 or newer), make and the network.
 #
 #   make run      the terminal UI on the simulator; without a terminal, a demo session and its summary
-#   make test     every test                    make check    formatting, types, imports, generated files
+#   make test     the tests, 3 minutes at most   make test-long  whole visits in the interface
+#   make check    formatting, types, imports, generated files
 #   make bench    benchmarks, JSON lines        make smoke    install the wheel elsewhere and use it
 #   make soak     an hour on a busy machine (HOURS=1)    make faults   each fault TRIALS=200 times
 #   make monkey   random keys on the interface for MINUTES=1 (SEED=1), the simulator's trace as judge
@@ -22,13 +23,17 @@ PYTHON_TAG := $(shell $(PYTHON) -c 'import sys; print(sys.implementation.cache_t
 RUN_STAMP := $(VENV)/.run-$(PYTHON_TAG)
 DEV_STAMP := $(VENV)/.dev-$(PYTHON_TAG)
 
-.PHONY: run test check generate pictures bench soak faults monkey agreement coverage smoke lock clean
+.PHONY: run test test-long check generate pictures bench soak faults monkey agreement coverage smoke lock clean
 
 run: $(RUN_STAMP)
 	@$(VENV_PYTHON) -m estim
 
 test: $(DEV_STAMP)
-	@$(VENV_PYTHON) -m pytest -n 3 --dist worksteal
+	@$(VENV_PYTHON) -m pytest -n 3 --dist worksteal -m 'not long'
+
+# Whole visits, the technician's bench, records and the browser's page, all through the interface.
+test-long: $(DEV_STAMP)
+	@$(VENV_PYTHON) -m pytest -n 2 --dist worksteal -m long
 
 check: $(DEV_STAMP)
 	@$(VENV)/bin/ruff format --check

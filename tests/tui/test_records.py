@@ -32,6 +32,8 @@ from tests.tui.harness import LARGE, SMALL, Script, WatchedApp, drive, open_demo
 from tests.tui.sessions import lines, second, session
 from tests.tui.test_layout import check_fits
 
+pytestmark = pytest.mark.long
+
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\u202e"
 """A title, a cleared screen, and writing from right to left."""
 

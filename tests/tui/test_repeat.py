@@ -34,6 +34,8 @@ from tests.record.samples import KEY
 from tests.tui.harness import LARGE, SMALL, WatchedApp, until
 from tests.visit.walked import PERSON, PLAN, PROFILE, first_visit
 
+pytestmark = pytest.mark.long
+
 FOLLOW_UP = protocol.find("diabetic-neuropathy-follow-up").protocol
 DEVICE = "sim:?patient_stop=no"
 PIN = "4711"

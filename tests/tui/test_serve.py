@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession, ClientWebSocketResponse
 
 pytest.importorskip("textual_serve", reason="the extra `serve` is not installed")
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
+]
 
 GONE_S = 2.0
 START_S = 15.0

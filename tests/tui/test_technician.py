@@ -37,6 +37,8 @@ from tests.protocol.frames import HAND_WRITTEN
 from tests.rig.job_text import write_job
 from tests.tui.harness import LARGE, SMALL, WatchedApp, drive, open_demo, start, until
 
+pytestmark = pytest.mark.long
+
 TOOLS = ("manual", "device", "frames", "faults", "characterise", "verify", "capture")
 SCREENS = {
     "device": DeviceFactsScreen,

@@ -38,6 +38,8 @@ from tests.tui.harness import WatchedApp, until
 from tests.tui.terminal import Terminal
 from tests.tui.visits import drive_visit, make_roster
 
+pytestmark = pytest.mark.long
+
 NO_STOP = "sim:?patient_stop=no"
 
 

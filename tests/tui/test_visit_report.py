@@ -23,6 +23,8 @@ from estim.tui.words import BEAT_SIGNS
 from estim.visit import protocol
 from tests.tui.harness import LARGE, Script, WatchedApp, drive, until
 
+pytestmark = pytest.mark.long
+
 PROTOCOL = protocol.find("diabetic-neuropathy-first")
 PATIENCE_S = 20.0
 """For what a busy machine does late: nothing here measures time."""
