@@ -358,6 +358,7 @@ def test_a_visit_is_answered_by_the_mouse_and_at_any_size(records: Path) -> None
         assert visits.shown_form(app) is None
         await pilot.click("#step-list", offset=(4, 0))
         await until(lambda: visits.shown_form(app) is not None)
+        await pilot.pause(0.3)  # a change of focus makes the footer anew
         keys = list(app.screen.query(FooterKey))
         await pilot.click(next(key for key in keys if key.key == "f5"))
         await until(lambda: isinstance(app.screen, TextScreen))
