@@ -19,11 +19,11 @@ from typing import Any
 
 from estim.errors import ProfileError
 from estim.record import reader
-from estim.record.lines import HEADER, SEAL, Event
+from estim.record.lines import ANNOTATION, HEADER, SEAL, Event
 from estim.text import sanitize
 from estim.units import US_PER_MS
 from estim.visit import course, guide, protocol
-from estim.visit.course import ANNOTATION, READ_BACK, VISIT
+from estim.visit.course import READ_BACK, VISIT
 from estim.visit.fold import Confirmed, Facts, Stimulation, read_facts
 from estim.visit.guide import Given
 from estim.visit.protocol import LoadedProtocol, Protocol, Step

@@ -20,9 +20,7 @@ from estim.errors import LimitRefused, UsageError
 from estim.text import sanitize
 from estim.visit.protocol import BEFORE_OUTPUT, KINDS, Protocol, Step
 from estim.visit.questions import TEXT_MAX, Answer, Answers
-
-ANNOTATION = "annotation"
-"""Kind of the record's events that carry a visit; their content names a kind of its own."""
+from estim.visit.screening import Override
 
 VISIT = "visit"
 SKIP = "skip"
@@ -63,15 +61,6 @@ class Skipped:
     step: str
     reason: str
     operator: str
-
-
-@dataclass(frozen=True, slots=True)
-class Override:
-    """A screening item that a clinician took responsibility for."""
-
-    item: str
-    clinician: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from estim.record import reader, telemetry
-from estim.record.lines import ADDENDUM, HEADER, NOTE_LATER, REASSIGNED, Event
+from estim.record.lines import ADDENDUM, ANNOTATION, HEADER, NOTE_LATER, REASSIGNED, Event
 from estim.record.reader import Line
-from estim.visit.course import ANNOTATION, MARKER, NOTE, PLAN, READ_BACK, SKIP, VISIT
+from estim.visit.course import MARKER, NOTE, PLAN, READ_BACK, SKIP, VISIT
 from estim.visit.protocol import KINDS
 from estim.visit.questions import Answer
 

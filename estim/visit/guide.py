@@ -22,7 +22,7 @@ from estim.errors import LimitRefused, UsageError
 from estim.profile import body_chart, library
 from estim.profile.models import NEUROPATHY_KINDS, Profile
 from estim.units import MS_PER_S, format_ma
-from estim.visit import forms, instruments, placement, screening, screening_items, sensation
+from estim.visit import forms, instruments, pads, placement, screening, screening_items, sensation
 from estim.visit import plan as plans
 from estim.visit.course import Visit
 from estim.visit.forms import Verdict
@@ -161,7 +161,7 @@ def remarks(step: Step, visit: Visit, given: Given, answers: Answers) -> tuple[R
         return _sensation_remarks(visit, given, answers)
     if step.kind == "place_electrodes":
         found = _placement(visit, given, answers)
-        told = _asked_so_far(found, answers)
+        told = _asked_so_far(found)
         return (*_all(Gravity.STOP, told), *_all(Gravity.CARE, found.cautions))
     if step.kind == "assess":
         return _assess_remarks(step, answers)
@@ -183,11 +183,11 @@ def chart(step: Step | None, visit: Visit, answers: Answers) -> tuple[str, ...]:
         return ()
     if step.kind == "test_sensation":
         profile = _profile(visit, answers)
-        pads = [tuple(channel.pads) for channel in profile.channels] if profile else []
+        marked = [tuple(channel.pads) for channel in profile.channels] if profile else []
     else:
         shown = answers if step.kind == "place_electrodes" else None
-        pads = [sites for sites in sites_by_channel(visit, shown) if sites]
-    return body_chart.draw(pads) if any(pads) else ()
+        marked = [sites for sites in sites_by_channel(visit, shown) if sites]
+    return body_chart.draw(marked) if any(marked) else ()
 
 
 # Output.
@@ -301,13 +301,7 @@ def sites_by_channel(visit: Visit, answers: Answers | None = None) -> list[tuple
     profile = _profile(visit, None)
     if profile is None or given is None:
         return []
-    whole = _expanded(profile, given)
-    found = []
-    for number, channel in enumerate(profile.channels, start=1):
-        names = "abcdefgh"[: max(len(channel.pads), placement.PADS_MIN)]
-        told = (whole.get(f"channel-{number}-{pad}-site") for pad in names)
-        found.append(tuple(str(site) for site in told if site in body_chart.SITES))
-    return found
+    return pads.sites_by_channel(profile, given)
 
 
 def sides(sites: Sequence[Sequence[str]]) -> tuple[str, ...]:
@@ -372,10 +366,7 @@ def _context(visit: Visit, given: Given, answers: Answers) -> Context:
 
 
 def _screening(visit: Visit, given: Given, answers: Answers) -> Screening:
-    made = tuple(
-        screening.Override(each.item, each.clinician, each.reason) for each in visit.overrides
-    )
-    return screening.judge(_context(visit, given, answers), answers, made)
+    return screening.judge(_context(visit, given, answers), answers, visit.overrides)
 
 
 def _screening_remarks(found: Screening) -> tuple[Remark, ...]:
@@ -470,61 +461,7 @@ def _sensation_remarks(visit: Visit, given: Given, answers: Answers) -> tuple[Re
 
 def _placement_form(visit: Visit, given: Given, answers: Answers) -> Form:
     profile = _profile(visit, None)
-    if profile is None:
-        return ()
-    asked: list[Question] = []
-    if all(channel.pads for channel in profile.channels):
-        sites = "; ".join(placement.read_back([channel.pads for channel in profile.channels]))
-        asked.append(Question("as-profile", f"Are the pads at: {sites}?", Kind.YES_NO))
-    asked.append(Question("alike", "Are all pads of one size and from one packet?", Kind.YES_NO))
-    whole = placement.form(_wanted(visit, given, profile), _expanded(profile, answers))
-    is_as_profile = answers.get("as-profile") is True
-    for question in whole:
-        channel, what = _split(question.id)
-        if what == "site" and is_as_profile:
-            continue
-        if answers.get("alike") is True and channel and what in _ALIKE:
-            if channel == 1 and not any(q.id == f"all-{what}" for q in asked):
-                words = question.words.partition(": ")[2].capitalize()
-                asked.append(_renamed(question, f"all-{what}", f"All pads: {words.lower()}"))
-            continue
-        asked.append(question)
-    return tuple(asked)
-
-
-_ALIKE = ("size", "area", "lot", "expiry", "uses", "gap", "edges")
-
-
-def _renamed(question: Question, name: str, words: str) -> Question:
-    return Question(
-        name, words, question.kind, question.choices, question.minimum, question.maximum,
-        question.unit, question.note, question.is_optional,
-    )  # fmt: skip
-
-
-def _split(name: str) -> tuple[int, str]:
-    """Return the channel of a question of the placement, and what it asks."""
-    parts = name.split("-")
-    return int(parts[1]), parts[-1]
-
-
-def _expanded(profile: Profile, answers: Answers) -> dict[str, Answer]:
-    """Return the answers of the placement with what was said for all pads at once."""
-    whole = dict(answers)
-    for number, channel in enumerate(profile.channels, start=1):
-        names = "abcdefgh"[: max(len(channel.pads), placement.PADS_MIN)]
-        for pad, name in enumerate(names):
-            if answers.get("as-profile") is True and pad < len(channel.pads):
-                whole[f"channel-{number}-{name}-site"] = channel.pads[pad]
-            if answers.get("alike") is True:
-                for what in ("size", "area"):
-                    if f"all-{what}" in answers:
-                        whole[f"channel-{number}-{name}-{what}"] = answers[f"all-{what}"]
-        if answers.get("alike") is True:
-            for what in ("lot", "expiry", "uses", "gap", "edges"):
-                if f"all-{what}" in answers:
-                    whole[f"channel-{number}-{what}"] = answers[f"all-{what}"]
-    return whole
+    return () if profile is None else pads.form(profile, _wanted(visit, given, profile), answers)
 
 
 def _wanted(visit: Visit, given: Given, profile: Profile) -> Wanted:
@@ -553,10 +490,10 @@ def _placement(visit: Visit, given: Given, answers: Answers | None) -> Placement
     told = visit.answers("place_electrodes") if answers is None else answers
     if profile is None or told is None:
         return Placement(("no profile is chosen",), (), (), (), True, ())
-    return placement.judge(_wanted(visit, given, profile), _expanded(profile, told))
+    return placement.judge(_wanted(visit, given, profile), pads.expanded(profile, told))
 
 
-def _asked_so_far(found: Placement, answers: Answers) -> list[str]:
+def _asked_so_far(found: Placement) -> list[str]:
     """Leave out of the problems what only says that a question is still open."""
     return [each for each in found.problems if "not told" not in each and "missing" not in each]
 
@@ -626,6 +563,5 @@ def _pads(profile: Profile) -> list[str]:
     return [pad for channel in profile.channels for pad in channel.pads]
 
 
-def _all(gravity: Gravity, texts: object) -> tuple[Remark, ...]:
-    assert isinstance(texts, list | tuple)
+def _all(gravity: Gravity, texts: Sequence[str]) -> tuple[Remark, ...]:
     return tuple(Remark(gravity, text) for text in texts)

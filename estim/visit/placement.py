@@ -36,6 +36,9 @@ MM2_PER_CM2 = 100
 IMPAIRED_AREA_MIN_CM2 = 25
 """Smallest pad where sensation is impaired (clinical facts, section 3.2 [E])."""
 OTHER = "other"
+PER_PAD = ("size", "area")
+PER_CHANNEL = ("lot", "expiry", "uses", "gap", "edges")
+"""What is asked of each pad besides its site, and of the pads of a channel together."""
 NOT_PRINTED = "none"
 
 AREA_CM2: Mapping[str, Decimal] = {
@@ -118,17 +121,17 @@ def form(wanted: Wanted, answers: Answers) -> Form:
         for pad in pads:
             name = f"channel {channel}, pad {pad}"
             found.append(
-                Question(_id(channel, pad, "site"), f"{name}: where?", Kind.CHOICE, SITE_CHOICES)
+                Question(pad_id(channel, pad, "site"), f"{name}: where?", Kind.CHOICE, SITE_CHOICES)
             )
             size = Question(
-                _id(channel, pad, "size"), f"{name}: which size?", Kind.CHOICE, _SIZES,
+                pad_id(channel, pad, "size"), f"{name}: which size?", Kind.CHOICE, _SIZES,
                 note="the smallest pad of a channel sets its density",
             )  # fmt: skip
             found.append(size)
             if answers.get(size.id) == OTHER:
                 found.append(
                     Question(
-                        _id(channel, pad, "area"), f"{name}: area of its gel?", Kind.DECIMAL,
+                        pad_id(channel, pad, "area"), f"{name}: area of its gel?", Kind.DECIMAL,
                         minimum=1, maximum=AREA_MAX_CM2, unit="cm2",
                     )
                 )  # fmt: skip
@@ -144,7 +147,7 @@ def judge(wanted: Wanted, answers: Answers) -> Placement:
     sites_by_channel: list[tuple[str, ...]] = []
     areas: list[Decimal | None] = []
     for channel, pads in _pads(wanted):
-        sites = [heard.get(_id(channel, pad, "site")) for pad in pads]
+        sites = [heard.get(pad_id(channel, pad, "site")) for pad in pads]
         told = tuple(str(site) for site in sites if site is not None)
         sites_by_channel.append(told)
         for pad, site in zip(pads, sites, strict=True):
@@ -192,37 +195,43 @@ def density_words(
     return f"{shown:.2f} mA/cm2 RMS at {Decimal(ceiling_ua) / UA_PER_MA} mA on {area_cm2} cm2"
 
 
+def pad_names(count: int) -> str:
+    """Return a letter for each pad of a channel; fewer pads than two count as two."""
+    return "abcdefgh"[: max(count, PADS_MIN)]
+
+
 def _pads(wanted: Wanted) -> list[tuple[int, str]]:
     """Return each channel's number, from 1, with a letter for each pad."""
     return [
-        (number, "abcdefgh"[: max(count, PADS_MIN)])
-        for number, count in enumerate(wanted.pads_by_channel, start=1)
+        (number, pad_names(count)) for number, count in enumerate(wanted.pads_by_channel, start=1)
     ]
 
 
-def _id(channel: int, pad: str, what: str) -> str:
+def pad_id(channel: int, pad: str, what: str) -> str:
+    """Return the id of a question about a pad, or about a channel's pads where `pad` is ''."""
     return f"channel-{channel}-{pad}-{what}" if pad else f"channel-{channel}-{what}"
 
 
 def _of_channel(channel: int) -> list[Question]:
     name = f"channel {channel}"
     return [
-        Question(_id(channel, "", "lot"), f"{name}: lot of the pads?", Kind.TEXT),
+        Question(pad_id(channel, "", "lot"), f"{name}: lot of the pads?", Kind.TEXT),
         Question(
-            _id(channel, "", "expiry"), f"{name}: expiry of the pads, as printed?", Kind.TEXT,
+            pad_id(channel, "", "expiry"), f"{name}: expiry of the pads, as printed?", Kind.TEXT,
             note=f"YYYY-MM-DD or YYYY-MM; '{NOT_PRINTED}' where none is printed",
         ),
         Question(
-            _id(channel, "", "uses"), f"{name}: which use of these pads is this (1 is the first)?",
+            pad_id(channel, "", "uses"),
+            f"{name}: which use of these pads is this (1 is the first)?",
             Kind.WHOLE, minimum=1, maximum=1000,
         ),
         Question(
-            _id(channel, "", "gap"),
+            pad_id(channel, "", "gap"),
             f"{name}: is the gap between the pads narrower than one pad, or do they touch?",
             Kind.YES_NO, note="at least one pad wide [K]",
         ),
         Question(
-            _id(channel, "", "edges"),
+            pad_id(channel, "", "edges"),
             f"{name}: does any edge lift, or is the skin under a pad wet, oily or hairy?",
             Kind.YES_NO, note="what does not stick multiplies the density [S:enraf47]",
         ),
@@ -247,8 +256,8 @@ def _area(
     areas: list[Decimal | None] = []
     problems = []
     for pad in pads:
-        size = heard.get(_id(channel, pad, "size"))
-        other = heard.get(_id(channel, pad, "area"))
+        size = heard.get(pad_id(channel, pad, "size"))
+        other = heard.get(pad_id(channel, pad, "area"))
         area = Decimal(str(other)) if size == OTHER and other is not None else None
         if size != OTHER and size is not None:
             area = AREA_CM2[str(size)]
@@ -270,7 +279,7 @@ def _area(
 
 
 def _lowers(wanted: Wanted, heard: Mapping[str, object], channel: int, pad: str) -> bool:
-    felt = wanted.sensation.get(str(heard.get(_id(channel, pad, "site"))))
+    felt = wanted.sensation.get(str(heard.get(pad_id(channel, pad, "site"))))
     return felt is not None and felt.lowers_ceilings
 
 
@@ -278,9 +287,9 @@ def _pack(wanted: Wanted, heard: Mapping[str, object], channel: int) -> tuple[li
     """Return problems and cautions of a channel's pads as things: lot, expiry, uses, seat."""
     name = f"channel {channel}"
     problems, cautions = [], []
-    if heard.get(_id(channel, "", "lot")) is None:
+    if heard.get(pad_id(channel, "", "lot")) is None:
         problems.append(f"{name}: the lot of the pads is not told")
-    expiry = heard.get(_id(channel, "", "expiry"))
+    expiry = heard.get(pad_id(channel, "", "expiry"))
     last_day = last_day_of(str(expiry))
     if expiry is None:
         problems.append(f"{name}: the expiry of the pads is not told")
@@ -293,7 +302,7 @@ def _pack(wanted: Wanted, heard: Mapping[str, object], channel: int) -> tuple[li
         )
     elif last_day < wanted.today:
         problems.append(f"{name}: the pads have expired ({expiry}); take new ones")
-    uses = heard.get(_id(channel, "", "uses"))
+    uses = heard.get(pad_id(channel, "", "uses"))
     if not isinstance(uses, int):
         problems.append(f"{name}: the number of uses is not told")
     elif uses > wanted.uses_max:
@@ -305,7 +314,7 @@ def _pack(wanted: Wanted, heard: Mapping[str, object], channel: int) -> tuple[li
         ("gap", "leave a gap of at least one pad between the pads"),
         ("edges", "clean and dry the skin, and press the pads on until no edge lifts"),
     ):
-        answer = heard.get(_id(channel, "", what))
+        answer = heard.get(pad_id(channel, "", what))
         if answer is not False:
             told = wrong if answer is True else f"it is not told whether to {wrong}"
             problems.append(f"{name}: {told}")
