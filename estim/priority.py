@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 
-ENGINE_NICE = -10
-INTERFACE_NICE = -10
-"""The display must prove itself every 400 ms; real-time priority is left to engine and device."""
+NICE = -10
+"""What interface and engine ask for; the display must prove itself every 400 ms."""
 
 
 def ask_for_priority(nice: int) -> bool:
@@ -28,7 +27,7 @@ def ask_for_priority(nice: int) -> bool:
 
 
 def ask_to_come_first() -> bool:
-    """Ask to run ahead of everything ordinary; tell whether that, or `ENGINE_NICE`, was granted.
+    """Ask to run ahead of everything ordinary; tell whether that, or `NICE`, was granted.
 
     For engine and device alone: they sleep nearly always, and a lease waits for nobody. The lowest
     real-time priority is enough, and the system keeps a share of each second for all others.
@@ -36,4 +35,4 @@ def ask_to_come_first() -> bool:
     with contextlib.suppress(AttributeError, OSError):
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
         return True
-    return ask_for_priority(ENGINE_NICE)
+    return ask_for_priority(NICE)

@@ -31,7 +31,7 @@ from estim.cli.interruption import Interruption
 from estim.cli.spoken import Speaker, summary
 from estim.clock import SystemClock
 from estim.errors import DeviceFault, EstimError, LimitRefused, RecordError, UsageError
-from estim.priority import INTERFACE_NICE, ask_for_priority
+from estim.priority import NICE, ask_for_priority
 from estim.profile.loader import LoadedProfile
 from estim.session import messages as msg
 from estim.session.messages import Notice, Reply, Severity, Snapshot
@@ -307,7 +307,7 @@ def run(
     if sys.stdin is None:
         raise UsageError("--plain: standard input is closed, and nobody could stop")
     session = PlainSession(loaded, area_cm2(arguments.area, loaded.profile), duration_of(arguments))
-    ask_for_priority(INTERFACE_NICE)
+    ask_for_priority(NICE)
     with Interruption() as interruption:
         try:
             with api.open(

@@ -17,7 +17,7 @@ from estim.cli.interruption import Interruption
 from estim.errors import DeviceFault, EstimError, LimitRefused, RecordError, UsageError
 from estim.prepare import places
 from estim.prepare.session import Prepared, check_targets
-from estim.priority import INTERFACE_NICE, ask_for_priority
+from estim.priority import NICE, ask_for_priority
 from estim.profile.library import find
 from estim.profile.loader import LoadedProfile
 from estim.record import station_key
@@ -144,7 +144,7 @@ def run(arguments: Namespace) -> int:
     junit.check_folder(arguments.junit)
     teller = _Teller(arguments.json)
     if arguments.clock == "real":
-        ask_for_priority(INTERFACE_NICE)
+        ask_for_priority(NICE)
     with Interruption() as interruption:
         try:
             with api.open(

@@ -130,6 +130,15 @@ def operators(folder: Path) -> tuple[Operator, ...]:
     return tuple(entry.operator for entry in _load(folder).entries)
 
 
+def clinicians(folder: Path) -> frozenset[str]:
+    """Return the ids of those who may override.
+
+    Raises:
+        UsageError: as `operators`.
+    """
+    return frozenset(each.id for each in operators(folder) if each.may_override)
+
+
 def find(folder: Path, operator_id: str) -> Operator:
     """Return one operator.
 

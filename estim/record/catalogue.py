@@ -26,7 +26,7 @@ from typing import Any
 
 from estim.errors import RecordError
 from estim.record import files
-from estim.record.lines import ADDENDUM, HEADER, NOTE_LATER, REASSIGNED, Event, key_id
+from estim.record.lines import ADDENDUM, ANNOTATION, HEADER, NOTE_LATER, REASSIGNED, Event, key_id
 from estim.record.names import SUFFIX, is_session_id
 from estim.record.reader import stream
 from estim.record.verify import SealState, What, verify
@@ -38,7 +38,6 @@ VERSION = 3
 
 CLOSED = "closed"
 IDENTIFIED = "identified"
-ANNOTATION = "annotation"
 NOTE = "note"
 PREPARED = "prepared"
 

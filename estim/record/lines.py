@@ -37,6 +37,8 @@ HEADER = "header"
 SEAL = "seal"
 ADDENDUM = "addendum"
 RECOVERED = "recovered"
+ANNOTATION = "annotation"
+"""An event that somebody asked for, such as a step of a visit; its content names its own kind."""
 RESERVED_KINDS = frozenset({HEADER, SEAL, ADDENDUM, RECOVERED})
 
 # What an addendum gives as its reason, where others than people read it.

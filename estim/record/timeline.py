@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from estim.record import telemetry
-from estim.record.lines import ADDENDUM, HEADER, RECOVERED, SEAL, Event
+from estim.record.lines import ADDENDUM, ANNOTATION, HEADER, RECOVERED, SEAL, Event
 from estim.units import MS_PER_S, US_PER_MS, US_PER_S, format_ma
 
 TELEMETRY = frozenset({telemetry.CHANGED, telemetry.SECOND})
 AFTERWARDS = frozenset({SEAL, ADDENDUM, RECOVERED})
 """Kinds that are added once a session is over."""
-ANNOTATION = "annotation"
 # Shorter than a hash: those that matter are shown by name.
 _LONGEST_TEXT = 63
 

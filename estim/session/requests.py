@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from operator import le
 
 from estim.errors import EstimError, LimitRefused, RecordError, UsageError
-from estim.record.lines import event_entry
+from estim.record.lines import ANNOTATION, event_entry
 from estim.safety.bounds import Bounds, intersect
 from estim.safety.kernel import RiseKind
 from estim.session import events as ev
@@ -377,7 +377,7 @@ def _annotate(session: SessionState, request: msg.Annotate, now_us: int) -> None
         return
     content: dict[str, object] = {"kind": request.kind, "content": request.content}
     try:
-        event_entry("annotation", content, mono_us=0, wall=_ANY_TIME)
+        event_entry(ANNOTATION, content, mono_us=0, wall=_ANY_TIME)
     except RecordError as error:  # told here: the writer takes it for a failed disk
         session.refuse(request.request_id, UsageError(str(error)))
         return
@@ -396,7 +396,7 @@ def _annotate(session: SessionState, request: msg.Annotate, now_us: int) -> None
         "the record is too slow: nobody knows whether the note was kept",
         is_wish=False,
     )
-    session.when_durable("annotation", content, pending)
+    session.when_durable(ANNOTATION, content, pending)
 
 
 def _self_test(session: SessionState, request: msg.SelfTest, now_us: int) -> None:

@@ -26,7 +26,7 @@ from textual.events import Event, Key, MouseDown, Paste
 from textual.screen import Screen
 
 from estim.errors import EstimError
-from estim.priority import INTERFACE_NICE, ask_for_priority
+from estim.priority import NICE, ask_for_priority
 from estim.tui import messages, themes, words
 from estim.tui.screens.base import EstimScreen, HelpScreen
 from estim.tui.screens.today import TodayScreen
@@ -422,7 +422,7 @@ def run(options: Options | None = None) -> int:
         return EXIT_NO_TERMINAL
     from estim.tui.terminal import BeatDriver, Guard
 
-    ask_for_priority(INTERFACE_NICE)
+    ask_for_priority(NICE)
     app = EstimApp(options or Options(), BeatDriver)
 
     def leave(code: int) -> None:

@@ -56,9 +56,7 @@ def given_for(
         screening_valid_days=policy.screening_valid_days,
         sensation_valid_days=policy.sensation_valid_days,
         electrode_uses_max=policy.electrode_uses_max,
-        clinicians=frozenset(
-            each.id for each in roster.operators(configuration) if each.may_override
-        ),
+        clinicians=roster.clinicians(configuration),
     )
 
 

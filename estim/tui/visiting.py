@@ -435,9 +435,7 @@ class Visiting:
         chosen = await self._app.push_screen_wait(OverrideScreen(items))
         if chosen is None:
             return
-        clinicians = frozenset(
-            each.id for each in roster.operators(self.configuration) if each.may_override
-        )
+        clinicians = roster.clinicians(self.configuration)
         if not clinicians:
             raise LimitRefused("no clinician is on this station's roster")
         title = "Which clinician takes responsibility?"
