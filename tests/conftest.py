@@ -20,7 +20,7 @@ STARVED_MS = 100
 PLAYED_AGAIN = "played again"
 
 # A deadline per example measures how busy the machine is, not whether the code is right.
-settings.register_profile("estim", deadline=None, max_examples=60)
+settings.register_profile("estim", deadline=None)
 settings.load_profile("estim")
 
 

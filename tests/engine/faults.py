@@ -107,18 +107,19 @@ def _delete_records(scene: Scene, host: Host, engine_pid: int) -> None:
 
 _KILL, _STOP = signal.SIGKILL, signal.SIGSTOP
 
-STOOD_STILL = "the engine stood still|the display stood still|heartbeat:"
-"""Three checks see the same standstill; which one comes first depends on the instant it began."""
+ENGINE_STOOD = "the engine stood still|heartbeat:"
+DISPLAY_STOOD = "the display stood still|heartbeat:"
+"""Two checks see the same standstill; which comes first depends on the instant it began."""
 
 CASES: dict[str, Case] = {
     "engine killed": Case(_signal(_KILL, engine=True), FAULT, "the engine died (signal 9)"),
     "interface killed": Case(_signal(_KILL, interface=True), -_KILL, ""),
     "both killed": Case(_signal(_KILL, interface=True, engine=True), -_KILL, "", is_sealed=False),
-    "engine stopped": Case(_signal(_STOP, engine=True), FAULT, STOOD_STILL),
+    "engine stopped": Case(_signal(_STOP, engine=True), FAULT, ENGINE_STOOD),
     "interface stopped": Case(
-        _signal(_STOP, interface=True), FAULT, STOOD_STILL, ZERO_AFTER_FREEZE_US
+        _signal(_STOP, interface=True), FAULT, DISPLAY_STOOD, ZERO_AFTER_FREEZE_US
     ),
-    "both stopped": Case(_signal(_STOP, interface=True, engine=True), FAULT, STOOD_STILL),
+    "both stopped": Case(_signal(_STOP, interface=True, engine=True), FAULT, ENGINE_STOOD),
     "SIGTERM": Case(_signal(signal.SIGTERM, interface=True), DONE_BY_SIGNAL, "SIGTERM"),
     "SIGINT": Case(_signal(signal.SIGINT, interface=True), DONE_BY_SIGNAL, "SIGINT"),
     "SIGHUP": Case(_signal(signal.SIGHUP, interface=True), DONE_BY_SIGNAL, "SIGHUP"),

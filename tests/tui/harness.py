@@ -82,18 +82,27 @@ def drive(
     """Run the interface and a script of key presses in it, from the profiles or from today."""
     app = WatchedApp(Options(records=records))
 
+    async def opened(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        await until(lambda: app.screen.is_mounted)
+        if from_profiles:
+            app.push_screen(LibraryScreen())
+            await until(lambda: "▲ not reviewed" in app.text())
+        await script(app, pilot)
+
+    return play(app, opened, size)
+
+
+def play(app: WatchedApp, script: Script, size: tuple[int, int]) -> WatchedApp:
+    """Run an interface and a script in it; show the screen where it fails, leave no output."""
+
     async def pilot_script(pilot: Pilot[Any]) -> None:
         try:
-            await until(lambda: app.screen.is_mounted)
-            if from_profiles:
-                app.push_screen(LibraryScreen())
-                await until(lambda: "▲ not reviewed" in app.text())
             await script(app, pilot)
         except AssertionError:
             print(app.text())
             raise
         finally:
-            if app.controller is not None:
+            if app.controller is not None and not app.controller.is_ended:
                 app.controller.stop("end of the test")
                 await asyncio.to_thread(app.controller.abandon)
             app.exit()

@@ -31,7 +31,7 @@ from estim.units import US_PER_S
 from estim.visit import protocol
 from estim.visit.level import Marker
 from tests.record.samples import KEY
-from tests.tui.harness import LARGE, SMALL, WatchedApp, until
+from tests.tui.harness import LARGE, SMALL, WatchedApp, play, until
 from tests.visit.walked import PERSON, PLAN, PROFILE, first_visit
 
 pytestmark = pytest.mark.long
@@ -83,24 +83,14 @@ def walk(script: Script, records: Path, size: tuple[int, int] = SMALL) -> Watche
     roster.add(places.configuration_folder(), "T-1", roster.Role.THERAPIST, PIN)
     app = WatchedApp(Options(records=records, device_url=DEVICE))
 
-    async def pilot_script(pilot: Pilot[Any]) -> None:
-        try:
-            await until(lambda: isinstance(app.screen, TodayScreen) and app.screen.is_mounted)
-            app.visiting.operator = "T-1"
-            app.visiting.open_person(PERSON)
-            await until(lambda: "v Diabetic neuropathy," in app.text())
-            await script(Walk(app, pilot))
-        except AssertionError:
-            print(app.text())
-            raise
-        finally:
-            if app.controller is not None:
-                app.controller.stop("end of the test")
-                await asyncio.to_thread(app.controller.abandon)
-            app.exit()
+    async def opened(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        await until(lambda: isinstance(app.screen, TodayScreen) and app.screen.is_mounted)
+        app.visiting.operator = "T-1"
+        app.visiting.open_person(PERSON)
+        await until(lambda: "v Diabetic neuropathy," in app.text())
+        await script(Walk(app, pilot))
 
-    asyncio.run(app.run_async(headless=False, size=size, auto_pilot=pilot_script))
-    return app
+    return play(app, opened, size)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from estim.tui.widgets.form import FormView
 from estim.visit import protocol
 from estim.visit.protocol import Step
 from estim.visit.questions import Answer, Kind, Question
-from tests.tui.harness import WatchedApp, until
+from tests.tui.harness import WatchedApp, play, until
 
 THERAPIST, THERAPIST_PIN = "t1", "4711"
 CLINICIAN, CLINICIAN_PIN = "dr1", "0815"
@@ -62,21 +61,11 @@ def drive_visit(
     """Run the interface from its home screen, with a script of key presses in it."""
     app = WatchedApp(Options(records=records, device_url=url))
 
-    async def pilot_script(pilot: Pilot[Any]) -> None:
-        try:
-            await until(lambda: isinstance(app.screen, TodayScreen) and app.screen.is_mounted)
-            await script(app, pilot)
-        except AssertionError:
-            print(app.text())
-            raise
-        finally:
-            if app.controller is not None and not app.controller.is_ended:
-                app.controller.stop("end of the test")
-                await asyncio.to_thread(app.controller.abandon)
-            app.exit()
+    async def opened(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        await until(lambda: isinstance(app.screen, TodayScreen) and app.screen.is_mounted)
+        await script(app, pilot)
 
-    asyncio.run(app.run_async(headless=False, size=size, auto_pilot=pilot_script))
-    return app
+    return play(app, opened, size)
 
 
 async def type_text(app: WatchedApp, pilot: Pilot[Any], text: str) -> None:
