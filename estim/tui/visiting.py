@@ -270,18 +270,22 @@ class Visiting:
         """Open the record of a visit, and walk it.
 
         Raises:
-            EstimError: nobody signed in, or the record cannot be opened.
+            EstimError: nobody signed in, the protocol or one of its profiles is damaged, or the
+                record cannot be opened.
         """
         from estim.prepare import site
         from estim.tui.controller import VisitPlan
         from estim.tui.screens.visit import VisitScreen
         from estim.tui.sitting import Sitting, given_for
+        from estim.visit import protocol
 
         app = self._app
         if app.controller is not None:
             raise LimitRefused("a session is open already: end it first")
         if not self.operator and not await self.sign_in():
             return
+        # As it is now: the visit goes on with what is read here, whatever becomes of the files.
+        loaded = await asyncio.to_thread(protocol.load, loaded.path)
         policy = site.load_site(self.configuration)
         given = await asyncio.to_thread(
             given_for,

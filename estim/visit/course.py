@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from estim.errors import LimitRefused, UsageError
+from estim.profile.loader import LoadedProfile
 from estim.text import sanitize
 from estim.visit.protocol import BEFORE_OUTPUT, KINDS, Protocol, Step
 from estim.visit.questions import TEXT_MAX, Answer, Answers
@@ -75,6 +76,7 @@ class Visit:
         note: the note as it was saved last.
         plan: content of the plan that was made in this visit, if any.
         odd_count: annotations that were not as they should be.
+        profiles: by id, as they were read when the visit began; none for a visit of the past.
     """
 
     protocol: Protocol
@@ -88,6 +90,9 @@ class Visit:
     note: str = ""
     plan: Content | None = None
     odd_count: int = 0
+    profiles: Mapping[str, LoadedProfile] = field(
+        default_factory=lambda: MappingProxyType({}), repr=False, compare=False
+    )
 
     @property
     def next_step(self) -> Step | None:
@@ -128,9 +133,14 @@ class Visit:
         )
 
 
-def begin(protocol: Protocol, pseudonym: str, operator: str) -> Visit:
+def begin(
+    protocol: Protocol,
+    pseudonym: str,
+    operator: str,
+    profiles: Mapping[str, LoadedProfile] | None = None,
+) -> Visit:
     """Return a visit in which nothing was answered."""
-    return Visit(protocol, pseudonym, operator)
+    return Visit(protocol, pseudonym, operator, profiles=MappingProxyType(dict(profiles or {})))
 
 
 def answer(

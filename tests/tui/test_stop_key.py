@@ -56,7 +56,7 @@ from estim.tui.screens.visit import VisitScreen
 from estim.tui.screens.visit_report import VisitReportScreen
 from estim.tui.sitting import Sitting
 from estim.visit import protocol
-from estim.visit.guide import Given
+from estim.visit.known import Given
 from estim.visit.prompts import Schedule
 from tests.tui.harness import WatchedApp, drive, open_demo, start, until
 

@@ -31,7 +31,7 @@ from estim.tui.screens.base import EstimScreen, HelpLines
 from estim.tui.sitting import Sitting
 from estim.tui.widgets.form import FormView
 from estim.visit import forms
-from estim.visit.guide import Earlier
+from estim.visit.known import Earlier
 from estim.visit.protocol import Exercise, Step
 from estim.visit.questions import Answers, Kind, Question
 from estim.visit.repeat import Shown
