@@ -68,6 +68,10 @@ BEFORE_OUTPUT = (
 ON_BENCH = ("check", "stimulate", "educate", "review")
 """Kinds of steps with nobody connected."""
 
+MEANWHILE = ("educate", "adjunct")
+"""Kinds of steps that hang on nothing that a stimulation does: they may be answered while it is the
+stimulation's turn, current flowing or not."""
+
 NEVER_SKIPPED = (*BEFORE_OUTPUT, "review")
 
 ADJUNCTS = (
