@@ -42,7 +42,12 @@ STIMULATE = "stimulate"
 
 
 def given_for(
-    records: Path, configuration: Path, policy: SitePolicy, pseudonym: str, today: date
+    records: Path,
+    configuration: Path,
+    policy: SitePolicy,
+    pseudonym: str,
+    protocol_id: str,
+    today: date,
 ) -> Given:
     """Return what is known of a person before a visit; reads files.
 
@@ -56,6 +61,7 @@ def given_for(
         sensation_valid_days=policy.sensation_valid_days,
         electrode_uses_max=policy.electrode_uses_max,
         clinicians=roster.clinicians(configuration),
+        protocol_id=protocol_id,
     )
 
 

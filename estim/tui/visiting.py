@@ -298,6 +298,7 @@ class Visiting:
             self.configuration,
             policy,
             pseudonym,
+            loaded.protocol.id,
             SystemClock().wall().date(),
         )
         plan = VisitPlan(loaded.facts, pseudonym, self.operator)

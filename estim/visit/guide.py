@@ -5,8 +5,8 @@ Rules:
    stored, so nothing of it can be stale.
 2. Every reason is told, not only the first.
 3. A ceiling is only ever lowered on the way: by the plan, by sensation, by a first exposure.
-4. What was delivered in this visit already counts: begun again and again, output never lasts longer
-   in all than once at the longest.
+4. What was delivered in this visit already counts, and in one of today that was cut off: begun
+   again and again, output never lasts longer in all than once at the longest.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def arguments(visit: Visit, given: Given, profile: Profile, delivered_ms: int = 
     longest_s, whose = session.longest_duration_s, "the profile's longest duration"
     if is_first:
         longest_s, whose = session.first_exposure_s, "a first exposure"
-    used_s = -(-delivered_ms // MS_PER_S)
+    used_s = -(-(delivered_ms + given.delivered_ms) // MS_PER_S)
     left_s = longest_s - used_s
     if left_s < min(SHORTEST_S, longest_s):
         raise LimitRefused(

@@ -46,6 +46,8 @@ class Given:
         planned: the plan that held before this visit.
         earlier: answers that may still hold, by the step's kind.
         asked_anew: why there are none, in words, by the step's kind.
+        cut_off, cut_off_anew: the same of visits that were cut off today, by the step's id.
+        delivered_ms: for how long current flowed in visits that were cut off today.
         visits: past ones, newest first.
         has_patient_stop, is_patient_stop_reported: what the device says.
     """
@@ -59,6 +61,9 @@ class Given:
     planned: FoundPlan = NO_PLAN
     earlier: Mapping[str, Earlier] = field(default_factory=lambda: MappingProxyType({}))
     asked_anew: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    cut_off: Mapping[str, Earlier] = field(default_factory=lambda: MappingProxyType({}))
+    cut_off_anew: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    delivered_ms: int = 0
     visits: tuple[PastVisit, ...] = ()
     has_patient_stop: bool = False
     is_patient_stop_reported: bool = False

@@ -20,7 +20,7 @@ from types import MappingProxyType
 
 from estim.errors import UsageError
 from estim.profile.body_chart import SITES
-from estim.visit import carry, guide, placement, questions, sensation, treatment
+from estim.visit import carry, guide, placement, questions, resume, sensation, treatment
 from estim.visit.carry import MAY_BE_CARRIED, PLACE, Offer
 from estim.visit.course import Visit
 from estim.visit.gates import TESTED_ON
@@ -59,6 +59,7 @@ def given(
     sensation_valid_days: int,
     electrode_uses_max: int,
     clinicians: frozenset[str],
+    protocol_id: str = "",
 ) -> Given:
     """Return what is known before a visit.
 
@@ -67,6 +68,7 @@ def given(
         today: the day.
         screening_valid_days, sensation_valid_days, electrode_uses_max: of the site policy.
         clinicians: ids on the roster that may override.
+        protocol_id: by which the visit is walked; '' takes nothing from one that was cut off.
     """
     earlier: dict[str, Earlier] = {}
     anew: dict[str, str] = {}
@@ -81,6 +83,7 @@ def given(
         origin = find(visits, carried.session_id)
         read_back = _read_back(origin) if origin is not None else frozenset()
         earlier[kind] = Earlier(carried.session_id, carried.asked_on, answers, read_back)
+    cut_off = resume.cut_off(visits, protocol_id, today)
     return Given(
         today=today,
         sensation_valid_days=sensation_valid_days,
@@ -91,15 +94,18 @@ def given(
         planned=plan_of(visits),
         earlier=MappingProxyType(earlier),
         asked_anew=MappingProxyType(anew),
+        cut_off=MappingProxyType(resume.earlier(cut_off)),
+        cut_off_anew=MappingProxyType(resume.asked_anew(cut_off)),
+        delivered_ms=resume.delivered_ms(cut_off),
         visits=tuple(visits),
     )
 
 
 def shown(step: Step, visit: Visit, known: Given) -> Shown:
     """Return what a step of today's visit shows of earlier ones."""
-    earlier = known.earlier.get(step.kind)
+    earlier = known.earlier.get(step.kind) or known.cut_off.get(step.id)
     if earlier is None:
-        return Shown(None, known.asked_anew.get(step.kind, ""))
+        return Shown(None, known.asked_anew.get(step.kind) or known.cut_off_anew.get(step.id, ""))
     why = _why_anew(step, visit, known, earlier)
     if why:
         return Shown(None, f"asked anew: {why}")
