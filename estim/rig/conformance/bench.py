@@ -1,0 +1,593 @@
+"""A session with the device under test, as far as checks share it: to a state, and back to zero.
+
+Rules:
+1. Every check begins from SAFE at zero, in an epoch of its own, with the compiled limits and no
+   programme; what a check leaves behind touches no other.
+2. Output is small (at most `TARGET_UA`), on one channel, and flows in RUNNING held by fresh Drives.
+3. A load that contradicts the declared one ends the run at once: somebody may be connected.
+4. What a device says is judged by its own ticks where it gives them. What must be judged by this
+   computer's clock is allowed `HOST_MS` more.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from estim.errors import LimitRefused
+from estim.rig.conformance.line import US_PER_MS, Heard, Line
+from estim.rig.conformance.programs import Programs
+from estim.rig.conformance.requirement import (
+    NotApplicable,
+    NotTestable,
+    expect,
+    fail,
+)
+from estim.rig.conformance.world import World
+from firmware_protocol import limits
+from firmware_protocol.messages import (
+    PROTOCOL_VERSION,
+    AcknowledgeFault,
+    Adoption,
+    Capabilities,
+    CapabilityFlag,
+    ChannelFlag,
+    CommitProgram,
+    DeviceState,
+    Drive,
+    Event,
+    EventCode,
+    GetCapabilities,
+    Hello,
+    Identity,
+    LimitsAccepted,
+    Message,
+    ProgramAccepted,
+    RefusalReason,
+    Refused,
+    SetLimits,
+    Status,
+    Stop,
+    TargetRow,
+    WantedState,
+)
+from firmware_protocol.program import PulseProgram
+from firmware_protocol.schema import SCHEMA_HASH
+from firmware_protocol.session_limits import compiled_limits, limits_digest
+
+if TYPE_CHECKING:
+    from estim.rig.conformance.capture import Capture
+
+TICK_MODULUS = 1 << 32
+LEASE_MS = limits.lease_ms.maximum
+ANSWER_MS = 500
+HOST_MS = 100
+"""What this computer and the line may add to a time that the device does not stamp."""
+TICK_MS = 25
+"""How late, by its own tick, a device may act on a timer."""
+DRIVE_US = 50_000
+STALE_TICK_US = 150_000
+TARGET_UA = 3000
+LOAD_PERCENT = 50
+LOAD_EXTRA_OHM = 20
+NOISE_FRAME = b"\x02\x02\x00"
+
+_M = TypeVar("_M", bound=Message)
+
+
+class Outcome(NamedTuple):
+    """What a Drive led to."""
+
+    sequence: int
+    status: Status
+    refused: Refused | None
+
+
+def elapsed_ms(later_ms: int, earlier_ms: int) -> int:
+    """Return the signed difference of two device ticks."""
+    return (later_ms - earlier_ms + TICK_MODULUS // 2) % TICK_MODULUS - TICK_MODULUS // 2
+
+
+def words(message: Message | None) -> str:
+    """Say a message in short."""
+    if message is None:
+        return "no answer"
+    if isinstance(message, Refused):
+        limit = limits.BY_WIRE_ID.get(message.limit)
+        named = f", {limit.name}, asked {message.asked}, allowed {message.allowed}" if limit else ""
+        return f"Refused({message.reason.name}{named})"
+    if isinstance(message, Status):
+        setpoints = ", ".join(str(channel.setpoint_ua) for channel in message.channels)
+        fault = f"({message.fault.name})" if message.fault else ""
+        return f"{message.state.name}{fault} with setpoints {setpoints} uA"
+    if isinstance(message, Identity):
+        return f"Identity({message.adoption.name})"
+    return type(message).__name__
+
+
+@dataclass
+class Bench:
+    """What every check is given."""
+
+    line: Line
+    world: World
+    bench_ohm: int
+    soak_s: int
+    capture: Capture | None = None
+
+    def __post_init__(self) -> None:
+        self.line.watchers.append(self._watch)
+        self.status: Status | None = None
+        self.identity: Identity | None = None
+        self.can = Capabilities(0, 1, 2, 0, CapabilityFlag.NONE, 0, 1, 0, 0, 0, 0, 0)
+        self.programs = Programs(self.can)
+        self.program_digest = 0
+        self.limits_digest = 0
+        self.channel_count = 0
+        self.targets_ua: tuple[int, ...] = ()
+        self.reboot_count = 0
+        self.scenarios: dict[str, object] = {}
+        self._tick: tuple[int, int] | None = None
+        self._is_load_free = False
+
+    # Sessions.
+
+    def begin(
+        self, program: PulseProgram | None = None, session: SetLimits | None = None
+    ) -> Identity:
+        """Bring the device to SAFE at zero in a new epoch; maybe set limits and load a programme.
+
+        Raises:
+            Failed: the device does not get there.
+        """
+        self.stop()
+        identity = self.adopt()
+        self._is_load_free = False
+        if identity.state is DeviceState.FAULT or self._latched_mask():
+            self.acknowledge()
+        if session is not None:
+            self.set_limits(session)
+        if program is not None:
+            self.load(program)
+        return identity
+
+    def adopt(self) -> Identity:
+        """Say Hello with a new epoch until it is adopted."""
+        for _ in range(3):
+            epoch = secrets.randbits(64) or 1
+            self.line.connection.adopt(epoch)
+            mark = self.line.mark()
+            sequence = self.line.send(Hello(PROTOCOL_VERSION, SCHEMA_HASH))
+            heard = self.line.wait(
+                mark,
+                lambda h, e=epoch, s=sequence: (  # type: ignore[misc]
+                    isinstance(h.message, Identity) and h.epoch == e and h.message.in_reply_to == s
+                ),
+                ANSWER_MS,
+            )
+            if heard is not None:
+                break
+        else:
+            fail("an Identity in answer to Hello", "no answer")
+        identity = heard.message
+        assert isinstance(identity, Identity)
+        if identity.adoption is not Adoption.ADOPTED:
+            fail("an epoch adopted", words(identity))
+        self.identity = identity
+        self.program_digest, self.channel_count = 0, 0
+        self.limits_digest = limits_digest(self.compiled)
+        return identity
+
+    def learn(self) -> None:
+        """Ask for the Capabilities, once."""
+        self.can = self.ask(GetCapabilities(), Capabilities)
+        self.programs = Programs(self.can)
+        self.limits_digest = limits_digest(self.compiled)
+
+    @property
+    def compiled(self) -> SetLimits:
+        """Return the limits in force when an epoch begins."""
+        return compiled_limits(self.can.channel_count, self.can.amplitude_max_ua)
+
+    def stop(self) -> Status:
+        """Send Stop until a Status shows no output; it ends whatever the device does."""
+        for _ in range(4):
+            mark = self.line.mark()
+            self.line.send(Stop())
+            heard = self.line.wait(mark, is_at_rest, ANSWER_MS)
+            if heard is not None:
+                assert isinstance(heard.message, Status)
+                return heard.message
+        return fail("a Status at zero, not RUNNING, in answer to Stop", words(self.status))
+
+    def acknowledge(self) -> None:
+        """Clear a latched fault and lead-offs, whose causes must be gone."""
+        status = self.stop()
+        mask = self._latched_mask()
+        if mask:
+            self.line.send(AcknowledgeFault(status.latch_count, mask))
+        if status.state is DeviceState.FAULT:
+            self.line.send(AcknowledgeFault(status.latch_count, 0))
+        status = self.stop()
+        expect(
+            status.state is DeviceState.SAFE and not self._latched_mask(),
+            "SAFE once fault and lead-offs are acknowledged",
+            words(status),
+        )
+
+    def set_limits(self, session: SetLimits) -> None:
+        """Put session limits in force."""
+        accepted = self.ask(session, LimitsAccepted)
+        self.limits_digest = accepted.limits_digest
+
+    def load(self, program: PulseProgram) -> None:
+        """Load a programme."""
+        for message in program.messages():
+            self.line.send(message)
+        accepted = self.ask(CommitProgram(program.digest), ProgramAccepted)
+        self.program_digest = accepted.program_digest
+        self.channel_count = len(program.channels)
+        self.targets_ua = (0,) * self.channel_count
+
+    # Questions.
+
+    def ask(self, message: Message, answer: type[_M], within_ms: int = ANSWER_MS) -> _M:
+        """Send a message and return its answer.
+
+        Raises:
+            Failed: it is refused, or not answered.
+        """
+        mark = self.line.mark()
+        sequence = self.line.send(message)
+        heard = self.line.wait(mark, answers(sequence), within_ms)
+        found = heard.message if heard is not None else None
+        if not isinstance(found, answer):
+            fail(f"{answer.__name__} in answer to {type(message).__name__}", words(found))
+        return found
+
+    def fence(self, mark: int) -> list[Message]:
+        """Return every answer from a mark to that of a message sent now; Status and events apart.
+
+        A device answers in order, so what has not come by then does not come.
+
+        Raises:
+            Failed: the fence itself is not answered.
+        """
+        sequence = self.line.send(GetCapabilities())
+        end = self.line.wait(mark, answers(sequence), ANSWER_MS)
+        if end is None or not isinstance(end.message, Capabilities):
+            fail("Capabilities in answer to GetCapabilities", words(end and end.message))
+        return [
+            heard.message
+            for heard in self.line.heard[mark:]
+            if heard is not end and not isinstance(heard.message, (Status, Event))
+        ]
+
+    def expect_refused(self, message: Message, *reasons: RefusalReason, what: str = "") -> Refused:
+        """Send a message and return its refusal for one of the reasons."""
+        mark = self.line.mark()
+        sequence = self.line.send(message)
+        named = " or ".join(reason.name for reason in reasons)
+        expected = f"Refused({named}) in answer to {type(message).__name__}" + (
+            f" {what}" if what else ""
+        )
+        found = self.fence(mark)
+        refused = next((m for m in found if isinstance(m, Refused)), None)
+        if refused is None:
+            fail(expected, ", ".join(map(words, found)) or "no answer")
+        expect(refused.reason in reasons, expected, words(refused))
+        expect(
+            (refused.in_reply_to, refused.message) == (sequence, message.message_id),
+            f"Refused in reply to message {message.message_id}, sequence {sequence}",
+            f"message {refused.message}, sequence {refused.in_reply_to}",
+        )
+        return refused
+
+    # Drives.
+
+    def echo(self) -> int:
+        """Return the newest tick known, carried on where it is old by now."""
+        if self._tick is None:
+            fail("a device tick", "none yet")
+        tick_ms, at_us = self._tick
+        age_us = self.line.now_us() - at_us
+        if age_us > STALE_TICK_US:
+            tick_ms += (age_us - STALE_TICK_US) // US_PER_MS
+        return tick_ms % TICK_MODULUS
+
+    def tick_now(self) -> int:
+        """Return what the device's tick must be by now, at least."""
+        if self._tick is None:
+            fail("a device tick", "none yet")
+        tick_ms, at_us = self._tick
+        return (tick_ms + (self.line.now_us() - at_us) // US_PER_MS) % TICK_MODULUS
+
+    def drive_message(
+        self,
+        wanted: WantedState,
+        targets_ua: Sequence[int] | None = None,
+        *,
+        echoed_ms: int | None = None,
+        program_digest: int | None = None,
+        limits_digest: int | None = None,
+    ) -> Drive:
+        """Return a Drive; what is not given is as the device has it."""
+        targets = (0,) * self.channel_count if targets_ua is None else targets_ua
+        return Drive(
+            wanted,
+            self.echo() if echoed_ms is None else echoed_ms % TICK_MODULUS,
+            self.program_digest if program_digest is None else program_digest,
+            self.limits_digest if limits_digest is None else limits_digest,
+            tuple(TargetRow(target_ua) for target_ua in targets),
+        )
+
+    def drive(self, drive: Drive, *, sequence: int | None = None) -> Outcome:
+        """Send a Drive and return the Status that shows what came of it.
+
+        Raises:
+            Failed: neither accepted nor refused.
+        """
+        before = self.status.refusal_count if self.status is not None else -1
+        mark = self.line.mark()
+        sent = self.line.send(drive, sequence=sequence)
+
+        def settled(heard: Heard) -> bool:
+            message = heard.message
+            if isinstance(message, Refused):
+                return message.in_reply_to == sent
+            return isinstance(message, Status) and message.drive_sequence == sent
+
+        heard = self.line.wait(mark, settled, ANSWER_MS)
+        if heard is None:
+            fail("a Status or a Refused in answer to a fresh Drive", words(self.status))
+        if isinstance(heard.message, Status):
+            return Outcome(sent, heard.message, None)
+        refused = heard.message
+        assert isinstance(refused, Refused)
+        counted = self.line.wait(
+            mark,
+            lambda h: isinstance(h.message, Status) and h.message.refusal_count != before,
+            ANSWER_MS,
+        )
+        if counted is None:
+            fail("a Status that counts the refusal", words(self.status))
+        assert isinstance(counted.message, Status)
+        return Outcome(sent, counted.message, refused)
+
+    def probe(self) -> Status:
+        """Return a Status of now; the lease is renewed and nothing else changes."""
+        state = self.status.state if self.status is not None else DeviceState.SAFE
+        if state is DeviceState.FAULT:
+            mark = self.line.mark()
+            self.line.send(self.drive_message(WantedState.SAFE, ()))
+            heard = self.line.wait(mark, lambda h: isinstance(h.message, Status), ANSWER_MS)
+            if heard is None:
+                fail("a Status in answer to a Drive in FAULT", "no answer")
+            assert isinstance(heard.message, Status)
+            return heard.message
+        targets_ua = self.targets_ua if state is DeviceState.RUNNING else None
+        return self.drive(self.drive_message(WantedState(int(state)), targets_ua)).status
+
+    def expect_drive_refused(
+        self, drive: Drive, *reasons: RefusalReason, what: str = ""
+    ) -> Outcome:
+        """Send a Drive that must be refused."""
+        outcome = self.drive(drive)
+        named = " or ".join(reason.name for reason in reasons)
+        expect(
+            outcome.refused is not None and outcome.refused.reason in reasons,
+            f"Refused({named}) for a Drive{' ' + what if what else ''}",
+            words(outcome.refused or outcome.status),
+        )
+        return outcome
+
+    # States.
+
+    def reach(self, state: DeviceState, targets_ua: Sequence[int] | None = None) -> Status:
+        """Go from SAFE with a programme to a state; RUNNING with targets where some are given.
+
+        Raises:
+            Failed: the device does not get there.
+        """
+        if state is DeviceState.SAFE:
+            return self.arrived(self.drive(self.drive_message(WantedState.SAFE)), state)
+        status = self.arrived(self.drive(self.drive_message(WantedState.ARMED)), DeviceState.ARMED)
+        if state is DeviceState.FAULT:
+            return self._into_fault()
+        if state is DeviceState.RUNNING:
+            self.targets_ua = (0,) * self.channel_count
+            status = self.arrived(self.drive(self.drive_message(WantedState.RUNNING)), state)
+            if targets_ua is not None:
+                self.targets_ua = tuple(targets_ua)
+                raised = self.drive_message(WantedState.RUNNING, targets_ua)
+                status = self.arrived(self.drive(raised), state)
+        return status
+
+    def arrived(self, outcome: Outcome, state: DeviceState) -> Status:
+        """Return the Status of a Drive that must have led to a state."""
+        expect(
+            outcome.refused is None and outcome.status.state is state,
+            f"the Drive to lead to {state.name}",
+            words(outcome.refused or outcome.status),
+        )
+        return outcome.status
+
+    def _into_fault(self) -> Status:
+        """Latch the fault that is quickest; the lease where damaged frames do not do it."""
+        mark = self.line.mark()
+        self.line.send_raw(NOISE_FRAME * (limits.line_errors_per_s.maximum + 1))
+        heard = self.line.wait(mark, in_state(DeviceState.FAULT), HOST_MS)
+        if heard is None:
+            self.drive(self.drive_message(WantedState.RUNNING))
+            heard = self.line.wait(mark, in_state(DeviceState.FAULT), LEASE_MS + ANSWER_MS)
+        if heard is None:
+            fail("FAULT by damaged frames, or by a lease that ends", words(self.status))
+        if isinstance(heard.message, Status):
+            return heard.message
+        return self.probe_in_fault()
+
+    def probe_in_fault(self) -> Status:
+        """Return a Status that shows FAULT."""
+        mark = self.line.mark()
+        self.line.send(self.drive_message(WantedState.SAFE, ()))
+        heard = self.line.wait(
+            mark,
+            lambda h: isinstance(h.message, Status) and h.message.state is DeviceState.FAULT,
+            ANSWER_MS,
+        )
+        if heard is None:
+            fail("a Status that shows FAULT", words(self.status))
+        assert isinstance(heard.message, Status)
+        return heard.message
+
+    def hold(
+        self,
+        for_ms: int,
+        targets_ua: Sequence[int] | None = None,
+        *,
+        until: Callable[[Status], bool] | None = None,
+        may_end: bool = False,
+        may_refuse: bool = False,
+        every_us: int = DRIVE_US,
+    ) -> Status:
+        """Keep the device RUNNING for a while, or until a Status fits; return the last one.
+
+        Raises:
+            Failed: it leaves RUNNING, unless it may.
+        """
+        if targets_ua is not None:
+            self.targets_ua = tuple(targets_ua)
+        line = self.line
+        next_us, end_us, at = line.now_us(), line.now_us() + for_ms * US_PER_MS, line.mark()
+        while (now_us := line.now_us()) < end_us:
+            if now_us >= next_us:
+                line.send(self.drive_message(WantedState.RUNNING, self.targets_ua))
+                next_us = now_us + every_us
+            line.turn()
+            for heard in line.heard[at:]:
+                if isinstance(heard.message, Refused) and not (may_end or may_refuse):
+                    fail("a Drive within limits to be accepted", words(heard.message))
+                if not isinstance(heard.message, Status):
+                    continue
+                if until is not None and until(heard.message):
+                    return heard.message
+                if heard.message.state is not DeviceState.RUNNING:
+                    expect(may_end, "the device to stay RUNNING while driven", words(heard.message))
+                    return heard.message
+            at = line.mark()
+        assert self.status is not None
+        return self.status
+
+    def wait_event(
+        self, mark: int, code: EventCode, within_ms: int, detail: int | None = None
+    ) -> Event:
+        """Return the next event of a code.
+
+        Raises:
+            Failed: it does not come in time.
+        """
+        heard = self.line.wait(
+            mark,
+            lambda h: (
+                isinstance(h.message, Event)
+                and h.message.code is code
+                and (detail is None or h.message.detail == detail)
+            ),
+            within_ms,
+        )
+        if heard is None:
+            shown = code.name if detail is None else f"{code.name}, detail {detail}"
+            codes = [h.message.code.name for h in self.line.heard[mark:] if is_event(h)]
+            fail(f"the event {shown} within {within_ms} ms", ", ".join(codes) or "no event")
+        assert isinstance(heard.message, Event)
+        return heard.message
+
+    # The world, and what is lacking.
+
+    def play(self, fault: str) -> None:
+        """Let something happen to the device; from now on its load may be anything."""
+        self._is_load_free = True
+        self.world.play(fault)
+        self.reboot_count += fault == "reboot"
+
+    def need(self, flag: CapabilityFlag) -> None:
+        """Raise NotApplicable where the device lacks a capability."""
+        if flag not in self.can.flags:
+            raise NotApplicable(f"the device lacks {flag.name}")
+
+    def need_channels(self, count: int) -> None:
+        """Raise NotApplicable where the device has fewer channels."""
+        if self.can.channel_count < count:
+            raise NotApplicable(f"the device has fewer than {count} channels")
+
+    def need_capture(self) -> Capture:
+        """Return the capture, or raise NotTestable."""
+        if self.capture is None:
+            raise NotTestable("needs a capture of what reached the load: add --capture FILE")
+        return self.capture
+
+    @property
+    def target_ua(self) -> int:
+        """Return the highest target that the kit delivers."""
+        return min(TARGET_UA, self.can.amplitude_max_ua)
+
+    def _latched_mask(self) -> int:
+        channels = self.status.channels if self.status is not None else ()
+        return sum(
+            1 << index
+            for index, channel in enumerate(channels)
+            if ChannelFlag.LEAD_OFF_LATCHED in channel.flags
+        )
+
+    def _watch(self, heard: Heard) -> None:
+        message = heard.message
+        if isinstance(message, Identity):
+            self._tick = (message.tick_ms, heard.at_us)
+        if not isinstance(message, Status):
+            return
+        self.status = message
+        self._tick = (message.tick_ms, heard.at_us)
+        is_judged = message.state is DeviceState.RUNNING and not self._is_load_free
+        if not is_judged or CapabilityFlag.REPORTS_LOAD not in self.can.flags:
+            return
+        allowed_ohm = self.bench_ohm * LOAD_PERCENT // 100 + LOAD_EXTRA_OHM
+        for number, channel in enumerate(message.channels, start=1):
+            if channel.load_ohm and abs(channel.load_ohm - self.bench_ohm) > allowed_ohm:
+                raise LimitRefused(
+                    f"the bench is said to be {self.bench_ohm} ohm, but channel {number} sees "
+                    f"{channel.load_ohm} ohm: nothing more is delivered"
+                )
+
+
+def answers(sequence: int) -> Callable[[Heard], bool]:
+    """Return what tells an answer to a message by its sequence."""
+    return lambda heard: getattr(heard.message, "in_reply_to", None) == sequence
+
+
+def in_state(state: DeviceState) -> Callable[[Heard], bool]:
+    """Return what tells a Status, or an event, of a state."""
+
+    def fits(heard: Heard) -> bool:
+        message = heard.message
+        if isinstance(message, Event):
+            return message.code is EventCode.STATE_CHANGED and message.detail == state
+        return isinstance(message, Status) and message.state is state
+
+    return fits
+
+
+def is_event(heard: Heard) -> bool:
+    """Tell whether a message is an event."""
+    return isinstance(heard.message, Event)
+
+
+def is_at_rest(heard: Heard) -> bool:
+    """Tell a Status without output."""
+    message = heard.message
+    return (
+        isinstance(message, Status)
+        and message.state in (DeviceState.SAFE, DeviceState.FAULT)
+        and not any(channel.setpoint_ua for channel in message.channels)
+    )

@@ -1,0 +1,213 @@
+"""Run every check against one device, in order, and end with its output at zero.
+
+Rules:
+1. Whatever happens, the last thing sent is Stop, until a Status shows zero; the report says whether
+   one did.
+2. A check that fails never keeps the next from being tried, unless the line or the session is gone.
+3. Requirements are run in the order of the list: who it is, what it can, then what flows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from estim.clock import Clock
+from estim.drivers.registry import Transport
+from estim.errors import EstimError, PortLost, UsageError
+from estim.rig.conformance.bench import HOST_MS, TICK_MS, Bench, is_at_rest
+from estim.rig.conformance.capture import Capture
+from estim.rig.conformance.checks import (  # noqa: F401  each enters its requirements, in this order
+    endurance,
+    faults,
+    framing,
+    identity,
+    leads,
+    lease,
+    loading,
+    matrix,
+    output,
+    rising,
+    session_limits,
+    states,
+    telling,
+    throughout,
+)
+from estim.rig.conformance.line import Line
+from estim.rig.conformance.requirement import (
+    REQUIREMENTS,
+    Failed,
+    Finding,
+    Interrupted,
+    NotApplicable,
+    NotTestable,
+    Requirement,
+    Verdict,
+)
+from estim.rig.conformance.world import World
+from firmware_protocol.messages import Stop
+from firmware_protocol.schema import SCHEMA_HASH
+
+SCHEMA = "estim.conformance/1"
+STOPS_MAX = 8
+STOP_MS = 150
+FIRST = "ID-01"
+
+Tell = Callable[[Finding, int, int], None]
+"""Called with each finding, its number and how many there will be."""
+
+
+@dataclass
+class Report:
+    """What came of a run.
+
+    Attributes:
+        url: the device.
+        bench_ohm: the declared load.
+        findings: in the order of the list.
+        is_at_zero: a Status at the end showed no output.
+        end: why it ended early, '' where it did not.
+        device: what its Identity and Capabilities said.
+    """
+
+    url: str
+    bench_ohm: int
+    findings: list[Finding] = field(default_factory=list)
+    is_at_zero: bool = False
+    end: str = ""
+    device: dict[str, Any] = field(default_factory=dict)
+
+    def count(self, verdict: Verdict) -> int:
+        """Return how many requirements got a verdict."""
+        return sum(finding.verdict is verdict for finding in self.findings)
+
+    @property
+    def conforms(self) -> bool:
+        """Tell whether nothing failed, and the run came to its end at zero."""
+        return not self.count(Verdict.FAIL) and not self.end and self.is_at_zero
+
+
+class Suite:
+    """One run of the kit."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        clock: Clock,
+        world: World,
+        *,
+        url: str,
+        bench_ohm: int,
+        soak_s: int = 3,
+        capture: Capture | None = None,
+        stop_reason: Callable[[], str] = lambda: "",
+    ) -> None:
+        self._line = Line(transport, clock, stop_reason)
+        self.bench = Bench(self._line, world, bench_ohm, soak_s, capture)
+        self._stop_reason = stop_reason
+        self.report = Report(url, bench_ohm)
+        witness = throughout.Witness(self.bench)
+        self.bench.scenarios["witness"] = witness
+        self._line.watchers.append(witness.watch)
+
+    def run(self, chosen: Sequence[Requirement], tell: Tell) -> Report:
+        """Run the chosen requirements, `ID-01` always first.
+
+        Raises:
+            LimitRefused: the load contradicts the declared one; the output is off.
+        """
+        report = self.report
+        try:
+            for number, requirement in enumerate(chosen, start=1):
+                finding = self._judge(requirement)
+                report.findings.append(finding)
+                tell(finding, number, len(chosen))
+                if requirement.id == FIRST and finding.verdict is not Verdict.PASS:
+                    report.end = "no session with this device"
+                    break
+            self._describe()
+        except Interrupted:
+            report.end = self._stop_reason() or "interrupted"
+        except PortLost as error:
+            report.end = str(error)
+        finally:
+            self._end_at_zero()
+        self._rest(chosen, tell)
+        return report
+
+    def _judge(self, requirement: Requirement) -> Finding:
+        self._line.forget()
+        start_us = self._line.now_us()
+        verdict, expected, seen, why = Verdict.PASS, "", "", ""
+        try:
+            requirement.check(self.bench)
+        except Failed as failure:
+            verdict, expected, seen = Verdict.FAIL, failure.expected, failure.seen
+        except NotTestable as reason:
+            verdict, why = Verdict.NOT_TESTABLE, str(reason)
+        except NotApplicable as reason:
+            verdict, why = Verdict.NOT_APPLICABLE, str(reason)
+        lasted_us = self._line.now_us() - start_us
+        return Finding(requirement, verdict, expected, seen, why, lasted_us)
+
+    def _rest(self, chosen: Sequence[Requirement], tell: Tell) -> None:
+        """Enter what was not come to, so that a report never looks whole when it is not."""
+        done = len(self.report.findings)
+        for number, requirement in enumerate(chosen[done:], start=done + 1):
+            why = f"not come to: {self.report.end}"
+            finding = Finding(requirement, Verdict.NOT_TESTABLE, why=why)
+            self.report.findings.append(finding)
+            tell(finding, number, len(chosen))
+
+    def _end_at_zero(self) -> None:
+        line = self._line
+        try:
+            for _ in range(STOPS_MAX):
+                line.send(Stop())
+                mark, end_us = line.mark(), line.now_us() + STOP_MS * 1000
+                while line.now_us() < end_us:
+                    line.turn_to_the_end()
+                    if any(is_at_rest(heard) for heard in line.heard[mark:]):
+                        self.report.is_at_zero = True
+                        return
+        except EstimError:
+            return  # the lease ends what may still flow
+
+    def _describe(self) -> None:
+        identity, can = self.bench.identity, self.bench.can
+        if identity is None:
+            return
+        version = identity.firmware_version
+        self.report.device = {
+            "model": identity.model,
+            "serial_number": identity.serial_number,
+            "firmware_version": f"{version >> 16}.{version >> 8 & 0xFF}.{version & 0xFF}",
+            "schema_hash": f"{SCHEMA_HASH:08x}",
+            "capabilities": {
+                name: int(getattr(can, name)) for name in can.__slots__ if name != "in_reply_to"
+            },
+            "tolerances": {"host_ms": HOST_MS, "device_timer_ms": TICK_MS},
+        }
+
+
+def chosen_requirements(only: Collection[str]) -> list[Requirement]:
+    """Return the requirements to run: all, or those whose id or group is named.
+
+    Raises:
+        UsageError: a name is no id and no group.
+    """
+    every = list(REQUIREMENTS.values())
+    for name in only:
+        if not any(_is_named(each, name) for each in every):
+            groups = ", ".join(dict.fromkeys(each.group for each in every))
+            raise UsageError(f"--only {name}: expected an id of `--list`, or one of {groups}")
+    if not only:
+        return every
+    named = [each for each in every if any(_is_named(each, name) for name in only)]
+    first = REQUIREMENTS[FIRST]
+    return named if first in named else [first, *named]
+
+
+def _is_named(requirement: Requirement, name: str) -> bool:
+    return requirement.id == name or requirement.id.startswith(f"{name}-")
