@@ -14,9 +14,17 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from estim.errors import LimitRefused
+from estim.rig.conformance.hearing import (
+    TICK_MODULUS,
+    Outcome,
+    answers,
+    in_state,
+    is_at_rest,
+    words,
+)
 from estim.rig.conformance.line import US_PER_MS, Heard, Line
 from estim.rig.conformance.programs import Programs
 from estim.rig.conformance.requirement import (
@@ -60,7 +68,6 @@ from firmware_protocol.session_limits import compiled_limits, limits_digest
 if TYPE_CHECKING:
     from estim.rig.conformance.capture import Capture
 
-TICK_MODULUS = 1 << 32
 LEASE_MS = limits.lease_ms.maximum
 ANSWER_MS = 500
 HOST_MS = 100
@@ -75,36 +82,6 @@ LOAD_EXTRA_OHM = 20
 NOISE_FRAME = b"\x02\x02\x00"
 
 _M = TypeVar("_M", bound=Message)
-
-
-class Outcome(NamedTuple):
-    """What a Drive led to."""
-
-    sequence: int
-    status: Status
-    refused: Refused | None
-
-
-def elapsed_ms(later_ms: int, earlier_ms: int) -> int:
-    """Return the signed difference of two device ticks."""
-    return (later_ms - earlier_ms + TICK_MODULUS // 2) % TICK_MODULUS - TICK_MODULUS // 2
-
-
-def words(message: Message | None) -> str:
-    """Say a message in short."""
-    if message is None:
-        return "no answer"
-    if isinstance(message, Refused):
-        limit = limits.BY_WIRE_ID.get(message.limit)
-        named = f", {limit.name}, asked {message.asked}, allowed {message.allowed}" if limit else ""
-        return f"Refused({message.reason.name}{named})"
-    if isinstance(message, Status):
-        setpoints = ", ".join(str(channel.setpoint_ua) for channel in message.channels)
-        fault = f"({message.fault.name})" if message.fault else ""
-        return f"{message.state.name}{fault} with setpoints {setpoints} uA"
-    if isinstance(message, Identity):
-        return f"Identity({message.adoption.name})"
-    return type(message).__name__
 
 
 @dataclass
@@ -258,7 +235,10 @@ class Bench:
         sequence = self.line.send(GetCapabilities())
         end = self.line.wait(mark, answers(sequence), ANSWER_MS)
         if end is None or not isinstance(end.message, Capabilities):
-            fail("Capabilities in answer to GetCapabilities", words(end and end.message))
+            fail(
+                "Capabilities in answer to GetCapabilities",
+                words(end.message if end is not None else None),
+            )
         return [
             heard.message
             for heard in self.line.heard[mark:]
@@ -499,7 +479,8 @@ class Bench:
         )
         if heard is None:
             shown = code.name if detail is None else f"{code.name}, detail {detail}"
-            codes = [h.message.code.name for h in self.line.heard[mark:] if is_event(h)]
+            found = [h.message for h in self.line.heard[mark:]]
+            codes = [message.code.name for message in found if isinstance(message, Event)]
             fail(f"the event {shown} within {within_ms} ms", ", ".join(codes) or "no event")
         assert isinstance(heard.message, Event)
         return heard.message
@@ -559,35 +540,3 @@ class Bench:
                     f"the bench is said to be {self.bench_ohm} ohm, but channel {number} sees "
                     f"{channel.load_ohm} ohm: nothing more is delivered"
                 )
-
-
-def answers(sequence: int) -> Callable[[Heard], bool]:
-    """Return what tells an answer to a message by its sequence."""
-    return lambda heard: getattr(heard.message, "in_reply_to", None) == sequence
-
-
-def in_state(state: DeviceState) -> Callable[[Heard], bool]:
-    """Return what tells a Status, or an event, of a state."""
-
-    def fits(heard: Heard) -> bool:
-        message = heard.message
-        if isinstance(message, Event):
-            return message.code is EventCode.STATE_CHANGED and message.detail == state
-        return isinstance(message, Status) and message.state is state
-
-    return fits
-
-
-def is_event(heard: Heard) -> bool:
-    """Tell whether a message is an event."""
-    return isinstance(heard.message, Event)
-
-
-def is_at_rest(heard: Heard) -> bool:
-    """Tell a Status without output."""
-    message = heard.message
-    return (
-        isinstance(message, Status)
-        and message.state in (DeviceState.SAFE, DeviceState.FAULT)
-        and not any(channel.setpoint_ua for channel in message.channels)
-    )

@@ -94,18 +94,50 @@ class Finding:
     lasted_us: int = 0
 
 
+GROUPS = {
+    "ID": "identity, schema, capabilities, self-test",
+    "EPOCH": "epochs",
+    "LINE": "frames, damage, garbage",
+    "SEQ": "the sequence window",
+    "STATE": "from state to state",
+    "START": "starting from zero",
+    "STOP": "Stop",
+    "ALLOW": "every message in every state",
+    "FRESH": "freshness of a Drive",
+    "LEASE": "the lease",
+    "LOAD": "loading a programme",
+    "LIMIT": "session limits",
+    "TARGET": "targets one LSB inside and outside",
+    "RISE": "how output rises and falls",
+    "CONTACT": "proof of the contact",
+    "MEASURE": "what the device measures",
+    "LEAD": "lead-off",
+    "FAULT": "faults",
+    "PSTOP": "the patient's own stop",
+    "EVENT": "events and their ring",
+    "STATUS": "Status, its times and counters",
+    "FLOOD": "floods",
+    "SOAK": "a long run over a bad line",
+    "OUTPUT": "the pulses themselves, in a capture",
+    "ALWAYS": "what holds throughout",
+}
+"""Every group, in the order in which they are run."""
+
 REQUIREMENTS: dict[str, Requirement] = {}
 
 
 def requirement(
     requirement_id: str, chapter: str, text: str, *, is_passive: bool = False
 ) -> Callable[[Check], Check]:
-    """Enter a check into the list, in the order in which they are run."""
+    """Enter a check into the list, of its group."""
 
     def enter(check: Check) -> Check:
         if requirement_id in REQUIREMENTS:
             raise ValueError(f"requirement {requirement_id} is declared twice")
-        REQUIREMENTS[requirement_id] = Requirement(requirement_id, chapter, text, check, is_passive)
+        entered = Requirement(requirement_id, chapter, text, check, is_passive)
+        if entered.group not in GROUPS:
+            raise ValueError(f"requirement {requirement_id} is of no known group")
+        REQUIREMENTS[requirement_id] = entered
         return check
 
     return enter

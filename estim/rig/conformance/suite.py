@@ -16,9 +16,9 @@ from typing import Any
 from estim.clock import Clock
 from estim.drivers.registry import Transport
 from estim.errors import EstimError, PortLost, UsageError
-from estim.rig.conformance.bench import HOST_MS, TICK_MS, Bench, is_at_rest
+from estim.rig.conformance.bench import HOST_MS, TICK_MS, Bench
 from estim.rig.conformance.capture import Capture
-from estim.rig.conformance.checks import (  # noqa: F401  each enters its requirements, in this order
+from estim.rig.conformance.checks import (  # noqa: F401  each enters its requirements
     endurance,
     faults,
     framing,
@@ -34,8 +34,10 @@ from estim.rig.conformance.checks import (  # noqa: F401  each enters its requir
     telling,
     throughout,
 )
+from estim.rig.conformance.hearing import is_at_rest
 from estim.rig.conformance.line import Line
 from estim.rig.conformance.requirement import (
+    GROUPS,
     REQUIREMENTS,
     Failed,
     Finding,
@@ -175,13 +177,13 @@ class Suite:
             return  # the lease ends what may still flow
 
     def _describe(self) -> None:
-        identity, can = self.bench.identity, self.bench.can
-        if identity is None:
+        known, can = self.bench.identity, self.bench.can
+        if known is None:
             return
-        version = identity.firmware_version
+        version = known.firmware_version
         self.report.device = {
-            "model": identity.model,
-            "serial_number": identity.serial_number,
+            "model": known.model,
+            "serial_number": known.serial_number,
             "firmware_version": f"{version >> 16}.{version >> 8 & 0xFF}.{version & 0xFF}",
             "schema_hash": f"{SCHEMA_HASH:08x}",
             "capabilities": {
@@ -191,16 +193,22 @@ class Suite:
         }
 
 
+def every_requirement() -> list[Requirement]:
+    """Return the whole list, in the order in which it is run."""
+    order = list(GROUPS)
+    return sorted(REQUIREMENTS.values(), key=lambda each: order.index(each.group))
+
+
 def chosen_requirements(only: Collection[str]) -> list[Requirement]:
     """Return the requirements to run: all, or those whose id or group is named.
 
     Raises:
         UsageError: a name is no id and no group.
     """
-    every = list(REQUIREMENTS.values())
+    every = every_requirement()
     for name in only:
         if not any(_is_named(each, name) for each in every):
-            groups = ", ".join(dict.fromkeys(each.group for each in every))
+            groups = ", ".join(GROUPS)
             raise UsageError(f"--only {name}: expected an id of `--list`, or one of {groups}")
     if not only:
         return every

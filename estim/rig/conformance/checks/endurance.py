@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import random
 
-from estim.rig.conformance.bench import (
-    HOST_MS,
-    LEASE_MS,
-    NOISE_FRAME,
-    Bench,
-    elapsed_ms,
-    words,
-)
+from estim.rig.conformance.bench import HOST_MS, LEASE_MS, NOISE_FRAME, Bench
 from estim.rig.conformance.checks.rising import pad
 from estim.rig.conformance.checks.states import SMALL_UA
+from estim.rig.conformance.hearing import elapsed_ms, words
 from estim.rig.conformance.line import US_PER_MS
 from estim.rig.conformance.requirement import NotTestable, expect, requirement
 from firmware_protocol.messages import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 
-from estim.rig.conformance.bench import ANSWER_MS, HOST_MS, Bench, answers, words
+from estim.rig.conformance.bench import ANSWER_MS, HOST_MS, Bench
+from estim.rig.conformance.hearing import answers, words
 from estim.rig.conformance.requirement import expect, fail, requirement
 from firmware_protocol import limits
 from firmware_protocol.messages import (
@@ -240,7 +241,7 @@ def _refused_hello(bench: Bench, hello: Hello, adoption: Adoption) -> None:
     sequence = bench.line.send(hello, epoch=proposed)
     heard = bench.line.wait(mark, answers(sequence), ANSWER_MS)
     if heard is None or not isinstance(heard.message, Identity):
-        fail(f"Identity({adoption.name})", words(heard and heard.message))
+        fail(f"Identity({adoption.name})", words(heard.message if heard is not None else None))
     expect(heard.message.adoption is adoption, f"Identity({adoption.name})", words(heard.message))
     expect(heard.epoch == proposed, "the proposed epoch in its header", f"{heard.epoch:#x}")
     expect(heard.message.schema_hash == SCHEMA_HASH, "its own schema hash", "another")

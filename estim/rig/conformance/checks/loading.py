@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from estim.rig.conformance.bench import Bench, words
+from estim.rig.conformance.bench import Bench
+from estim.rig.conformance.hearing import words
 from estim.rig.conformance.programs import SYMMETRIC
 from estim.rig.conformance.requirement import NotApplicable, expect, requirement
 from firmware_protocol import limits

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from estim.rig.conformance.bench import ANSWER_MS, Bench, words
+from estim.rig.conformance.bench import ANSWER_MS, Bench
+from estim.rig.conformance.hearing import words
 from estim.rig.conformance.line import Heard
 from estim.rig.conformance.requirement import expect, fail, requirement
 from firmware_protocol.messages import (
@@ -105,8 +106,11 @@ def _expect_acted_on(bench: Bench, message: Message) -> None:
 
     def is_state_refusal(heard: Heard) -> bool:
         found = heard.message
-        is_mine = isinstance(found, Refused) and found.in_reply_to == sequence
-        return is_mine and found.reason is RefusalReason.STATE  # type: ignore[union-attr]
+        return (
+            isinstance(found, Refused)
+            and found.in_reply_to == sequence
+            and found.reason is RefusalReason.STATE
+        )
 
     name = type(message).__name__
     if wanted is None:
@@ -118,7 +122,10 @@ def _expect_acted_on(bench: Bench, message: Message) -> None:
         mark, lambda h: is_state_refusal(h) or _is_answer(h, wanted, sequence), within_ms
     )
     if answer is None or is_state_refusal(answer):
-        fail(f"{name} to be answered by {wanted.__name__}", words(answer and answer.message))
+        fail(
+            f"{name} to be answered by {wanted.__name__}",
+            words(answer.message if answer is not None else None),
+        )
 
 
 def _is_answer(heard: Heard, wanted: type[Message], sequence: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 
 from estim.rig.conformance.bench import ANSWER_MS, HOST_MS, LEASE_MS, Bench
 from estim.rig.conformance.capture import Row
@@ -42,7 +43,7 @@ def phases(bench: Bench) -> None:
 def period(bench: Bench) -> None:
     onsets = [first.at_us for first, _ in _pulses(bench)]
     period_us = bench.programs.period_us
-    for earlier, later in zip(onsets, onsets[1:], strict=False):
+    for earlier, later in pairwise(onsets):
         expect(
             abs(later - earlier - period_us) <= EDGE_US,
             f"{period_us} us from onset to onset",
@@ -120,7 +121,7 @@ def never_together(bench: Bench) -> None:
         f"pulses on {bench.channel_count} channels",
         sorted({row.channel for row in rows}),
     )
-    for earlier, later in zip(rows, rows[1:], strict=False):
+    for earlier, later in pairwise(rows):
         expect(
             earlier.at_us + earlier.lasts_us <= later.at_us,
             "one phase ended before the next began",

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
-from estim.rig.conformance.bench import TICK_MS, Bench, elapsed_ms, words
+from estim.rig.conformance.bench import TICK_MS, Bench
+from estim.rig.conformance.hearing import elapsed_ms, words
 from estim.rig.conformance.requirement import NotTestable, expect, fail, requirement
 from firmware_protocol import limits
 from firmware_protocol.messages import (
@@ -206,10 +208,11 @@ def rises_on_plateau(bench: Bench) -> None:
     bench.hold(ramp_ms + on_ms + off_ms + ramp_ms // 2, (LOWERED_UA,))
     seen = [h.message for h in bench.line.heard[mark:] if isinstance(h.message, Status)]
     total_ms = ramp_ms + on_ms + off_ms
-    for before, status in zip(seen, seen[1:], strict=False):
+    for before, status in pairwise(seen):
         at_ms = status.running_ms % total_ms
         for edge_ms, phase in (
-            (0, CyclePhase.RAMP_UP), (ramp_ms, CyclePhase.PLATEAU), (ramp_ms + on_ms, CyclePhase.OFF)
+            (0, CyclePhase.RAMP_UP), (ramp_ms, CyclePhase.PLATEAU),
+            (ramp_ms + on_ms, CyclePhase.OFF),
         ):  # fmt: skip
             lasts_ms = {CyclePhase.RAMP_UP: ramp_ms, CyclePhase.PLATEAU: on_ms}.get(phase, off_ms)
             if edge_ms + 2 <= at_ms < edge_ms + lasts_ms - 2:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from math import isqrt
+from typing import Any
 
-from estim.rig.conformance.bench import Bench, words
+from estim.rig.conformance.bench import Bench
+from estim.rig.conformance.hearing import words
 from estim.rig.conformance.requirement import NotApplicable, expect, requirement
 from firmware_protocol import limits
 from firmware_protocol.limits import Limit
@@ -88,11 +90,11 @@ def row_count(bench: Bench) -> None:
 def _session_bound(limit: Limit, bench: Bench) -> None:
     bench.begin()
     for bound, beyond in ((limit.maximum, 1), (limit.minimum, -1)):
-        at = replace(bench.compiled, **{limit.name: bound})
+        at = _changed(bench.compiled, limit, bound)
         accepted = bench.ask(at, LimitsAccepted)
         expect(accepted.limits_digest == limits_digest(at), "its digest", "another")
         asked = bound + beyond
-        wrong = replace(bench.compiled, **{limit.name: asked})
+        wrong = _changed(bench.compiled, limit, asked)
         _expect_named(bench, wrong, limit, asked, bound)
 
 
@@ -293,6 +295,11 @@ def _slow(bench: Bench) -> SetLimits:
 def _limited(session: SetLimits, limit: Limit, bound: int) -> SetLimits:
     rows = tuple(replace(row, **{limit.name: bound}) for row in session.channels)
     return replace(session, channels=rows)
+
+
+def _changed(session: SetLimits, limit: Limit, bound: int) -> SetLimits:
+    changed: dict[str, Any] = {limit.name: bound}
+    return replace(session, **changed)
 
 
 def _with(session: SetLimits, index: int, **changed: int) -> tuple[ChannelLimits, ...]:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from statistics import median
 
-from estim.rig.conformance.bench import (
-    ANSWER_MS,
-    HOST_MS,
-    NOISE_FRAME,
-    TICK_MS,
-    Bench,
-    elapsed_ms,
-    words,
-)
+from estim.rig.conformance.bench import ANSWER_MS, HOST_MS, NOISE_FRAME, TICK_MS, Bench
 from estim.rig.conformance.checks.states import SMALL_UA
+from estim.rig.conformance.hearing import elapsed_ms, words
 from estim.rig.conformance.line import US_PER_MS
 from estim.rig.conformance.requirement import expect, requirement
 from firmware_protocol.messages import (
@@ -229,4 +223,4 @@ def _events(bench: Bench, mark: int) -> list[Event]:
 def _apart_ms(bench: Bench, mark: int) -> list[int]:
     """Return the times between Status by their own ticks."""
     ticks = [h.message.tick_ms for h in bench.line.heard[mark:] if isinstance(h.message, Status)]
-    return [elapsed_ms(later, earlier) for earlier, later in zip(ticks, ticks[1:], strict=False)]
+    return [elapsed_ms(later, earlier) for earlier, later in pairwise(ticks)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from estim.rig.conformance.bench import Bench, elapsed_ms
+from estim.rig.conformance.bench import Bench
+from estim.rig.conformance.hearing import elapsed_ms
 from estim.rig.conformance.line import Heard
 from estim.rig.conformance.requirement import NotTestable, expect, requirement
 from firmware_protocol import limits
