@@ -82,6 +82,7 @@ def build_parser() -> Parser:
     _add_doctor(commands)
     _add_verify(commands)
     _add_characterise(commands)
+    _add_conformance(commands)
     _add_station(commands)
     _add_roster(commands)
     _add_config(commands)
@@ -231,6 +232,35 @@ def _add_characterise(commands: Commands) -> None:
     parser.add_argument("--pdf", action="store_true", help="with --out: the sheet as PDF too")
     parser.add_argument("--json", action="store_true", help=_JSON_HELP)
     parser.add_argument("--records", metavar="DIR", help=_RECORDS_HELP)
+
+
+def _add_conformance(commands: Commands) -> None:
+    parser = _add(
+        commands,
+        "conformance",
+        "tell whether a device does what PROTOCOL.md says, on a dummy load",
+        "estim.cli.conformance",
+    )
+    parser.add_argument("--device", metavar="URL", default="sim:", help="default: %(default)s")
+    parser.add_argument(
+        "--bench", "--load", metavar="OHM", help="declares the dummy load on every channel"
+    )
+    parser.add_argument(
+        "--nobody-connected", action="store_true", help="declares that nobody is connected"
+    )
+    parser.add_argument(
+        "--capture", metavar="FILE", help="trace of what reaches the load, written meanwhile"
+    )
+    parser.add_argument("--soak", metavar="S", default="3", help="default: %(default)s; 0 for none")
+    parser.add_argument(
+        "--hands", action="store_true", help="say when to take leads off and press the stop"
+    )
+    parser.add_argument(
+        "--only", metavar="REQ", action="append", help="an id or a group of them; repeatable"
+    )
+    parser.add_argument("--list", action="store_true", help="list every requirement; no device")
+    parser.add_argument("--json", action="store_true", help=_JSON_HELP)
+    parser.add_argument("--junit", metavar="FILE", help="write the verdicts as JUnit XML")
 
 
 def _add_station(commands: Commands) -> None:
