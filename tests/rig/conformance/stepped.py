@@ -1,0 +1,74 @@
+"""The simulator at the end of a line whose time is stepped: a run of seconds takes none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from estim.clock import VirtualClock
+from estim.rig.conformance.capture import Capture
+from estim.rig.conformance.requirement import Finding
+from estim.rig.conformance.suite import Report, Suite, chosen_requirements
+from estim.rig.conformance.world import world_of
+from estim.simulator.faults import parse_line
+from estim.simulator.options import SimulatorOptions
+
+START_US = 5_000_000
+READ_US = 50_000
+BYTE_US = 2
+DELAY_US = 400
+
+
+class SteppedLine:
+    """A transport; reading moves the time."""
+
+    def __init__(self, clock: VirtualClock, **options: str) -> None:
+        self._clock = clock
+        self._options = SimulatorOptions(**options)
+        self._line, self._trace = self._options.build(clock.now_us())
+
+    def read(self) -> bytes:
+        clock, line = self._clock, self._line
+        end_us = clock.now_us() + READ_US
+        while True:
+            received = line.take_output(clock.now_us())
+            if self._trace is not None:
+                self._trace.flush()
+            if received:
+                clock.advance_to(clock.now_us() + DELAY_US)
+                return received
+            if clock.now_us() >= end_us:
+                return b""
+            due_us = line.next_deadline_us() or end_us
+            clock.advance_to(min(max(due_us, clock.now_us() + 1), end_us))
+
+    def write(self, sending: bytes) -> None:
+        self._clock.advance_to(self._clock.now_us() + BYTE_US * len(sending))
+        self._line.receive(sending, self._clock.now_us())
+
+    def play_fault(self, line: str) -> None:
+        fault = parse_line(line, self._options.channel_count())
+        assert fault is not None
+        self._line.schedule(fault, self._clock.now_us())
+
+    def close(self) -> None:
+        if self._trace is not None:
+            self._trace.close()
+
+
+def judge(only: tuple[str, ...], folder: Path, soak_s: int = 3, **options: str) -> Report:
+    """Run the kit against the simulator, as it is patched by now."""
+    clock = VirtualClock(START_US)
+    trace = folder / "trace.csv"
+    line = SteppedLine(clock, trace=str(trace), **options)
+
+    def quiet(finding: Finding, number: int, total: int) -> None:
+        assert number <= total
+
+    suite = Suite(
+        line, clock, world_of(line, None), url="stepped", bench_ohm=500, soak_s=soak_s,
+        capture=Capture(trace),
+    )  # fmt: skip
+    try:
+        return suite.run(chosen_requirements(only), quiet)
+    finally:
+        line.close()
