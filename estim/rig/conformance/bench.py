@@ -28,6 +28,7 @@ from estim.rig.conformance.hearing import (
 from estim.rig.conformance.line import US_PER_MS, Heard, Line
 from estim.rig.conformance.programs import Programs
 from estim.rig.conformance.requirement import (
+    NeverAtRest,
     NotApplicable,
     NotTestable,
     expect,
@@ -169,7 +170,11 @@ class Bench:
         return compiled_limits(self.can.channel_count, self.can.amplitude_max_ua)
 
     def stop(self) -> Status:
-        """Send Stop until a Status shows no output; it ends whatever the device does."""
+        """Send Stop until a Status shows no output; it ends whatever the device does.
+
+        Raises:
+            NeverAtRest: none does.
+        """
         for _ in range(4):
             mark = self.line.mark()
             self.line.send(Stop())
@@ -177,7 +182,7 @@ class Bench:
             if heard is not None:
                 assert isinstance(heard.message, Status)
                 return heard.message
-        return fail("a Status at zero, not RUNNING, in answer to Stop", words(self.status))
+        raise NeverAtRest("a Status at zero, not RUNNING, in answer to Stop", words(self.status))
 
     def acknowledge(self) -> None:
         """Clear a latched fault and lead-offs, whose causes must be gone."""

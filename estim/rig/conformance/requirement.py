@@ -37,6 +37,10 @@ class Failed(Exception):
         self.seen = seen
 
 
+class NeverAtRest(Failed):
+    """No Stop brings the device to a Status at zero: nothing more is asked of it."""
+
+
 class NotTestable(Exception):
     """It cannot be told here: a capture, a hand or a fault of the simulator is missing."""
 

@@ -3,7 +3,8 @@
 Rules:
 1. Whatever happens, the last thing sent is Stop, until a Status shows zero; the report says whether
    one did.
-2. A check that fails never keeps the next from being tried, unless the line or the session is gone.
+2. A check that fails never keeps the next from being tried, unless the line is gone, there is no
+   session, or no Stop brings the device to zero.
 3. Requirements are run in the order of the list: who it is, what it can, then what flows.
 """
 
@@ -42,6 +43,7 @@ from estim.rig.conformance.requirement import (
     Failed,
     Finding,
     Interrupted,
+    NeverAtRest,
     NotApplicable,
     NotTestable,
     Requirement,
@@ -125,8 +127,7 @@ class Suite:
                 finding = self._judge(requirement)
                 report.findings.append(finding)
                 tell(finding, number, len(chosen))
-                if requirement.id == FIRST and finding.verdict is not Verdict.PASS:
-                    report.end = "no session with this device"
+                if report.end:
                     break
             self._describe()
         except Interrupted:
@@ -146,6 +147,10 @@ class Suite:
             requirement.check(self.bench)
         except Failed as failure:
             verdict, expected, seen = Verdict.FAIL, failure.expected, failure.seen
+            if isinstance(failure, NeverAtRest):
+                self.report.end = "no Stop brings the device to a Status at zero"
+            elif requirement.id == FIRST:
+                self.report.end = "no session with this device"
         except NotTestable as reason:
             verdict, why = Verdict.NOT_TESTABLE, str(reason)
         except NotApplicable as reason:

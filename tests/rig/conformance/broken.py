@@ -171,7 +171,10 @@ def accepts_a_wrong_crc(patch: Patch) -> None:
 def accepts_a_payload_too_long(patch: Patch) -> None:
     def cut(self: Connection, frame: bytes) -> bytes:
         content = framing.decode_frame(frame)[:-4]
-        if content[0] in (0x02, 0x0C):  # GetCapabilities, SelfTest: nothing follows the header
+        if content[:1] in (
+            b"\x02",
+            b"\x0c",
+        ):  # GetCapabilities, SelfTest: nothing follows the header
             content = content[: codec.HEADER.size]
         return framing.encode_frame(content + codec.CRC.pack(zlib.crc32(content)))[:-1]
 
@@ -470,7 +473,7 @@ def pulses_too_often(patch: Patch) -> None:
 
     def hasty(self: ChannelPlayer) -> PulseShape | None:
         shape = begin(self)
-        self.next_us -= 5
+        self.next_us -= 5 * self._is_plain
         return shape
 
     patch(ChannelPlayer, "begin", hasty)
