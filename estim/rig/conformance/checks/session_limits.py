@@ -155,7 +155,7 @@ def compiled_charge_rule(bench: Bench) -> None:
     else:
         raise NotApplicable(f"the device's amplitude does not reach {target_ua + step_ua} uA")
     period_us = max(100_000, bench.can.pulse_period_min_us)  # average and RMS stay far below
-    _arm(bench, programs.single(phase_us, period_us), bench.compiled)
+    _arm(bench, programs.single(phase_us, period_us), _slow(bench))
     outcome = bench.drive(bench.drive_message(WantedState.RUNNING, (target_ua,)))
     _back_to_zero(bench)
     expect(outcome.refused is None, f"{target_ua} uA taken", words(outcome.refused))
