@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import sys
 import tempfile
 from argparse import Namespace
@@ -35,6 +37,7 @@ from estim.text import sanitize
 OHM_MIN, OHM_MAX = 100, 10_000
 """Below, leads count; above, 3 mA need more voltage than many devices have."""
 SOAK_MAX_S = 86_400
+HELD_US = 1_000_000
 _SIMULATOR = "sim:"
 _MISSING = (
     "conformance is for the bench: add --bench OHM, the dummy load on every channel, and "
@@ -63,6 +66,8 @@ def run(arguments: Namespace) -> int:
     ask_for_priority(NICE)
     with Interruption() as interruption, tempfile.TemporaryDirectory(prefix="estim-") as folder:
         url, capture = _with_capture(arguments, bench_ohm, Path(folder))
+        held = _Held(interruption) if arguments.held else None
+        stop_reason = held.reason if held is not None else interruption.reason
         transport = registry.open_transport(url)
         try:
             suite = Suite(
@@ -73,19 +78,40 @@ def run(arguments: Namespace) -> int:
                 bench_ohm=bench_ohm,
                 soak_s=soak_s,
                 capture=capture,
-                stop_reason=interruption.reason,
+                stop_reason=stop_reason,
             )
             report = suite.run(chosen, _Teller(chosen, is_json=arguments.json).tell)
         finally:
             transport.close()
     _end(report, arguments)
-    if interruption.name:
+    if reason := stop_reason():
         at_zero = "the output is off" if report.is_at_zero else "NO STATUS CONFIRMS ZERO"
-        complain(f"{interruption.reason()}: {at_zero}")
+        complain(f"{reason}: {at_zero}")
         return INTERRUPTED
     if not report.is_at_zero:
         raise DeviceFault("no Status confirms zero at the end: the lease must end the output")
     return 0 if report.conforms else FAILED
+
+
+class _Held:
+    """End unless whoever started this keeps writing to standard input."""
+
+    def __init__(self, interruption: Interruption) -> None:
+        self._interruption = interruption
+        self._clock = SystemClock()
+        self._heard_us = self._clock.now_us()
+        self._let_go = ""
+
+    def reason(self) -> str:
+        """Return why to end, '' for not."""
+        stream = sys.stdin.fileno()
+        while not self._let_go and select.select([stream], [], [], 0)[0]:
+            if not os.read(stream, 4096):
+                self._let_go = "whoever started this has gone"
+            self._heard_us = self._clock.now_us()
+        if not self._let_go and self._clock.now_us() - self._heard_us > HELD_US:
+            self._let_go = "whoever started this stood still"
+        return self._interruption.reason() or self._let_go
 
 
 class _Teller:

@@ -259,6 +259,11 @@ def _add_conformance(commands: Commands) -> None:
         "--only", metavar="REQ", action="append", help="an id or a group of them; repeatable"
     )
     parser.add_argument("--list", action="store_true", help="list every requirement; no device")
+    parser.add_argument(
+        "--held",
+        action="store_true",
+        help="for programs: stop unless something comes on standard input each second",
+    )
     parser.add_argument("--json", action="store_true", help=_JSON_HELP)
     parser.add_argument("--junit", metavar="FILE", help="write the verdicts as JUnit XML")
 

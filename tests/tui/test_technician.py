@@ -23,6 +23,7 @@ from estim.tui.screens.library import LibraryScreen
 from estim.tui.screens.lost import LostScreen
 from estim.tui.screens.session import SessionScreen
 from estim.tui.screens.technician.capture import CaptureScreen
+from estim.tui.screens.technician.conformance import ConformanceScreen
 from estim.tui.screens.technician.device import DeviceFactsScreen
 from estim.tui.screens.technician.faults import FaultsScreen
 from estim.tui.screens.technician.frames import FramesScreen
@@ -39,7 +40,9 @@ from tests.tui.harness import LARGE, SMALL, WatchedApp, drive, open_demo, start,
 
 pytestmark = pytest.mark.long
 
-TOOLS = ("manual", "device", "frames", "faults", "characterise", "verify", "capture")
+TOOLS = (
+    "manual", "device", "frames", "faults", "characterise", "verify", "capture", "conformance",
+)  # fmt: skip
 SCREENS = {
     "device": DeviceFactsScreen,
     "frames": FramesScreen,
@@ -47,6 +50,7 @@ SCREENS = {
     "characterise": CharacteriseScreen,
     "verify": VerifyScreen,
     "capture": CaptureScreen,
+    "conformance": ConformanceScreen,
 }
 
 
@@ -91,7 +95,7 @@ def test_the_bench_is_reached_only_by_declaring_load_and_nobody(records: Path) -
         await until(lambda: isinstance(app.screen, TechnicianMenu))
         await until(lambda: app.state is HostState.READY)
         assert "BENCH 500 ohm, nobody connected" in app.text()
-        assert "the conformance kit is not there" in app.text()
+        assert "whether the device does what its protocol says" in app.text()
         await pilot.press("enter")
         await until(lambda: isinstance(app.screen, SessionScreen))
 

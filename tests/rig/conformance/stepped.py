@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from estim.clock import VirtualClock
 from estim.rig.conformance.capture import Capture
 from estim.rig.conformance.requirement import Finding
 from estim.rig.conformance.suite import Report, Suite, chosen_requirements
 from estim.rig.conformance.world import world_of
+from estim.simulator.device import DeviceSettings, VirtualDevice
 from estim.simulator.faults import parse_line
-from estim.simulator.options import SimulatorOptions
+from estim.simulator.line import FaultyLine
+from estim.simulator.trace import CsvTrace
 
 START_US = 5_000_000
 READ_US = 50_000
@@ -21,18 +25,19 @@ DELAY_US = 400
 class SteppedLine:
     """A transport; reading moves the time."""
 
-    def __init__(self, clock: VirtualClock, **options: str) -> None:
+    def __init__(self, clock: VirtualClock, settings: DeviceSettings, trace: Path) -> None:
         self._clock = clock
-        self._options = SimulatorOptions(**options)
-        self._line, self._trace = self._options.build(clock.now_us())
+        self._channel_count = settings.channel_count
+        self._trace = CsvTrace.to_file(trace)
+        settings = replace(settings, boot_us=clock.now_us())
+        self._line = FaultyLine(VirtualDevice(settings, self._trace), start_us=clock.now_us())
 
     def read(self) -> bytes:
         clock, line = self._clock, self._line
         end_us = clock.now_us() + READ_US
         while True:
             received = line.take_output(clock.now_us())
-            if self._trace is not None:
-                self._trace.flush()
+            self._trace.flush()
             if received:
                 clock.advance_to(clock.now_us() + DELAY_US)
                 return received
@@ -46,20 +51,19 @@ class SteppedLine:
         self._line.receive(sending, self._clock.now_us())
 
     def play_fault(self, line: str) -> None:
-        fault = parse_line(line, self._options.channel_count())
+        fault = parse_line(line, self._channel_count)
         assert fault is not None
         self._line.schedule(fault, self._clock.now_us())
 
     def close(self) -> None:
-        if self._trace is not None:
-            self._trace.close()
+        self._trace.close()
 
 
-def judge(only: tuple[str, ...], folder: Path, soak_s: int = 3, **options: str) -> Report:
+def judge(only: tuple[str, ...], folder: Path, soak_s: int = 3, **settings: Any) -> Report:
     """Run the kit against the simulator, as it is patched by now."""
     clock = VirtualClock(START_US)
     trace = folder / "trace.csv"
-    line = SteppedLine(clock, trace=str(trace), **options)
+    line = SteppedLine(clock, DeviceSettings(**settings), trace)
 
     def quiet(finding: Finding, number: int, total: int) -> None:
         assert number <= total

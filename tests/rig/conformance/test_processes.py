@@ -49,6 +49,7 @@ def conformance(*arguments: str) -> subprocess.Popen[str]:
     """Start `estim conformance`."""
     return subprocess.Popen(
         [sys.executable, "-m", "estim", "conformance", *arguments],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -129,6 +130,29 @@ def test_ctrl_c_ends_with_zero_output_confirmed(tmp_path: Path) -> None:
     assert len(onsets_us) > 50  # it was delivering
     assert onsets_us[-1] - asked_us < 250_000
     assert time.monotonic_ns() // 1000 - onsets_us[-1] > 0
+
+
+@pytest.mark.parametrize(
+    ("is_closed", "said"),
+    [(True, "whoever started this has gone"), (False, "whoever started this stood still")],
+)
+def test_a_held_run_ends_with_whoever_holds_it(is_closed: bool, said: str) -> None:
+    with conformance(*BENCH, "--only", "RISE-01", "--json", "--held") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for _ in range(12):
+            process.stdin.write(".")
+            process.stdin.flush()
+            time.sleep(0.1)
+        if is_closed:
+            process.stdin.close()
+        process.wait(20)
+        out, err = process.stdout.read(), process.stderr.read()
+    assert process.returncode == 130
+    assert err == f"estim: {said}: the output is off\n"
+    *_, result = events(out)
+    assert (result["end"], result["is_at_zero"]) == (said, True)
 
 
 def test_a_device_that_goes_away_ends_the_run_with_code_5(tmp_path: Path) -> None:

@@ -121,14 +121,13 @@ def capabilities_are_possible(bench: Bench) -> None:
     for name, is_possible in (
         ("channel_count", 1 <= can.channel_count <= CHANNELS_MAX),
         ("phases_max", 2 <= can.phases_max <= PHASES_MAX),
-        ("keyframes_max", bool(can.keyframes_max) == has_frames),
+        ("keyframes_max", not has_frames or can.keyframes_max > 0),
         ("keyframes_max", can.keyframes_max <= KEYFRAMES_MAX),
         ("amplitude_step_ua", 0 < can.amplitude_step_ua <= can.amplitude_max_ua),
-        ("amplitude_max_ua", can.amplitude_max_ua >= limits.contact_ua.maximum),
         ("compliance_mv", can.compliance_mv > 0),
         ("phase_min_us", 0 < can.phase_min_us <= can.phase_max_us),
-        ("pulse_period_min_us", can.pulse_period_min_us >= 2 * can.phase_min_us),
-        ("residual_ms", limits.lease_ms.maximum <= can.residual_ms <= silence_ms),
+        ("pulse_period_min_us", can.pulse_period_min_us > 0),
+        ("residual_ms", 0 < can.residual_ms <= silence_ms),
     ):
         expect(is_possible, f"a possible {name}", getattr(can, name))
     again = bench.ask(GetCapabilities(), Capabilities)
