@@ -73,7 +73,7 @@ LEASE_MS = limits.lease_ms.maximum
 ANSWER_MS = 500
 HOST_MS = 100
 """What this computer and the line may add to a time that the device does not stamp."""
-TICK_MS = 25
+TICK_MS = 10
 """How late, by its own tick, a device may act on a timer."""
 DRIVE_US = 50_000
 STALE_TICK_US = 150_000

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from estim.simulator import device, gate, reports, states
+from estim.simulator import device, gate, interpreter, reports, states
 from estim.simulator.channel import OutputChannel
 from estim.simulator.device import VirtualDevice
 from estim.simulator.gate import Gate, Refusal
@@ -123,6 +123,21 @@ def refused_drive_renews_the_lease(patch: Patch) -> None:
 @fault("FRESH-02", "a Drive whose tick is 325 ms old ignored")
 def accepts_a_stale_drive(patch: Patch) -> None:
     patch(device, "LEASE_MS", 60_000)
+
+
+@fault("FRESH-05", "ms old ignored; accepted")
+def accepts_a_drive_of_324_ms(patch: Patch) -> None:
+    patch(device, "LEASE_MS", 324)
+
+
+@fault("FRESH-05", "old accepted; ignored")
+def ignores_a_drive_of_318_ms(patch: Patch) -> None:
+    patch(device, "LEASE_MS", 317)
+
+
+@fault("LEASE-01", "the end 320 ms after the echoed tick")
+def lease_of_335_ms(patch: Patch) -> None:
+    patch(states, "LEASE_MS", 335)
 
 
 @fault("FRESH-03", "ms ahead ignored")
@@ -456,6 +471,91 @@ def falls_late(patch: Patch) -> None:
             self.setpoint_ua = max(target_ua, self.setpoint_ua - 100)
 
     patch(OutputChannel, "set_target", linger)
+
+
+@fault("RISE-05", "uA more with a pulse")
+def slow_pulses_leap(patch: Patch) -> None:
+    rise = OutputChannel._rise
+
+    def leap(self: OutputChannel, player: ChannelPlayer, session: SetLimits) -> None:
+        rise(self, player, replace(session, step_ua=1000))
+
+    patch(OutputChannel, "_rise", leap)
+
+
+@fault("RISE-06", "uA more in each cycle")
+def ignores_the_rise_of_a_cycle(patch: Patch) -> None:
+    rise = OutputChannel._rise
+
+    def own(self: OutputChannel, player: ChannelPlayer, session: SetLimits) -> None:
+        rise(self, player, replace(session, rise_per_cycle_ua=2000))
+
+    patch(OutputChannel, "_rise", own)
+
+
+@fault("RISE-07", "no rise in a ramp or off time")
+def rises_in_ramps(patch: Patch) -> None:
+    begin = ChannelPlayer.begin
+
+    def always(self: ChannelPlayer) -> PulseShape | None:
+        shape = begin(self)
+        self.is_plateau = True
+        return shape
+
+    patch(ChannelPlayer, "begin", always)
+
+
+@fault("RISE-08", "setpoints (200, 400) uA")
+def gives_every_channel_the_first_target(patch: Patch) -> None:
+    on_drive = VirtualDevice._drive_to_running
+
+    def alike(self: VirtualDevice, drive: Drive) -> Refusal | None:
+        rows = (drive.targets[:1] or ()) * len(drive.targets)
+        return on_drive(self, replace(drive, targets=rows))
+
+    patch(VirtualDevice, "_drive_to_running", alike)
+
+
+@fault("TARGET-10", "2000 uA taken on channel 2")
+def holds_every_channel_to_the_first_limits(patch: Patch) -> None:
+    review = Gate.review_amplitude
+    patch(Gate, "review_amplitude", lambda self, index, target_ua: review(self, 0, target_ua))
+
+
+@fault("OUTPUT-07", "pulses that fit a start")
+def plays_a_pulse_more_in_each_burst(patch: Patch) -> None:
+    start = ChannelPlayer.start
+
+    def longer(self: ChannelPlayer, run_us: int) -> None:
+        start(self, run_us)
+        if self._burst_period_us == 100_000:
+            self._pulses_per_burst = 6
+
+    patch(ChannelPlayer, "start", longer)
+
+
+@fault("OUTPUT-08", "phases")
+def plays_keyframes_at_full_scale(patch: Patch) -> None:
+    amplitude = PulseShape.amplitude_ua
+
+    def full(self: PulseShape, ramped_ua: int) -> int:
+        return (
+            ramped_ua - ramped_ua % self.grid_ua
+            if self.period_us == 40_000
+            else amplitude(self, ramped_ua)
+        )
+
+    patch(PulseShape, "amplitude_ua", full)
+
+
+@fault("OUTPUT-09", "153 pulses; 161")
+def plays_no_ramps(patch: Patch) -> None:
+    patch(interpreter._CycleTiming, "ramped_ua", lambda self, setpoint_ua, elapsed_us: setpoint_ua)
+
+
+@fault("OUTPUT-10", "phases")
+def plays_unequal_phases_off_their_grid(patch: Patch) -> None:
+    patch(interpreter, "_grid_steps", lambda phases: 1)
 
 
 @fault("OUTPUT-01", "no net charge")

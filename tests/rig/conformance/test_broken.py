@@ -13,7 +13,7 @@ from firmware_protocol.messages import CapabilityFlag
 from tests.rig.conformance.broken import FAULTS
 from tests.rig.conformance.stepped import judge
 
-OF_TWO_CHANNELS = {"TARGET-09", "LEAD-02", "LEAD-06", "OUTPUT-06"}
+OF_TWO_CHANNELS = {"TARGET-09", "TARGET-10", "LEAD-02", "LEAD-06", "OUTPUT-06"}
 SMALL: dict[str, Any] = {
     "channel_count": 1,
     "amplitude_max_ua": 50_000,
@@ -58,6 +58,7 @@ def test_a_small_device_is_judged_within_its_capabilities(tmp_path: Path) -> Non
         "MEASURE-01",  # it reports no load
         "LOAD-13",  # no phase of 501 us
         "TARGET-03",  # 50 mA for 400 us are the 20 uC and 28 uC/ms below its charge
+        "OUTPUT-07", "OUTPUT-09", "OUTPUT-10",  # nothing but single pulses and keyframes
         "TARGET-06",  # no bursts
         "TARGET-08", "RISE-06", "RISE-07",  # no cycles
         "PSTOP-02", "PSTOP-03", "PSTOP-04", "PSTOP-05",

@@ -34,6 +34,7 @@ from firmware_protocol.schema import SCHEMA_HASH
 
 GARBAGE_BYTES = 4096
 CHUNK = 2048
+PAUSE_MS = 150
 HALF_WINDOW = 1 << 15
 
 
@@ -41,8 +42,11 @@ HALF_WINDOW = 1 << 15
 def bytes_one_by_one(bench: Bench) -> None:
     bench.begin()
     mark = bench.line.mark()
-    for byte in bench.line.frame(bench.compiled):
+    frame = bench.line.frame(bench.compiled)
+    for byte in frame[:10]:
         bench.line.send_raw(bytes((byte,)))
+    bench.line.listen(PAUSE_MS)
+    bench.line.send_raw(frame[10:])
     bench.line.send_raw(bench.line.frame(GetCapabilities()) + bench.line.frame(GetCapabilities()))
     found = [type(m).__name__ for m in bench.fence(mark)]
     expected = ["LimitsAccepted", "Capabilities", "Capabilities"]

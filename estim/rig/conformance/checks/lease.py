@@ -24,6 +24,7 @@ from firmware_protocol.messages import (
 )
 
 MARGIN_MS = 40
+EDGE_MS = 12
 
 
 @requirement("FRESH-01", "4.1", "a Drive that echoes a tick within the lease is accepted")
@@ -57,6 +58,36 @@ def stale_safe_is_ignored(bench: Bench) -> None:
     bench.fence(bench.line.mark())
     status = bench.probe()
     expect(status.state is DeviceState.RUNNING, "RUNNING: the stale Drive ignored", words(status))
+
+
+@requirement(
+    "FRESH-05", "4.1", "by its ticks: nothing older than 320 ms accepted, nothing younger ignored"
+)
+def edge_of_freshness(bench: Bench) -> None:
+    bench.begin(bench.programs.everyday())
+    bench.line.listen(LEASE_MS + HOST_MS)  # so that no tick lies before the start of its count
+    for age_ms in range(LEASE_MS - EDGE_MS, LEASE_MS + EDGE_MS):
+        bench.probe()
+        drive = bench.drive_message(WantedState.SAFE, echoed_ms=_aged(bench, age_ms))
+        mark = bench.line.mark()
+        sequence = bench.line.send(drive)
+        bench.fence(mark)
+        later = bench.probe()
+        answer = next(
+            (
+                h.message
+                for h in bench.line.heard[mark:]
+                if isinstance(h.message, Status) and h.message.drive_sequence == sequence
+            ),
+            None,
+        )
+        if answer is not None:
+            found_ms = elapsed_ms(answer.tick_ms, drive.echoed_tick_ms)
+            # The tick may turn between the judgement and the answer.
+            expect(found_ms <= LEASE_MS + 1, f"a Drive {found_ms} ms old ignored", "accepted")
+        else:
+            found_ms = elapsed_ms(later.tick_ms, drive.echoed_tick_ms)
+            expect(found_ms > LEASE_MS, f"a Drive at most {found_ms} ms old accepted", "ignored")
 
 
 @requirement("LEASE-01", "4", "RUNNING becomes FAULT(LEASE_EXPIRED) 320 ms after the echoed tick")

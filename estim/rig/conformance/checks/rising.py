@@ -227,6 +227,17 @@ def rises_on_plateau(bench: Bench) -> None:
         )
 
 
+@requirement("RISE-08", "6", "each channel rises to its own target, and no other")
+def own_targets(bench: Bench) -> None:
+    bench.begin(bench.programs.everyday())
+    bench.reach(DeviceState.RUNNING)
+    targets = tuple(200 * (number + 1) for number in range(bench.channel_count))
+    for wanted in (targets, targets[::-1]):
+        status = bench.hold(700, wanted)
+        found = tuple(channel.setpoint_ua for channel in status.channels[: len(wanted)])
+        expect(found == wanted, f"setpoints {wanted} uA", found)
+
+
 @requirement("CONTACT-01", "7", "below 2 mA the contact is UNKNOWN")
 def unknown_below(bench: Bench) -> None:
     for status in delivery(bench).rising:

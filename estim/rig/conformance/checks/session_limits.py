@@ -230,6 +230,40 @@ def whole_or_not_at_all(bench: Bench) -> None:
     expect(found == [1000, 0], "targets [1000, 0] as before", found)
 
 
+@requirement("TARGET-10", "6", "each channel is held to its own limits")
+def own_limits(bench: Bench) -> None:
+    bench.need_channels(2)
+    rows = tuple(
+        replace(row, amplitude_ua=1000 * (number + 1))
+        for number, row in enumerate(bench.compiled.channels)
+    )
+    bench.begin(bench.programs.everyday(), replace(_slow(bench), channels=rows))
+    bench.reach(DeviceState.RUNNING)
+    for index, row in enumerate(rows):
+        at = [0] * len(rows)
+        at[index] = row.amplitude_ua
+        outcome = bench.drive(bench.drive_message(WantedState.RUNNING, at))
+        expect(
+            outcome.refused is None,
+            f"{row.amplitude_ua} uA taken on channel {index + 1}",
+            words(outcome.refused),
+        )
+        found = [channel.target_ua for channel in outcome.status.channels]
+        expect(found == at, f"targets {at}", found)
+        at[index] += 1
+        refused = bench.expect_drive_refused(
+            bench.drive_message(WantedState.RUNNING, at),
+            RefusalReason.LIMIT,
+            what=f"with {at[index]} uA on channel {index + 1}",
+        ).refused
+        assert refused is not None
+        expect(
+            (refused.channel, refused.allowed) == (index, row.amplitude_ua),
+            f"channel index {index} named, {row.amplitude_ua} allowed",
+            f"index {refused.channel}, {refused.allowed}",
+        )
+
+
 def _expect_bound(
     bench: Bench,
     program: PulseProgram,
