@@ -384,6 +384,59 @@ def test_a_job_file_is_walked_and_reported(records: Path, tmp_path: Path) -> Non
     assert (tmp_path / "job" / "state" / "report-as-found.md").is_file()
 
 
+# Conformance.
+
+
+def test_the_kit_judges_the_device_with_progress_and_a_report(
+    records: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "conformance.xml"
+
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        await open_bench(app, pilot)
+        await open_tool(app, pilot, "conformance")
+        fill(app, only="SEQ-99")
+        await pilot.press("enter")
+        await until(lambda: "! --only SEQ-99: expected an id" in app.text())
+        fill(app, only="SEQ LEAD-01", report=str(report))
+        await pilot.press("enter")
+        await until(lambda: "CONFORMS, AS FAR AS TESTED" in app.text(), 20.0)
+        shown = app.text()
+        assert "7 of 7 steps" in shown
+        assert "7 pass" in shown
+        assert "confirmed by a Status" in shown
+        await until(lambda: app.state is HostState.READY)
+
+    drive(script, records)
+    assert 'testsuite name="estim conformance" tests="7" failures="0"' in report.read_text()
+
+
+def test_the_stop_key_ends_the_kit_with_its_output(records: Path, tmp_path: Path) -> None:
+    """No engine can say what flows then: the strip shows UNKNOWN, never nothing."""
+    trace = tmp_path / "trace.csv"
+
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        library = app.screen
+        assert isinstance(library, LibraryScreen)
+        loaded: Any = library.chosen
+        app.open_session(SessionPlan(loaded, f"sim:?trace={trace}", 500))
+        await until(lambda: app.state is HostState.READY)
+        await pilot.press("T")
+        await until(lambda: isinstance(app.screen, TechnicianMenu))
+        await open_tool(app, pilot, "conformance")
+        fill(app, only="RISE-01 STOP", soak="0")
+        await pilot.press("enter")
+        await until(lambda: "STOP-08" in app.text(), 20.0)
+        assert "CONFORMANCE   UNKNOWN mA" in app.strip()
+        await until(lambda: trace.stat().st_size > 10_000, 10.0)  # it delivers
+        await pilot.press("space")
+        await until(lambda: "ended: stop key; the output is off" in app.text(), 5.0)
+        assert app.bench_job is None
+        await until(lambda: app.state is HostState.READY)
+
+    drive(script, records)
+
+
 # A capture over the waveform.
 
 

@@ -23,6 +23,7 @@ GAP_US = 200
 """No gap within the pulses played here is longer, and no two pulses are nearer."""
 BEGUN_US = 2_000
 PLAYED_UA = 700
+PLAYED_MS = 4000
 WRITTEN_MS = 400
 STOPPED_MS = 20
 SILENCE_MS = limits.zero_after_silence_ms.maximum
@@ -183,7 +184,7 @@ def keyframes(bench: Bench) -> None:
         Keyframe(300, 750, unit_us, period_us + 1_234),
     )
     _expect_played(
-        bench, replace(programs.channel(), keyframes=frames, keyframe_cycle_ms=420), for_ms=1800
+        bench, replace(programs.channel(), keyframes=frames, keyframe_cycle_ms=420), for_ms=900
     )
 
 
@@ -191,7 +192,7 @@ def keyframes(bench: Bench) -> None:
 def cycles(bench: Bench) -> None:
     bench.need(CapabilityFlag.HOLDS_CYCLE)
     cycle = Cycle(ramp_up_ms=150, on_ms=500, ramp_down_ms=100, off_ms=150, offset_ms=40)
-    _expect_played(bench, replace(bench.programs.channel(), cycle=cycle), for_ms=2000)
+    _expect_played(bench, replace(bench.programs.channel(), cycle=cycle), for_ms=1050)
 
 
 @requirement("OUTPUT-10", "5", "unequal phases are played on their grid, with the gap between them")
@@ -219,7 +220,7 @@ def _expect_played(bench: Bench, channel: ChannelProgram, for_ms: int = 1000) ->
     )
     started_us = line.now_us() - status.running_ms * US_PER_MS
     bench.hold(
-        4 * for_ms,
+        PLAYED_MS,
         (target_ua,),
         until=lambda status: status.channels[0].setpoint_ua == target_ua,
     )
