@@ -498,6 +498,14 @@ class Bench:
         self.world.play(fault)
         self.reboot_count += fault == "reboot"
 
+    def put_lead_back(self) -> None:
+        """Have the lead of the first channel put back, output held at zero meanwhile."""
+        self.play("lead-on 1")
+        if self.status is not None and self.status.state is DeviceState.RUNNING:
+            self.hold(self.world.back_ms, (0,) * self.channel_count)
+        else:
+            self.line.listen(self.world.back_ms)
+
     def need(self, flag: CapabilityFlag) -> None:
         """Raise NotApplicable where the device lacks a capability."""
         if flag not in self.can.flags:

@@ -14,9 +14,11 @@ from estim.rig.conformance.requirement import NotTestable
 
 SIMULATED_MS = 1500
 HANDS_MS = 30_000
+BACK_MS = 100
+HANDS_BACK_MS = 10_000
 _BY_HAND = {
     "lead-off": "Take a lead of channel {0} off its dummy load.",
-    "lead-on": "Put the lead of channel {0} back.",
+    "lead-on": "Put the lead of channel {0} back, within 10 seconds.",
     "patient-stop press": "Press the patient's stop and keep it pressed.",
     "patient-stop release": "Release the patient's stop.",
 }
@@ -27,6 +29,8 @@ class World(Protocol):
 
     patience_ms: int
     """How long until it has surely happened."""
+    back_ms: int
+    """How long until a lead is surely back: nothing tells."""
 
     def play(self, line: str) -> None:
         """Let something happen, in the words of the simulator's fault script.
@@ -39,7 +43,7 @@ class World(Protocol):
 class Nobody:
     """Nobody is there, and the device takes no faults."""
 
-    patience_ms = SIMULATED_MS
+    patience_ms, back_ms = SIMULATED_MS, BACK_MS
 
     def play(self, line: str) -> None:
         words = line.split()
@@ -53,7 +57,7 @@ class Nobody:
 class Simulated:
     """The simulator at the other end plays it."""
 
-    patience_ms = SIMULATED_MS
+    patience_ms, back_ms = SIMULATED_MS, BACK_MS
 
     def __init__(self, player: FaultPlayer) -> None:
         self._player = player
@@ -68,7 +72,7 @@ class Simulated:
 class Hands:
     """A person does it, as told."""
 
-    patience_ms = HANDS_MS
+    patience_ms, back_ms = HANDS_MS, HANDS_BACK_MS
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say

@@ -20,6 +20,13 @@ START_US = 5_000_000
 READ_US = 50_000
 BYTE_US = 2
 DELAY_US = 400
+HAND_US = 2_000_000
+HANDS = {
+    "Take a lead of channel 1 off": "lead-off 1",
+    "Put the lead of channel 1 back": "lead-on 1",
+    "Press the patient's stop and keep it pressed": "patient-stop press",
+    "Release the patient's stop": "patient-stop release",
+}
 
 
 class SteppedLine:
@@ -55,8 +62,26 @@ class SteppedLine:
         assert fault is not None
         self._line.schedule(fault, self._clock.now_us())
 
+    def play_later(self, fault: str, after_us: int) -> None:
+        at_s = (self._clock.now_us() - START_US + after_us) / 1_000_000
+        self.play_fault(f"at {at_s:.6f} {fault}")
+
     def close(self) -> None:
         self._trace.close()
+
+
+class HandledLine:
+    """The same, but it takes no faults: a person is told what to do, and does it 2 s later."""
+
+    def __init__(self, line: SteppedLine) -> None:
+        self._line = line
+        self.read, self.write, self.close = line.read, line.write, line.close
+        self.said: list[str] = []
+
+    def instruct(self, text: str) -> None:
+        self.said.append(text)
+        (fault,) = [fault for words, fault in HANDS.items() if words in text]
+        self._line.play_later(fault, HAND_US)
 
 
 def judge(only: tuple[str, ...], folder: Path, soak_s: int = 3, **settings: Any) -> Report:
@@ -74,5 +99,16 @@ def judge(only: tuple[str, ...], folder: Path, soak_s: int = 3, **settings: Any)
     )  # fmt: skip
     try:
         return suite.run(chosen_requirements(only), quiet)
+    finally:
+        line.close()
+
+
+def judge_by_hand(only: tuple[str, ...], folder: Path) -> tuple[Report, list[str]]:
+    """Run the kit with a person at the leads and at the patient's stop; return what it said too."""
+    clock = VirtualClock(START_US)
+    line = HandledLine(SteppedLine(clock, DeviceSettings(), folder / "trace.csv"))
+    suite = Suite(line, clock, world_of(line, line.instruct), url="by hand", bench_ohm=500)
+    try:
+        return suite.run(chosen_requirements(only), lambda *finding: None), line.said
     finally:
         line.close()

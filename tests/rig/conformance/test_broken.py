@@ -11,7 +11,7 @@ from estim.rig.conformance.requirement import Finding, Verdict
 from estim.rig.conformance.suite import Report, every_requirement
 from firmware_protocol.messages import CapabilityFlag
 from tests.rig.conformance.broken import FAULTS
-from tests.rig.conformance.stepped import judge
+from tests.rig.conformance.stepped import judge, judge_by_hand
 
 OF_TWO_CHANNELS = {"TARGET-09", "TARGET-10", "LEAD-02", "LEAD-06", "OUTPUT-06"}
 SMALL: dict[str, Any] = {
@@ -96,6 +96,17 @@ def test_a_device_that_no_stop_brings_to_zero_is_asked_nothing_more(
     behind = [each for each in report.findings if each.requirement.group == "LEASE"]
     assert {each.verdict for each in behind} == {Verdict.NOT_TESTABLE}
     assert all(report.end in each.why for each in behind)
+
+
+def test_a_person_is_told_what_to_do_and_is_waited_for(tmp_path: Path) -> None:
+    report, said = judge_by_hand(("LEAD", "PSTOP", "MEASURE-04", "FAULT-09"), tmp_path)
+    assert ids(report, Verdict.FAIL, Verdict.NOT_APPLICABLE) == set()
+    assert ids(report, Verdict.NOT_TESTABLE) == {"FAULT-09"}  # no hand makes a stage deliver more
+    assert "gain can be played" in found(report, "FAULT-09").why
+    assert said.count("Take a lead of channel 1 off its dummy load.") == 4
+    assert said.count("Put the lead of channel 1 back, within 10 seconds.") == 4
+    pressed = [text for text in said if text.startswith("Press the patient's stop")]
+    assert len(pressed) == len([text for text in said if text.startswith("Release")]) == 5
 
 
 def test_a_device_of_another_schema_has_no_session(tmp_path: Path) -> None:

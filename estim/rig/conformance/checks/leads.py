@@ -54,7 +54,7 @@ def lead_off(bench: Bench) -> LeadOff:
     if not isinstance(made, LeadOff):
         made = bench.scenarios["lead off"] = _take_off(bench, bench.compiled.policy)
         bench.stop()
-        bench.play("lead-on 1")
+        bench.put_lead_back()
     return made
 
 
@@ -101,8 +101,7 @@ def found_in_time(bench: Bench) -> None:
 @requirement("LEAD-04", "7", "the latch stays when the lead is back, and refuses every target")
 def stays_latched(bench: Bench) -> None:
     _latched_again(bench)
-    bench.play("lead-on 1")
-    bench.hold(300, pad(bench))
+    bench.put_lead_back()
     for target_ua in (bench.can.amplitude_step_ua, OTHER_UA):
         outcome = bench.expect_drive_refused(
             bench.drive_message(WantedState.RUNNING, pad(bench, target_ua)),
@@ -119,8 +118,7 @@ def stays_latched(bench: Bench) -> None:
 @requirement("LEAD-05", "3.7", "AcknowledgeFault with its channel re-arms it, from zero, UNKNOWN")
 def rearmed_from_zero(bench: Bench) -> None:
     status = _latched_again(bench)
-    bench.play("lead-on 1")
-    bench.hold(100, pad(bench))
+    bench.put_lead_back()
     bench.expect_refused(
         AcknowledgeFault((status.latch_count - 1) & 0xFFFF, 1), RefusalReason.NOT_THE_LATEST
     )
@@ -144,7 +142,7 @@ def stops_all(bench: Bench) -> None:
     bench.need_channels(2)
     made = _take_off(bench, PolicyFlag.LEAD_OFF_STOPS_ALL)
     bench.stop()
-    bench.play("lead-on 1")
+    bench.put_lead_back()
     for number, channel in enumerate(made.latched.channels[: bench.channel_count], start=1):
         expect(
             (channel.setpoint_ua, channel.target_ua) == (0, 0)
@@ -174,7 +172,7 @@ def _take_off(bench: Bench, policy: PolicyFlag) -> LeadOff:
     seen = [h.message for h in bench.line.heard[mark:] if isinstance(h.message, Status)]
     if not _is_latched(found):
         bench.stop()
-        bench.play("lead-on 1")
+        bench.put_lead_back()
         fail("LEAD_OFF_LATCHED once a lead is off", words(found))
     bench.targets_ua = pad(bench, 0, *others if policy is PolicyFlag.NONE else ())
     bench.hold(HOST_MS, may_refuse=True)
