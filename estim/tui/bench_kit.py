@@ -108,7 +108,7 @@ def _event(line: str) -> dict[str, Any] | None:
 
 
 def _tell(job: BenchJob, event: dict[str, Any]) -> None:
-    job.tell("step", **event)
+    job.tell("step", id=event["id"], verdict=event["verdict"])
     verdict = event["verdict"]
     shown = f"{'FAIL' if verdict == 'fail' else verdict:<18} {event['id']}  {event['requirement']}"
     job.say(shown)
