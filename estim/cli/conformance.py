@@ -63,12 +63,12 @@ def run(arguments: Namespace) -> int:
     soak_s = whole("--soak", arguments.soak, 0, SOAK_MAX_S)
     registry.driver_name(arguments.device)
     junit.check_folder(arguments.junit)
-    ask_for_priority(NICE)
     with Interruption() as interruption, tempfile.TemporaryDirectory(prefix="estim-") as folder:
         url, capture = _with_capture(arguments, bench_ohm, Path(folder))
         held = _Held(interruption) if arguments.held else None
         stop_reason = held.reason if held is not None else interruption.reason
         transport = registry.open_transport(url)
+        ask_for_priority(NICE)
         try:
             suite = Suite(
                 transport,

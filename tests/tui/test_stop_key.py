@@ -43,6 +43,7 @@ from estim.tui.screens.session import SessionScreen
 from estim.tui.screens.sign_in import SignInScreen
 from estim.tui.screens.technician.base import TechnicianScreen
 from estim.tui.screens.technician.capture import CaptureScreen
+from estim.tui.screens.technician.conformance import ConformanceScreen
 from estim.tui.screens.technician.device import DeviceFactsScreen
 from estim.tui.screens.technician.faults import FaultsScreen
 from estim.tui.screens.technician.frames import FramesScreen
@@ -89,6 +90,7 @@ SCREENS: dict[type[Screen[Any]], Callable[[WatchedApp], Screen[Any] | None]] = {
     CharacteriseScreen: lambda app: CharacteriseScreen(_link(app)),
     VerifyScreen: lambda app: VerifyScreen(_link(app)),
     CaptureScreen: lambda app: CaptureScreen(_link(app)),
+    ConformanceScreen: lambda app: ConformanceScreen(_link(app)),
     QuestionScreen: lambda app: QuestionScreen("Is it set?", ("yes", "no"), print, print),
     RecordsScreen: lambda app: RecordsScreen(),
     RecordScreen: lambda app: RecordScreen(_record(app)),
@@ -184,7 +186,7 @@ def test_stop_keys_reach_the_engine_from_every_focusable_widget_of_every_screen(
     assert text_fields == {
         "LibraryScreen", "DeviceScreen", "BenchScreen", "PaletteScreen",
         "TodayScreen", "PlanScreen", "SignInScreen", "OverrideScreen", "TextScreen",
-        "FaultsScreen", "CharacteriseScreen", "VerifyScreen", "CaptureScreen",
+        "FaultsScreen", "CharacteriseScreen", "VerifyScreen", "CaptureScreen", "ConformanceScreen",
         "RecordsScreen", "AddendumScreen", "ExportScreen",
     }  # fmt: skip
     # What reached the record is the engine's own witness; one more Stop ends the test.

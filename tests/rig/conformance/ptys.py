@@ -16,6 +16,19 @@ from estim.rig.conformance.world import world_of
 from estim.transport.serial_port import open_port
 
 CHECKOUT = Path(__file__).parents[3]
+BENCH = ("--bench", "500", "--nobody-connected")
+
+
+def conformance(*arguments: str) -> subprocess.Popen[str]:
+    """Start `estim conformance`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "estim", "conformance", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=CHECKOUT,
+    )
 
 
 class PtyLine:

@@ -10,9 +10,15 @@ import pytest
 
 from estim.rig.conformance.requirement import GROUPS
 from estim.rig.conformance.suite import every_requirement
-from tests.cli.commands import CHECKOUT, Shell
+from tests.cli.commands import CHECKOUT, Answer, Shell
+from tests.rig.conformance.ptys import BENCH, conformance
 
-BENCH = ("--bench", "500", "--nobody-connected")
+
+def judged(*arguments: str) -> Answer:
+    """Run the command as a process of its own: it asks for priority, which no test should keep."""
+    process = conformance(*BENCH, *arguments)
+    out, err = process.communicate(timeout=60)
+    return Answer(process.returncode, out, err)
 
 
 @pytest.mark.parametrize(
@@ -46,11 +52,11 @@ def test_the_list_needs_no_device(estim: Shell) -> None:
     ]
 
 
-def test_a_few_requirements_as_text_and_junit(estim: Shell, tmp_path: Path) -> None:
+def test_a_few_requirements_as_text_and_junit(tmp_path: Path) -> None:
     path = tmp_path / "result.xml"
-    answer = estim(
-        "conformance", *BENCH, "--only", "STATE-02", "--only", "LEAD-02", "--only", "SOAK",
-        "--soak", "0", "--device", "sim:?channels=1", "--junit", path,
+    answer = judged(
+        "--only", "STATE-02", "--only", "LEAD-02", "--only", "SOAK",
+        "--soak", "0", "--device", "sim:?channels=1", "--junit", str(path),
     )  # fmt: skip
     assert answer.code == 0, answer
     lines = answer.out.splitlines()
@@ -64,12 +70,12 @@ def test_a_few_requirements_as_text_and_junit(estim: Shell, tmp_path: Path) -> N
     assert skipped == ["LEAD-02", "SOAK-01"]
 
 
-def test_a_failure_names_what_was_expected_and_seen(estim: Shell, tmp_path: Path) -> None:
+def test_a_failure_names_what_was_expected_and_seen(tmp_path: Path) -> None:
     """A load of 620 ohm is no other kind of load than 500, but it is not the declared one."""
     path = tmp_path / "result.xml"
-    answer = estim(
-        "conformance", *BENCH, "--only", "MEASURE-01", "--device", "sim:?load=620", "--json",
-        "--junit", path,
+    answer = judged(
+        "--only", "MEASURE-01", "--device", "sim:?load=620", "--json",
+        "--junit", str(path),
     )  # fmt: skip
     assert answer.code == 1, answer
     *_, check, result = answer.objects
@@ -82,8 +88,8 @@ def test_a_failure_names_what_was_expected_and_seen(estim: Shell, tmp_path: Path
     assert failure.get("message") == "expected 500 ohm, give or take 70; seen [620]"
 
 
-def test_another_kind_of_load_ends_the_run_at_once(estim: Shell) -> None:
-    answer = estim("conformance", *BENCH, "--only", "RISE-01", "--device", "sim:?load=2000")
+def test_another_kind_of_load_ends_the_run_at_once() -> None:
+    answer = judged("--only", "RISE-01", "--device", "sim:?load=2000")
     assert answer.code == 4
     assert "said to be 500 ohm, but channel 1 sees 2000 ohm" in answer.err
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -16,11 +14,10 @@ import pytest
 from estim.rig.conformance.requirement import Verdict
 from estim.rig.conformance.suite import every_requirement
 from tests.rig.conformance.broken import FAULTS
-from tests.rig.conformance.ptys import CHECKOUT, device, judge_process
+from tests.rig.conformance.ptys import BENCH, conformance, device, judge_process
 
 pytestmark = pytest.mark.long
 
-BENCH = ("--bench", "500", "--nobody-connected")
 ON_A_PTY = (
     "ignores_the_lease",
     "lease_of_400_ms",
@@ -43,18 +40,6 @@ ON_A_PTY = (
     "leaves_charge_behind",
     "refused_drive_renews_the_lease",
 )
-
-
-def conformance(*arguments: str) -> subprocess.Popen[str]:
-    """Start `estim conformance`."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "estim", "conformance", *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=CHECKOUT,
-    )
 
 
 def events(out: str) -> list[dict[str, Any]]:
