@@ -34,7 +34,7 @@ from estim.rig.conformance.requirement import (
     expect,
     fail,
 )
-from estim.rig.conformance.world import World
+from estim.rig.conformance.world import UNDONE_BY, World
 from firmware_protocol import limits
 from firmware_protocol.messages import (
     PROTOCOL_VERSION,
@@ -109,6 +109,7 @@ class Bench:
         self.scenarios: dict[str, object] = {}
         self._tick: tuple[int, int] | None = None
         self._is_load_free = False
+        self._to_undo: list[str] = []
 
     # Sessions.
 
@@ -121,6 +122,9 @@ class Bench:
             Failed: the device does not get there.
         """
         self.stop()
+        while self._to_undo:  # of a check that ended before it did so itself
+            self.play(self._to_undo[0])
+            self.line.listen(self.world.back_ms)
         identity = self.adopt()
         self._is_load_free = False
         if identity.state is DeviceState.FAULT or self._latched_mask():
@@ -497,6 +501,9 @@ class Bench:
         self._is_load_free = True
         self.world.play(fault)
         self.reboot_count += fault == "reboot"
+        self._to_undo = [undo for undo in self._to_undo if undo != fault]
+        if fault in UNDONE_BY:
+            self._to_undo.append(UNDONE_BY[fault])
 
     def put_lead_back(self) -> None:
         """Have the lead of the first channel put back, output held at zero meanwhile."""

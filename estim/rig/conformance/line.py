@@ -4,6 +4,8 @@ Rules:
 1. What comes in is kept with its time, whole: also what a host would drop.
 2. No thread: whoever waits, reads. `turn` alone reads, and looks first whether somebody asked to
    end.
+3. It notices when this computer stood still: a lease that ended meanwhile is no fault of the
+   device.
 """
 
 from __future__ import annotations
@@ -53,6 +55,8 @@ class Line:
         self.watchers: list[Callable[[Heard], None]] = []
         self._stop_reason = stop_reason
         self._deframer = framing.Deframer()
+        self.stood_still_us = 0
+        self._turned_us = clock.now_us()
 
     # Out.
 
@@ -101,7 +105,11 @@ class Line:
         """
         if self._stop_reason():
             raise Interrupted
-        self._take(self.transport.read())
+        received = self.transport.read()
+        now_us = self.now_us()
+        self.stood_still_us = max(self.stood_still_us, now_us - self._turned_us)
+        self._turned_us = now_us
+        self._take(received)
 
     def turn_to_the_end(self) -> None:
         """Take what has come in, although somebody asked to end."""
@@ -130,6 +138,11 @@ class Line:
     def forget(self) -> None:
         """Let go of what was heard: a long run must not fill the memory."""
         self.heard.clear()
+
+    def begin(self) -> None:
+        """Begin a check: nothing was heard, and nothing stood still."""
+        self.forget()
+        self.stood_still_us, self._turned_us = 0, self.now_us()
 
     def _take(self, received: bytes) -> None:
         now_us = self.now_us()

@@ -24,6 +24,15 @@ _BY_HAND = {
 }
 
 
+UNDONE_BY = {
+    "lead-off 1": "lead-on 1",
+    "patient-stop press": "patient-stop release",
+    "gain 1 2500": "gain 1 1000",
+    "battery 4": "battery 100",
+}
+"""What the kit lets happen, and what takes it back."""
+
+
 class World(Protocol):
     """Let something happen to the device under test."""
 

@@ -21,6 +21,7 @@ READ_US = 50_000
 BYTE_US = 2
 DELAY_US = 400
 HAND_US = 2_000_000
+STILL_US = 400_000
 HANDS = {
     "Take a lead of channel 1 off": "lead-off 1",
     "Put the lead of channel 1 back": "lead-on 1",
@@ -32,7 +33,11 @@ HANDS = {
 class SteppedLine:
     """A transport; reading moves the time."""
 
-    def __init__(self, clock: VirtualClock, settings: DeviceSettings, trace: Path) -> None:
+    def __init__(
+        self, clock: VirtualClock, settings: DeviceSettings, trace: Path, still_every: int = 0
+    ) -> None:
+        self._still_every = still_every
+        self._read_count = 0
         self._clock = clock
         self._channel_count = settings.channel_count
         self._trace = CsvTrace.to_file(trace)
@@ -41,6 +46,9 @@ class SteppedLine:
 
     def read(self) -> bytes:
         clock, line = self._clock, self._line
+        self._read_count += 1
+        if self._still_every and self._read_count % self._still_every == 0:
+            clock.advance_to(clock.now_us() + STILL_US)
         end_us = clock.now_us() + READ_US
         while True:
             received = line.take_output(clock.now_us())
@@ -84,11 +92,13 @@ class HandledLine:
         self._line.play_later(fault, HAND_US)
 
 
-def judge(only: tuple[str, ...], folder: Path, soak_s: int = 3, **settings: Any) -> Report:
+def judge(
+    only: tuple[str, ...], folder: Path, soak_s: int = 3, still_every: int = 0, **settings: Any
+) -> Report:
     """Run the kit against the simulator, as it is patched by now."""
     clock = VirtualClock(START_US)
     trace = folder / "trace.csv"
-    line = SteppedLine(clock, DeviceSettings(**settings), trace)
+    line = SteppedLine(clock, DeviceSettings(**settings), trace, still_every)
 
     def quiet(finding: Finding, number: int, total: int) -> None:
         assert number <= total

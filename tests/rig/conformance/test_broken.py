@@ -98,6 +98,15 @@ def test_a_device_that_no_stop_brings_to_zero_is_asked_nothing_more(
     assert all(report.end in each.why for each in behind)
 
 
+def test_a_computer_that_stands_still_is_never_held_against_the_device(tmp_path: Path) -> None:
+    """Every 250th read comes 400 ms late, longer than a lease; each check is tried again."""
+    report = judge((), tmp_path, still_every=250)
+    assert ids(report, Verdict.FAIL) == set()
+    assert len(ids(report, Verdict.NOT_TESTABLE)) < 10
+    report = judge(("RISE-01",), tmp_path, still_every=20)
+    assert found(report, "RISE-01").why == "this computer stood still for 400 ms, again and again"
+
+
 def test_a_person_is_told_what_to_do_and_is_waited_for(tmp_path: Path) -> None:
     report, said = judge_by_hand(("LEAD", "PSTOP", "MEASURE-04", "FAULT-09"), tmp_path)
     assert ids(report, Verdict.FAIL, Verdict.NOT_APPLICABLE) == set()

@@ -27,7 +27,6 @@ from firmware_protocol.messages import (
 
 NOISE_MOST = limits.line_errors_per_s.maximum
 RUNNING_MS = 500
-GAIN_PERMILLE = 2500
 
 
 @requirement("FAULT-01", "7", "a fault stays latched through Drives, Stops and time")
@@ -143,12 +142,12 @@ def overcurrent(bench: Bench) -> None:
         2000, pad(bench, CONTACT_UA), until=lambda status: status.channels[0].setpoint_ua >= 1500
     )
     mark = bench.line.mark()
-    bench.play(f"gain 1 {GAIN_PERMILLE}")
+    bench.play("gain 1 2500")
     try:
         bench.hold(bench.world.patience_ms, may_end=True)
         fault = bench.wait_event(mark, EventCode.FAULT_LATCHED, HOST_MS)
     finally:
-        bench.world.play("gain 1 1000")
+        bench.play("gain 1 1000")
     expect(fault.detail == FaultCode.OVERCURRENT, "OVERCURRENT", f"fault {fault.detail}")
 
 
@@ -164,7 +163,7 @@ def supply(bench: Bench) -> None:
         expect(fault.detail == FaultCode.SUPPLY, "SUPPLY", f"fault {fault.detail}")
         _expect_cause_present(bench)
     finally:
-        bench.world.play("battery 100")
+        bench.play("battery 100")
     _expect_cleared(bench)
 
 
@@ -273,7 +272,7 @@ def _pressed(bench: Bench, state: DeviceState = DeviceState.SAFE) -> Status:
             None,
         )
     if latched is None:
-        bench.world.play("patient-stop release")
+        bench.play("patient-stop release")
         fail(f"FAULT(PATIENT_STOP) in {state.name}", words(bench.status))
     expect(
         latched.detail == FaultCode.PATIENT_STOP, "FAULT(PATIENT_STOP)", f"fault {latched.detail}"
@@ -283,7 +282,7 @@ def _pressed(bench: Bench, state: DeviceState = DeviceState.SAFE) -> Status:
 
 def _let_go(bench: Bench) -> None:
     """Release the stop; nothing needs to tell of it."""
-    bench.world.play("patient-stop release")
+    bench.play("patient-stop release")
     bench.line.listen(HOST_MS)
 
 
