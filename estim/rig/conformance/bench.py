@@ -11,24 +11,19 @@ Rules:
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from estim.errors import LimitRefused
+from estim.rig.conformance.conversation import ANSWER_MS, Conversation
 from estim.rig.conformance.hearing import (
     TICK_MODULUS,
     Outcome,
-    answers,
     in_state,
-    is_at_rest,
     words,
 )
 from estim.rig.conformance.line import US_PER_MS, Heard, Line
-from estim.rig.conformance.programs import Programs
 from estim.rig.conformance.requirement import (
-    NeverAtRest,
     NotApplicable,
     NotTestable,
     expect,
@@ -37,77 +32,57 @@ from estim.rig.conformance.requirement import (
 from estim.rig.conformance.world import UNDONE_BY, World
 from firmware_protocol import limits
 from firmware_protocol.messages import (
-    PROTOCOL_VERSION,
     AcknowledgeFault,
-    Adoption,
-    Capabilities,
     CapabilityFlag,
-    ChannelFlag,
-    CommitProgram,
     DeviceState,
     Drive,
-    Event,
-    EventCode,
-    GetCapabilities,
-    Hello,
     Identity,
-    LimitsAccepted,
-    Message,
-    ProgramAccepted,
     RefusalReason,
     Refused,
     SetLimits,
     Status,
-    Stop,
     TargetRow,
     WantedState,
 )
 from firmware_protocol.program import PulseProgram
-from firmware_protocol.schema import SCHEMA_HASH
-from firmware_protocol.session_limits import compiled_limits, limits_digest
 
 if TYPE_CHECKING:
     from estim.rig.conformance.capture import Capture
 
 LEASE_MS = limits.lease_ms.maximum
-ANSWER_MS = 500
 HOST_MS = 100
 """What this computer and the line may add to a time that the device does not stamp."""
 TICK_MS = 10
 """How late, by its own tick, a device may act on a timer."""
 DRIVE_US = 50_000
-STALE_TICK_US = 150_000
 TARGET_UA = 3000
 LOAD_PERCENT = 50
 LOAD_EXTRA_OHM = 20
 NOISE_FRAME = b"\x02\x02\x00"
 
-_M = TypeVar("_M", bound=Message)
 
+class Bench(Conversation):
+    """What every check is given.
 
-@dataclass
-class Bench:
-    """What every check is given."""
+    Attributes:
+        world: lets things happen to the device.
+        bench_ohm: the declared load.
+        soak_s: how long a soak lasts.
+        capture: what reached the load, None where nobody looks.
+        scenarios: what several checks judge, made once.
+        reboot_count: how often the kit had the device started anew.
+    """
 
-    line: Line
-    world: World
-    bench_ohm: int
-    soak_s: int
-    capture: Capture | None = None
-
-    def __post_init__(self) -> None:
-        self.line.watchers.append(self._watch)
-        self.status: Status | None = None
-        self.identity: Identity | None = None
-        self.can = Capabilities(0, 1, 2, 0, CapabilityFlag.NONE, 0, 1, 0, 0, 0, 0, 0)
-        self.programs = Programs(self.can)
-        self.program_digest = 0
-        self.limits_digest = 0
-        self.channel_count = 0
-        self.targets_ua: tuple[int, ...] = ()
-        self.reboot_count = 0
+    def __init__(
+        self, line: Line, world: World, bench_ohm: int, soak_s: int, capture: Capture | None = None
+    ) -> None:
+        super().__init__(line)
+        self.world = world
+        self.bench_ohm = bench_ohm
+        self.soak_s = soak_s
+        self.capture = capture
         self.scenarios: dict[str, object] = {}
-        self._tick: tuple[int, int] | None = None
+        self.reboot_count = 0
         self._is_load_free = False
         self._to_undo: list[str] = []
 
@@ -127,7 +102,7 @@ class Bench:
             self.line.listen(self.world.back_ms)
         identity = self.adopt()
         self._is_load_free = False
-        if identity.state is DeviceState.FAULT or self._latched_mask():
+        if identity.state is DeviceState.FAULT or self.latched_mask:
             self.acknowledge()
         if session is not None:
             self.set_limits(session)
@@ -135,163 +110,22 @@ class Bench:
             self.load(program)
         return identity
 
-    def adopt(self) -> Identity:
-        """Say Hello with a new epoch until it is adopted."""
-        for _ in range(3):
-            epoch = secrets.randbits(64) or 1
-            self.line.connection.adopt(epoch)
-            mark = self.line.mark()
-            sequence = self.line.send(Hello(PROTOCOL_VERSION, SCHEMA_HASH))
-            heard = self.line.wait(
-                mark,
-                lambda h, e=epoch, s=sequence: (  # type: ignore[misc]
-                    isinstance(h.message, Identity) and h.epoch == e and h.message.in_reply_to == s
-                ),
-                ANSWER_MS,
-            )
-            if heard is not None:
-                break
-        else:
-            fail("an Identity in answer to Hello", "no answer")
-        identity = heard.message
-        assert isinstance(identity, Identity)
-        if identity.adoption is not Adoption.ADOPTED:
-            fail("an epoch adopted", words(identity))
-        self.identity = identity
-        self.program_digest, self.channel_count = 0, 0
-        self.limits_digest = limits_digest(self.compiled)
-        return identity
-
-    def learn(self) -> None:
-        """Ask for the Capabilities, once."""
-        self.can = self.ask(GetCapabilities(), Capabilities)
-        self.programs = Programs(self.can)
-        self.limits_digest = limits_digest(self.compiled)
-
-    @property
-    def compiled(self) -> SetLimits:
-        """Return the limits in force when an epoch begins."""
-        return compiled_limits(self.can.channel_count, self.can.amplitude_max_ua)
-
-    def stop(self) -> Status:
-        """Send Stop until a Status shows no output; it ends whatever the device does.
-
-        Raises:
-            NeverAtRest: none does.
-        """
-        for _ in range(4):
-            mark = self.line.mark()
-            self.line.send(Stop())
-            heard = self.line.wait(mark, is_at_rest, ANSWER_MS)
-            if heard is not None:
-                assert isinstance(heard.message, Status)
-                return heard.message
-        raise NeverAtRest("a Status at zero, not RUNNING, in answer to Stop", words(self.status))
-
     def acknowledge(self) -> None:
         """Clear a latched fault and lead-offs, whose causes must be gone."""
         status = self.stop()
-        mask = self._latched_mask()
+        mask = self.latched_mask
         if mask:
             self.line.send(AcknowledgeFault(status.latch_count, mask))
         if status.state is DeviceState.FAULT:
             self.line.send(AcknowledgeFault(status.latch_count, 0))
         status = self.stop()
         expect(
-            status.state is DeviceState.SAFE and not self._latched_mask(),
+            status.state is DeviceState.SAFE and not self.latched_mask,
             "SAFE once fault and lead-offs are acknowledged",
             words(status),
         )
 
-    def set_limits(self, session: SetLimits) -> None:
-        """Put session limits in force."""
-        accepted = self.ask(session, LimitsAccepted)
-        self.limits_digest = accepted.limits_digest
-
-    def load(self, program: PulseProgram) -> None:
-        """Load a programme."""
-        for message in program.messages():
-            self.line.send(message)
-        accepted = self.ask(CommitProgram(program.digest), ProgramAccepted)
-        self.program_digest = accepted.program_digest
-        self.channel_count = len(program.channels)
-        self.targets_ua = (0,) * self.channel_count
-
-    # Questions.
-
-    def ask(self, message: Message, answer: type[_M], within_ms: int = ANSWER_MS) -> _M:
-        """Send a message and return its answer.
-
-        Raises:
-            Failed: it is refused, or not answered.
-        """
-        mark = self.line.mark()
-        sequence = self.line.send(message)
-        heard = self.line.wait(mark, answers(sequence), within_ms)
-        found = heard.message if heard is not None else None
-        if not isinstance(found, answer):
-            fail(f"{answer.__name__} in answer to {type(message).__name__}", words(found))
-        return found
-
-    def fence(self, mark: int) -> list[Message]:
-        """Return every answer from a mark to that of a message sent now; Status and events apart.
-
-        A device answers in order, so what has not come by then does not come.
-
-        Raises:
-            Failed: the fence itself is not answered.
-        """
-        sequence = self.line.send(GetCapabilities())
-        end = self.line.wait(mark, answers(sequence), ANSWER_MS)
-        if end is None or not isinstance(end.message, Capabilities):
-            fail(
-                "Capabilities in answer to GetCapabilities",
-                words(end.message if end is not None else None),
-            )
-        return [
-            heard.message
-            for heard in self.line.heard[mark:]
-            if heard is not end and not isinstance(heard.message, (Status, Event))
-        ]
-
-    def expect_refused(self, message: Message, *reasons: RefusalReason, what: str = "") -> Refused:
-        """Send a message and return its refusal for one of the reasons."""
-        mark = self.line.mark()
-        sequence = self.line.send(message)
-        named = " or ".join(reason.name for reason in reasons)
-        expected = f"Refused({named}) in answer to {type(message).__name__}" + (
-            f" {what}" if what else ""
-        )
-        found = self.fence(mark)
-        refused = next((m for m in found if isinstance(m, Refused)), None)
-        if refused is None:
-            fail(expected, ", ".join(map(words, found)) or "no answer")
-        expect(refused.reason in reasons, expected, words(refused))
-        expect(
-            (refused.in_reply_to, refused.message) == (sequence, message.message_id),
-            f"Refused in reply to message {message.message_id}, sequence {sequence}",
-            f"message {refused.message}, sequence {refused.in_reply_to}",
-        )
-        return refused
-
     # Drives.
-
-    def echo(self) -> int:
-        """Return the newest tick known, carried on where it is old by now."""
-        if self._tick is None:
-            fail("a device tick", "none yet")
-        tick_ms, at_us = self._tick
-        age_us = self.line.now_us() - at_us
-        if age_us > STALE_TICK_US:
-            tick_ms += (age_us - STALE_TICK_US) // US_PER_MS
-        return tick_ms % TICK_MODULUS
-
-    def tick_now(self) -> int:
-        """Return what the device's tick must be by now, at least."""
-        if self._tick is None:
-            fail("a device tick", "none yet")
-        tick_ms, at_us = self._tick
-        return (tick_ms + (self.line.now_us() - at_us) // US_PER_MS) % TICK_MODULUS
 
     def drive_message(
         self,
@@ -469,31 +303,6 @@ class Bench:
         assert self.status is not None
         return self.status
 
-    def wait_event(
-        self, mark: int, code: EventCode, within_ms: int, detail: int | None = None
-    ) -> Event:
-        """Return the next event of a code.
-
-        Raises:
-            Failed: it does not come in time.
-        """
-        heard = self.line.wait(
-            mark,
-            lambda h: (
-                isinstance(h.message, Event)
-                and h.message.code is code
-                and (detail is None or h.message.detail == detail)
-            ),
-            within_ms,
-        )
-        if heard is None:
-            shown = code.name if detail is None else f"{code.name}, detail {detail}"
-            found = [h.message for h in self.line.heard[mark:]]
-            codes = [message.code.name for message in found if isinstance(message, Event)]
-            fail(f"the event {shown} within {within_ms} ms", ", ".join(codes) or "no event")
-        assert isinstance(heard.message, Event)
-        return heard.message
-
     # The world, and what is lacking.
 
     def play(self, fault: str) -> None:
@@ -534,22 +343,12 @@ class Bench:
         """Return the highest target that the kit delivers."""
         return min(TARGET_UA, self.can.amplitude_max_ua)
 
-    def _latched_mask(self) -> int:
-        channels = self.status.channels if self.status is not None else ()
-        return sum(
-            1 << index
-            for index, channel in enumerate(channels)
-            if ChannelFlag.LEAD_OFF_LATCHED in channel.flags
-        )
-
-    def _watch(self, heard: Heard) -> None:
+    def watch(self, heard: Heard) -> None:
+        """Keep the newest Status, and hold its load against the declared one (rule 3)."""
+        super().watch(heard)
         message = heard.message
-        if isinstance(message, Identity):
-            self._tick = (message.tick_ms, heard.at_us)
         if not isinstance(message, Status):
             return
-        self.status = message
-        self._tick = (message.tick_ms, heard.at_us)
         is_judged = message.state is DeviceState.RUNNING and not self._is_load_free
         if not is_judged or CapabilityFlag.REPORTS_LOAD not in self.can.flags:
             return

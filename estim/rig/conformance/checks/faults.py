@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from estim.rig.conformance.bench import ANSWER_MS, HOST_MS, LEASE_MS, NOISE_FRAME, TICK_MS, Bench
+from estim.rig.conformance.bench import HOST_MS, LEASE_MS, NOISE_FRAME, TICK_MS, Bench
 from estim.rig.conformance.checks.rising import CONTACT_UA, pad
 from estim.rig.conformance.checks.states import SMALL_UA
+from estim.rig.conformance.conversation import ANSWER_MS
 from estim.rig.conformance.hearing import elapsed_ms, in_state, words
 from estim.rig.conformance.line import Heard
 from estim.rig.conformance.requirement import expect, fail, requirement

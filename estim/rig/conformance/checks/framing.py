@@ -7,7 +7,8 @@ import secrets
 import zlib
 from collections.abc import Callable, Iterator
 
-from estim.rig.conformance.bench import ANSWER_MS, Bench
+from estim.rig.conformance.bench import Bench
+from estim.rig.conformance.conversation import ANSWER_MS
 from estim.rig.conformance.hearing import words
 from estim.rig.conformance.line import Heard
 from estim.rig.conformance.requirement import expect, requirement

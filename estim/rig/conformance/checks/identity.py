@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 
-from estim.rig.conformance.bench import ANSWER_MS, HOST_MS, Bench
+from estim.rig.conformance.bench import HOST_MS, Bench
+from estim.rig.conformance.conversation import ANSWER_MS
 from estim.rig.conformance.hearing import answers, words
 from estim.rig.conformance.requirement import expect, fail, requirement
 from firmware_protocol import limits

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from estim.rig.conformance.bench import ANSWER_MS, HOST_MS, Bench
+from estim.rig.conformance.bench import HOST_MS, Bench
 from estim.rig.conformance.checks.rising import CONTACT_UA, pad
+from estim.rig.conformance.conversation import ANSWER_MS
 from estim.rig.conformance.hearing import words
 from estim.rig.conformance.requirement import expect, fail, requirement
 from firmware_protocol import limits

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from estim.rig.conformance.bench import ANSWER_MS, DRIVE_US, HOST_MS, LEASE_MS, TICK_MS, Bench
+from estim.rig.conformance.bench import DRIVE_US, HOST_MS, LEASE_MS, TICK_MS, Bench
 from estim.rig.conformance.checks.states import SMALL_UA
+from estim.rig.conformance.conversation import ANSWER_MS
 from estim.rig.conformance.hearing import elapsed_ms, words
 from estim.rig.conformance.line import US_PER_MS
 from estim.rig.conformance.requirement import expect, fail, requirement

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from estim.rig.conformance.bench import ANSWER_MS, Bench
+from estim.rig.conformance.bench import Bench
+from estim.rig.conformance.conversation import ANSWER_MS
 from estim.rig.conformance.hearing import words
 from estim.rig.conformance.line import Heard
 from estim.rig.conformance.requirement import expect, fail, requirement

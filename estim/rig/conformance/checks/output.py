@@ -6,10 +6,11 @@ from collections import defaultdict
 from dataclasses import replace
 from itertools import pairwise
 
-from estim.rig.conformance.bench import ANSWER_MS, HOST_MS, LEASE_MS, Bench
+from estim.rig.conformance.bench import HOST_MS, LEASE_MS, Bench
 from estim.rig.conformance.capture import Row
 from estim.rig.conformance.checks.rising import LOWERED_UA, Delivery, delivery, pad
 from estim.rig.conformance.checks.states import SMALL_UA
+from estim.rig.conformance.conversation import ANSWER_MS
 from estim.rig.conformance.expected import Pulse, pulses
 from estim.rig.conformance.line import US_PER_MS
 from estim.rig.conformance.requirement import NotApplicable, NotTestable, expect, fail, requirement

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, cast
 
-from estim.rig.conformance.bench import ANSWER_MS, HOST_MS, TICK_MS, Bench
+from estim.rig.conformance.bench import HOST_MS, TICK_MS, Bench
+from estim.rig.conformance.conversation import ANSWER_MS
 from estim.rig.conformance.hearing import elapsed_ms, words
 from estim.rig.conformance.requirement import expect, requirement
 from firmware_protocol.messages import (

@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 from statistics import median
 
-from estim.rig.conformance.bench import ANSWER_MS, HOST_MS, NOISE_FRAME, TICK_MS, Bench
+from estim.rig.conformance.bench import HOST_MS, NOISE_FRAME, TICK_MS, Bench
 from estim.rig.conformance.checks.states import SMALL_UA
+from estim.rig.conformance.conversation import ANSWER_MS
 from estim.rig.conformance.hearing import elapsed_ms, words
 from estim.rig.conformance.line import US_PER_MS
 from estim.rig.conformance.requirement import expect, requirement
