@@ -291,7 +291,7 @@ def _expect_damaged(bench: Bench, build: Callable[[], bytes], what: str) -> None
         bench.line.send_raw(sending[start : start + CHUNK])
         if len(sending) > CHUNK:
             bench.line.turn()
-    found = bench.fence(mark)
+    found = bench.fence(mark, len(sending))
     expect(not found, f"no answer to {what}", ", ".join(map(words, found)))
     after = bench.probe()
     counted = (after.damaged_count - before.damaged_count) % 65536
