@@ -106,8 +106,8 @@ CONVERSATION = """\
    {rise_per_cycle_ua_min} for a cycle's rise, {step_ua_min} for steps, {running_ms_min} for the
    running time, 0 for the values of a channel); there is one row per channel of the device.
    Anything else is `Refused(LIMIT)` with the limit's wire id, what was asked and what is allowed,
-   or `Refused(CHANNELS)`, and leaves the former set in force. The limits digest is the CRC-32 of the
-   payload of the `SetLimits` in force; a device without any has the digest of the compiled set:
+   or `Refused(CHANNELS)`, and leaves the former set in force. The limits digest is the CRC-32 of
+   the payload of the `SetLimits` in force; a device without any has that of the compiled set:
    slew {setpoint_slew_ua_per_s_max} uA/s, {rise_per_cycle_ua_max} uA per cycle, steps of
    {step_ua_max} uA, {running_ms_max} ms of running, no policy, and per channel the smaller of
    {amplitude_ua_max} uA and the device's maximum, {phase_charge_pc_max} pC,

@@ -62,14 +62,12 @@ class Requirement:
         chapter: of PROTOCOL.md, for example `1` or `3.4`.
         text: one line.
         check: passes silently, or raises one of the exceptions of this module.
-        is_passive: judged at the end, from everything that the device said during the run.
     """
 
     id: str
     chapter: str
     text: str
     check: Check
-    is_passive: bool = False
 
     @property
     def group(self) -> str:
@@ -130,15 +128,13 @@ GROUPS = {
 REQUIREMENTS: dict[str, Requirement] = {}
 
 
-def requirement(
-    requirement_id: str, chapter: str, text: str, *, is_passive: bool = False
-) -> Callable[[Check], Check]:
+def requirement(requirement_id: str, chapter: str, text: str) -> Callable[[Check], Check]:
     """Enter a check into the list, of its group."""
 
     def enter(check: Check) -> Check:
         if requirement_id in REQUIREMENTS:
             raise ValueError(f"requirement {requirement_id} is declared twice")
-        entered = Requirement(requirement_id, chapter, text, check, is_passive)
+        entered = Requirement(requirement_id, chapter, text, check)
         if entered.group not in GROUPS:
             raise ValueError(f"requirement {requirement_id} is of no known group")
         REQUIREMENTS[requirement_id] = entered

@@ -561,8 +561,10 @@ def plays_unequal_phases_off_their_grid(patch: Patch) -> None:
 @fault("OUTPUT-01", "no net charge")
 def leaves_charge_behind(patch: Patch) -> None:
     def lopsided(self: PulseShape, amplitude_ua: int) -> list[int]:
-        signs = [1 if share > 0 else -1 for _, share in self.phases if share]
-        return [amplitude_ua if sign > 0 else -(amplitude_ua * 9 // 10) for sign in signs]
+        return [
+            0 if not share else amplitude_ua if share > 0 else -(amplitude_ua * 9 // 10)
+            for _, share in self.phases
+        ]
 
     patch(PulseShape, "currents_ua", lopsided)
 

@@ -91,47 +91,43 @@ def witness(bench: Bench) -> Witness:
     return made
 
 
-@requirement("ALWAYS-01", "1", "every frame of the device can be decoded", is_passive=True)
+@requirement("ALWAYS-01", "1", "every frame of the device can be decoded")
 def decodable(bench: Bench) -> None:
     witness(bench)
     expect(not bench.line.damaged, "no damaged frame", "; ".join(bench.line.damaged[:3]))
 
 
-@requirement(
-    "ALWAYS-02", "1", "the device counts its sequence by one with each message", is_passive=True
-)
+@requirement("ALWAYS-02", "1", "the device counts its sequence by one with each message")
 def counts_sequences(bench: Bench) -> None:
     _expect_none(witness(bench).gaps, "no gap")
 
 
-@requirement("ALWAYS-03", "1", "every answer carries the epoch in force", is_passive=True)
+@requirement("ALWAYS-03", "1", "every answer carries the epoch in force")
 def carries_epoch(bench: Bench) -> None:
     _expect_none(witness(bench).foreign, "no answer of another epoch")
 
 
-@requirement("ALWAYS-04", "3.8", "no event is lost: indices follow each other", is_passive=True)
+@requirement("ALWAYS-04", "3.8", "no event is lost: indices follow each other")
 def loses_no_event(bench: Bench) -> None:
     _expect_none(witness(bench).lost, "no index left out")
 
 
-@requirement("ALWAYS-05", "8", "ticks never run backwards", is_passive=True)
+@requirement("ALWAYS-05", "8", "ticks never run backwards")
 def ticks_forward(bench: Bench) -> None:
     _expect_none(witness(bench).backwards, "rising ticks")
 
 
-@requirement(
-    "ALWAYS-06", "2", "outside RUNNING every Status shows setpoint and target 0", is_passive=True
-)
+@requirement("ALWAYS-06", "2", "outside RUNNING every Status shows setpoint and target 0")
 def zero_outside_running(bench: Bench) -> None:
     _expect_none(witness(bench).energised, "zero outside RUNNING")
 
 
-@requirement("ALWAYS-07", "6", "no Status shows a setpoint above its target", is_passive=True)
+@requirement("ALWAYS-07", "6", "no Status shows a setpoint above its target")
 def never_above_target(bench: Bench) -> None:
     _expect_none(witness(bench).beyond, "setpoints at or below their targets")
 
 
-@requirement("ALWAYS-08", "6", "no two Status show a rise beyond slew and step", is_passive=True)
+@requirement("ALWAYS-08", "6", "no two Status show a rise beyond slew and step")
 def never_steep(bench: Bench) -> None:
     _expect_none(witness(bench).steep, f"at most {SLEW_UA_PER_S} uA/s and a step")
 
