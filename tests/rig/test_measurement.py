@@ -397,6 +397,26 @@ def test_coarse_readings_leave_the_balance_open(tmp_path: Path) -> None:
     assert any("800 uA apart" in text for text in result.unknowns)
 
 
+def test_readings_coarser_than_the_noise_are_no_imbalance(tmp_path: Path) -> None:
+    # Readings 312.5 uA apart, as of 8 bits: 20.16 mA and 20.04 mA read as 20.3125 and 20 mA, and
+    # silence as nothing but 0. The pulses are balanced.
+    step_ua = 312.5
+    samples = slowed(sampled(steady(20.1, LENGTH_S), LENGTH_S), 3) * 1000 + 60
+    readings = np.round(samples / step_ua) * step_ua
+    assert set(readings[:1000]) == {0.0} and readings.max() == 20_312.5 and readings.min() == -20e3
+    path = tmp_path / "coarse.csv"
+    head = "# Sample rate: 1000000 Hz\nCH1 (uA)\n"
+    path.write_text(head + "\n".join(map(str, readings.tolist())) + "\n")
+    expected = expected_of("dpn-conventional", 20_000)
+    result = measure(path, expected, Settings(ReadOptions(), instrument=SCOPE, today=TODAY))
+    assert (result.verdict, failed(result)) == ("inconclusive", set())
+    assert "net_charge" in open_checks(result)
+    assert any("readings are 312 uA apart" in unknown for unknown in result.unknowns)
+    # 312.5 uA / sqrt(12), doubled, is 180 uA, and 1.5 % of 20.2 mA is 302: 352 together.
+    check = result.check("amplitude.phase1")
+    assert check.uncertainty == pytest.approx(352, rel=0.02)
+
+
 def test_the_page_has_every_tolerance() -> None:
     page = (Path(__file__).parents[2] / "MEASURING.md").read_text()
     lines = {line.split("|")[1].strip(): line for line in page.splitlines() if "|" in line}

@@ -141,7 +141,7 @@ class Checker:
                 f"offset {found.offset_ua:.4g} uA{drift}, noise {found.noise_ua:.3g} uA (standard "
                 f"deviation); what stays below {found.threshold_ua:.3g} uA counts as silence"
             )
-        if found.noise_ua == 0.0:
+        if found.noise_ua == 0.0 and found.resolution_ua is None:
             judge.unknowns.append(
                 "no noise in the silent stretches: the resolution of the readings cannot be told, "
                 "and is not in the uncertainty"
