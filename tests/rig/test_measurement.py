@@ -403,7 +403,8 @@ def test_readings_coarser_than_the_noise_are_no_imbalance(tmp_path: Path) -> Non
     step_ua = 312.5
     samples = slowed(sampled(steady(20.1, LENGTH_S), LENGTH_S), 3) * 1000 + 60
     readings = np.round(samples / step_ua) * step_ua
-    assert set(readings[:1000]) == {0.0} and readings.max() == 20_312.5 and readings.min() == -20e3
+    assert set(readings[:1000]) == {0.0}
+    assert (readings.max(), readings.min()) == (20_312.5, -20_000)
     path = tmp_path / "coarse.csv"
     head = "# Sample rate: 1000000 Hz\nCH1 (uA)\n"
     path.write_text(head + "\n".join(map(str, readings.tolist())) + "\n")
@@ -415,6 +416,48 @@ def test_readings_coarser_than_the_noise_are_no_imbalance(tmp_path: Path) -> Non
     # 312.5 uA / sqrt(12), doubled, is 180 uA, and 1.5 % of 20.2 mA is 302: 352 together.
     check = result.check("amplitude.phase1")
     assert check.uncertainty == pytest.approx(352, rel=0.02)
+
+
+@pytest.mark.parametrize("deviation", [0.08, 0.2])
+def test_steps_that_hardly_stand_out_of_the_noise_fail_nothing(
+    deviation: float, tmp_path: Path
+) -> None:
+    # Premodulated interferential at 12 mA: in the weakest hold, 158 permille, a step of 309
+    # permille is 0.5 mA. Six times the noise is as much, or more.
+    result = measured(
+        tmp_path,
+        noisy(beating(12.0), deviation, 0.05),
+        profile_id="interferential-premodulated",
+        amplitude_ua=12_000,
+    )
+    assert (result.verdict, failed(result), result.looks_like) == ("inconclusive", set(), "")
+    assert any("hardly stands out" in unknown for unknown in result.unknowns)
+
+
+def test_a_wrong_amplitude_fails_where_weak_steps_hardly_stand_out(tmp_path: Path) -> None:
+    result = measured(
+        tmp_path,
+        noisy(beating(10.8), 0.08, 0.05),
+        profile_id="interferential-premodulated",
+        amplitude_ua=12_000,
+    )
+    # The three middle steps of each half are 1.4 mA and more where they are least; 0.84 mA is clear.
+    assert failed(result) == {f"amplitude.phase{number}" for number in (2, 3, 4, 7, 8, 9)}
+
+
+def beating(ma: float) -> list[Pulse]:
+    """Return 40 ms of stepped sines of 250 us whose amplitude swells and fades every 10 ms."""
+    shares = (0.309, 0.809, 1.0, 0.809, 0.309)
+    swell = (0.158, 0.46, 0.716, 0.902, 1.0, 1.0, 0.902, 0.716, 0.46, 0.158)
+    return [
+        Pulse(
+            0.005 + n * 250e-6,
+            tuple(
+                (ma * swell[n // 4 % 10] * sign * share, 25) for sign in (1, -1) for share in shares
+            ),
+        )
+        for n in range(160)
+    ]
 
 
 def test_the_page_has_every_tolerance() -> None:
