@@ -441,7 +441,7 @@ def test_a_wrong_amplitude_fails_where_weak_steps_hardly_stand_out(tmp_path: Pat
         profile_id="interferential-premodulated",
         amplitude_ua=12_000,
     )
-    # The three middle steps of each half are 1.4 mA and more where they are least; 0.84 mA is clear.
+    # The three middle steps of each half are at least 1.4 mA in every hold; 0.84 mA is clear.
     assert failed(result) == {f"amplitude.phase{number}" for number in (2, 3, 4, 7, 8, 9)}
 
 
