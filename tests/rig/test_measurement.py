@@ -530,3 +530,7 @@ def test_stepped_pulses_without_silence_between_them(is_burst: bool, tmp_path: P
     wrong = [Pulse(pulse.at_s, [(ma * 1.06, us) for ma, us in phases]) for pulse in pulses]
     result = measured(tmp_path, noisy(wrong, 0.02), profile_id=profile, amplitude_ua=8_000)
     assert "amplitude.phase4" in failed(result)
+    if is_burst:  # where silence begins each burst, swapped leads are told as such
+        swapped = [Pulse(pulse.at_s, [(-ma, us) for ma, us in phases]) for pulse in pulses]
+        result = measured(tmp_path, noisy(swapped, 0.02), profile_id=profile, amplitude_ua=8_000)
+        assert failed(result) == {"polarity"}
