@@ -59,6 +59,7 @@ _COUNT = re.compile(
     r"\s*(?:pts?|points?|samples?|sa|s)?",
     re.IGNORECASE,
 )
+_CHANNEL_UNIT = re.compile(r"ch(\d)\s*:\s*([a-zµμ]+)", re.IGNORECASE)
 _UNIT_KEYS = {"vertical units", "vertical unit", "vunit", "y units", "yunit", "y unit"}
 _RATE = re.compile(r"([0-9.eE+]+)\s*([kMG]?)\s*(?:Hz|S/s|Sa/s|SPS)?", re.IGNORECASE)
 _WITH_UNIT = re.compile(r"(?:.*:)?\s*([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)\s*([a-zµμ]*)\s*")
@@ -389,9 +390,8 @@ class _Reader:
         if self._options.unit is not None:
             return self._options.unit
         unit = _unit_of(titles)
-        if unit is None:
-            for key in _UNIT_KEYS & self._keys.keys():
-                unit = unit or _QUANTITY.get(_plain(self._keys[key]))
+        for key in _UNIT_KEYS & self._keys.keys():
+            unit = unit or _keyed_unit(self._keys[key], self._channel(titles))
         if unit is None and "ampl" in [_plain(title) for title in titles]:
             unit = "V"  # LeCroy writes volts, and no unit
         if unit is None and self._options.load_ohm is not None:
@@ -403,6 +403,13 @@ class _Reader:
                 f"{'|'.join(UNITS_UA)}"
             )
         return unit
+
+    def _channel(self, titles: list[str]) -> int:
+        """Return the number that the header's source or a column's title names, or the asked."""
+        names = [self._keys.get("source", ""), *(t for t in titles[::-1] if not _KEYED.search(t))]
+        return next((number for name in names if (number := _channel_of(name))), 0) or (
+            self._options.channel
+        )
 
     def _style(self, titles: dict[int, list[str]]) -> str:
         head = "\n".join(self._lines[:40]).lower()
@@ -464,6 +471,13 @@ def _unit_of(titles: list[str]) -> str | None:
             if unit is not None:
                 return unit
     return None
+
+
+def _keyed_unit(stated: str, channel: int) -> str | None:
+    """Return a unit that the header states: 'V', or one for each channel as 'CH1:V CH2:A'."""
+    of_channels = {int(number): unit for number, unit in _CHANNEL_UNIT.findall(stated)}
+    unit = of_channels.get(channel, "") if of_channels else stated
+    return _QUANTITY.get(_plain(unit))
 
 
 def _name_of(titles: list[str]) -> str:

@@ -343,7 +343,8 @@ def _held_of(
         len(after) > 0
         and time_s <= _RAMP_DOWN_S
         and _only_rises(after[::-1], near_ua)
-        and after[-1] < 0.5 * level_ua
+        # Sparse pulses at the end are too few for what is smoothed to follow them down.
+        and min(after[-1], full_ua[-1]) < 0.5 * level_ua
     )
     if not is_ramp_down:
         last = len(smooth) - 1
