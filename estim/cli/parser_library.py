@@ -150,8 +150,10 @@ def add_records(commands: Commands) -> None:
     form.add_argument("--csv", metavar="FILE", help="CSV into a file that does not exist yet, or -")
     form.add_argument(
         "--format",
+        metavar="FORM",
         choices=("note", "report", "json", "take-home", "pdf", "take-home-pdf", "fhir", "csv"),
-        help="note, report (as data: json) and take-home sheet of a visit; pdf is note and report",
+        help="of a visit: note, report (as data: json), take-home, pdf (note and report), "
+        "take-home-pdf, fhir; of any record: csv",
     )
     export.add_argument(
         "--out", metavar="FILE", default="-", help="with --format: a new file; default: output"
