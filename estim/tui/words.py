@@ -9,12 +9,15 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from estim.text import REPLACEMENT, sanitize
 from estim.units import format_clock, format_ma
 
 BEAT_SIGNS = "◐◓◑◒"
 """What the strip turns through while a device is connected; nothing else may draw these."""
 
+NAMES_WIDTH = 11
 STOP_SIGN, CARE_SIGN = "■", "▲"
 """What forbids, and what asks for care."""
 
@@ -42,6 +45,11 @@ def safe(text: str) -> str:
 def safe_lines(text: str) -> str:
     """Return text of several lines that may be drawn."""
     return "\n".join(map(safe, text.split("\n")))
+
+
+def table(rows: Iterable[tuple[str, str]]) -> str:
+    """Return what things are called and what they are, one line each."""
+    return "\n".join(f"{name:<{NAMES_WIDTH}}{text}" for name, text in rows)
 
 
 def current(current_ua: int) -> str:

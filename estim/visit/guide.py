@@ -39,6 +39,7 @@ from estim.visit.questions import (
     Kind,
     Question,
     Remark,
+    missing,
 )
 from estim.visit.screening import Context, Screening
 from estim.visit.sensation import SiteSensation
@@ -165,8 +166,13 @@ def remarks(step: Step, visit: Visit, given: Given, answers: Answers) -> tuple[R
         return (*_all(Gravity.STOP, told), *_all(Gravity.CARE, found.cautions))
     if step.kind == "assess":
         return _assess_remarks(step, answers)
+    if step.kind == "educate":
+        return _all(Gravity.NOTE, step.points)
     verdict = _verdict(step, visit, given, answers)
-    return (*_all(Gravity.STOP, verdict.blocks), *_all(Gravity.CARE, verdict.cautions))
+    # What only says that a question is still open is no finding.
+    is_whole = not missing(form(step, visit, given, answers), answers)
+    blocks = verdict.blocks if is_whole else ()
+    return (*_all(Gravity.STOP, blocks), *_all(Gravity.CARE, verdict.cautions))
 
 
 def stamped(step: Step, given: Given, answers: Answers) -> dict[str, Answer]:
@@ -302,6 +308,11 @@ def sites_by_channel(visit: Visit, answers: Answers | None = None) -> list[tuple
     if profile is None or given is None:
         return []
     return pads.sites_by_channel(profile, given)
+
+
+def placed(visit: Visit, given: Given, answers: Answers) -> Placement:
+    """Return what answers about the pads come to, confirmed or not yet."""
+    return _placement(visit, given, answers)
 
 
 def sides(sites: Sequence[Sequence[str]]) -> tuple[str, ...]:

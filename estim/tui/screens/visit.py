@@ -232,7 +232,8 @@ class VisitScreen(EstimScreen[None]):
         await self._sitting.confirm(step, answers)
         self.open_next()
         following = self._sitting.visit.next_step
-        if following is not None and following.kind == "stimulate":
+        is_stimulation = following is not None and following.kind == "stimulate"
+        if is_stimulation and not self._sitting.output_problems():
             self.action_stimulation()
 
     # The stop is tried.
@@ -368,8 +369,14 @@ class VisitScreen(EstimScreen[None]):
             return self._step.exercises[int(number) - 1]
         return None
 
+    def _is_timed(self) -> bool:
+        """Tell whether seconds are asked for."""
+        found = self.query(FormView)
+        question = found.first().current if found else None
+        return question is not None and question.unit == "s"
+
     def _show_timer(self) -> None:
-        told = ""
+        told = "begins the stopwatch" if self._is_timed() else ""
         if self._timer is not None:
             now_us = self._clock.now_us()
             self._timer.advance(now_us)
@@ -408,9 +415,8 @@ class VisitScreen(EstimScreen[None]):
     def _stimulation_words(self) -> str:
         problems = self._sitting.output_problems()
         if problems:
-            return "Output waits for:\n" + "\n".join(
-                f"{words.STOP_SIGN} {words.safe(problem)}" for problem in problems
-            )
+            told = [f"{words.STOP_SIGN} {words.safe(problem)}" for problem in problems]
+            return "\n".join(("Output waits for:", *told, "F3 goes back, to answer anew."))
         return "F6 finds the device, reads site, side and limits back, and arms at zero."
 
     def on_click(self, event: Click) -> None:

@@ -67,7 +67,7 @@ class VisitReportScreen(EstimScreen[bool]):
             yield Static(planned_and_delivered(self._sitting.controller))
             if left:
                 yield Static(
-                    f"Not done: {words.safe(', '.join(left))}. The visit stays unfinished.",
+                    f"Not done: {words.safe('; '.join(left))}. The visit stays unfinished.",
                     classes="banner",
                     markup=False,
                 )

@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -285,11 +286,7 @@ class FormView(Vertical):
             told = "all answered: Enter confirms, u takes back" if is_whole else "not all answered"
             lines.append(Content.styled(f"▸ {told}", "bold"))
         self.query_one("#questions", Static).update(Content("\n").join(lines))
-        remarks = [
-            Content.styled(f"{sign} {words.safe(remark.text)}", style)
-            for remark in self._judge(self.answers)
-            for sign, style in [_REMARKS[remark.gravity]]
-        ]
+        remarks = [self._remark(remark) for remark in self._judge(self.answers)]
         self.query_one("#remarks", Static).update(Content("\n").join(remarks))
         scroll = self.query_one(VerticalScroll)
         scroll.scroll_to(y=max(0, self._at - scroll.size.height // 2), animate=False)
@@ -305,11 +302,21 @@ class FormView(Vertical):
             answer = f"  {words.safe(question.words_of(given))}"
         elif question.id in self._passed:
             answer = "  -"
+        half = self.size.width // 2
+        if len(answer) > half:
+            answer = f"{answer[: half - 1]}…"
         room = max(10, self.size.width - len(answer) - 5)
         asked = words.safe(question.words)
         if len(asked) > room:
             asked = asked[: room - 1] + "…"
         return Content.assemble((f"{sign} {asked}", style), (answer, "bold"))
+
+    def _remark(self, remark: Remark) -> Content:
+        """Return what an answer means; what does not fit goes on below itself."""
+        sign, style = _REMARKS[remark.gravity]
+        room = max(20, self.size.width - 4)
+        text = f"{sign} {words.safe(remark.text)}"
+        return Content.styled(textwrap.fill(text, room, subsequent_indent="  "), style)
 
     def _show_asked(self, question: Question | None) -> None:
         shown = Content("")
@@ -373,7 +380,7 @@ def _options(question: Question | None) -> list[Option]:
         assert question.minimum is not None
         assert question.maximum is not None
         return [
-            Option(f"{'t' if number == _SCALE_MAX else number}  {number}", str(number))
+            Option(f"t  {number}" if number == _SCALE_MAX else str(number), str(number))
             for number in range(question.minimum, question.maximum + 1)
         ]
     return [

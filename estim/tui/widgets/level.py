@@ -39,7 +39,7 @@ class LevelLine(Static):
 
 def _line(state: LevelState) -> Content:
     parts: list[str | tuple[str, str]] = [
-        ("▲ increases locked: lower first", "bold $warning")
+        ("▲ increases locked: - opens them", "bold $warning")
         if state.is_locked
         else ("increases open", "dim"),
         ("   linked" if state.is_linked else "   apart", "dim"),
