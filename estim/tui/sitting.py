@@ -27,6 +27,7 @@ from estim.record import station_key
 from estim.session.states import ENERGISED, HostState
 from estim.tui import session_words, words
 from estim.tui.controller import SessionController, Stimulation, VisitPlan
+from estim.tui.link import Delivered
 from estim.tui.running import RunningPlan
 from estim.units import MS_PER_S
 from estim.visit import carry, course, guide, history, placement, plan, repeat
@@ -316,17 +317,7 @@ class Sitting:
         step, deliveries = self.stimulation_step, self.controller.deliveries
         if step is None or not deliveries:
             return False
-        channels = max(len(each.pulse_counts) for each in deliveries)
-        answers: dict[str, Answer] = {
-            "profile": deliveries[-1].profile_id,
-            "stimulations": len(deliveries),
-            "delivered_ms": self.delivered_ms,
-            "plateau_ms": sum(each.plateau_ms for each in deliveries),
-        }
-        for index in range(channels):
-            held = [each for each in deliveries if index < len(each.pulse_counts)]
-            answers[f"pulses-{index + 1}"] = sum(each.pulse_counts[index] for each in held)
-            answers[f"highest_ua-{index + 1}"] = max(each.highest_ua[index] for each in held)
+        answers = delivered_answers(deliveries)
         former = self.visit.answered.get(step.id)
         if former is not None and dict(former.answers) == answers:
             return False  # nothing flowed since it was confirmed
@@ -468,3 +459,19 @@ class Sitting:
         """
         ended = "visit ended" if self.visit.is_reviewed else "visit left unfinished"
         await self.controller.close(ended)
+
+
+def delivered_answers(deliveries: Sequence[Delivered]) -> dict[str, Answer]:
+    """Return what a stimulation is confirmed with: everything that was delivered."""
+    channels = max(len(each.pulse_counts) for each in deliveries)
+    answers: dict[str, Answer] = {
+        "profile": deliveries[-1].profile_id,
+        "stimulations": len(deliveries),
+        "delivered_ms": sum(each.delivered_ms for each in deliveries),
+        "plateau_ms": sum(each.plateau_ms for each in deliveries),
+    }
+    for index in range(channels):
+        held = [each for each in deliveries if index < len(each.pulse_counts)]
+        answers[f"pulses-{index + 1}"] = sum(each.pulse_counts[index] for each in held)
+        answers[f"highest_ua-{index + 1}"] = max(each.highest_ua[index] for each in held)
+    return answers
