@@ -15,6 +15,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from html import unescape
 from itertools import groupby
 from pathlib import Path
@@ -27,6 +28,7 @@ from estim.__main__ import main as estim
 from estim.engine.viewers import viewers_folder
 from estim.tui.viewer import TURN_SIGNS, ViewerApp
 from estim.tui.words import BEAT_SIGNS
+from tests.tui import visit_pictures
 from tests.tui.harness import WatchedApp, drive, open_demo, start, until
 from tests.tui.terminal import CHECKOUT
 
@@ -42,6 +44,8 @@ _STYLE = re.compile(r"\.terminal-\d+-r\d+ (\{.*?\})")
 _TEXT = re.compile(r'<text [^>]*?\by="([\d.]+)"[^>]*>(.*?)</text>', re.DOTALL)
 _MASKS = (
     (re.compile(r"\b\d+:\d\d\b"), "m:ss"),
+    (re.compile(r"\b(Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, "), ""),
+    (re.compile(r"\b\d{4}-\d\d-\d\d\b"), "date"),
     (re.compile(r"\b\d{8}-\d{6}-[0-9a-f]{6}\b"), "session"),
     (re.compile(f"^ ?[{BEAT_SIGNS}{re.escape(TURN_SIGNS)}] "), "  "),
     (re.compile(r"\blast \d+ s\b|-\d+ s(?= )"), "span"),
@@ -110,6 +114,10 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "session.svg": take_session,
     "technician.svg": take_technician,
     "viewer.svg": take_viewer,
+}
+PICTURES |= {
+    name: partial(take, keep=lambda path, app: _keep(path, app))
+    for name, take in visit_pictures.TAKEN.items()
 }
 """Every picture of docs/pictures, by its name, and what takes it."""
 

@@ -397,7 +397,7 @@ def test_the_acceptance_test_is_walked_and_kept_and_only_what_was_delivered_is_c
     async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
         await open_bench(app, pilot)
         await pilot.press("home", *(["down"] * TOOLS.index("acceptance")), "enter")
-        await sign_in(app, pilot, 1, THERAPIST_PIN)
+        await sign_in(app, pilot, 0, THERAPIST_PIN)
         await until(lambda: "Look at device and leads" in app.text())
         await answer(app, pilot, {"check-1": "2"})
         await answer(app, pilot, {})

@@ -116,10 +116,15 @@ class TodayScreen(EstimScreen[None]):
         self.query_one("#today-words", Static).update(words.safe(said))
         self.query_one("#today-words").display = bool(said)
         due = self.query_one("#due", ChoiceList)
+        width = max((len(who) for who, _ in lines), default=0)
         due.clear_options()
         due.add_options(
             [
-                Option(Content.assemble((words.safe(who), "bold"), f"  {words.safe(what)}"))
+                Option(
+                    Content.assemble(
+                        (f"{words.safe(who):<{width}}", "bold"), f"  {words.safe(what)}"
+                    )
+                )
                 for who, what in lines
             ]
         )

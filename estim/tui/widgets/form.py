@@ -340,9 +340,11 @@ class FormView(Vertical):
             if moves_focus:
                 given = self._answers.get(question.id)
                 field.value = "" if given is None else str(given)
-                field.placeholder = question.expected + (
-                    "; Enter leaves it out" if question.is_optional else ""
+                expected = (
+                    "type it, then Enter" if question.kind is Kind.TEXT else question.expected
                 )
+                leaves_out = "; Enter alone leaves it out" if question.is_optional else ""
+                field.placeholder = f"{expected}{leaves_out}"
         else:
             choices.clear_options()
             choices.add_options(_options(question))
