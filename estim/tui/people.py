@@ -45,8 +45,15 @@ class PersonView:
     sections: tuple[Section, ...]
 
 
-def due_and_unfinished(records: Path, key: bytes | None) -> list[tuple[str, str]]:
+def due_and_unfinished(
+    records: Path, key: bytes | None, open_session: str = ""
+) -> list[tuple[str, str]]:
     """Return who is due and whose visit is unfinished: pseudonym and words.
+
+    Args:
+        records: the folder.
+        key: of the station.
+        open_session: id of the visit that goes on here, '' for none.
 
     Raises:
         RecordError: the folder cannot be read.
@@ -56,7 +63,9 @@ def due_and_unfinished(records: Path, key: bytes | None) -> list[tuple[str, str]
     plans = plan.plans_of(records, key)
     lines = [(each.pseudonym, each.words) for each in plan.due(found, plans, today)]
     for visit in history.unfinished(records, key):
-        if visit.pseudonym is not None:
+        if visit.session_id == open_session and visit.pseudonym is not None:
+            lines.insert(0, (visit.pseudonym, "the visit that is open: Esc goes back to it"))
+        elif visit.pseudonym is not None:
             why = list(visit.unfinished_because)
             if visit.end_reason and not visit.facts.notes:
                 why.insert(0, f"it ended by: {visit.end_reason}")  # and not by a person's key

@@ -169,9 +169,9 @@ def remarks(step: Step, visit: Visit, given: Given, answers: Answers) -> tuple[R
     if step.kind == "educate":
         return _all(Gravity.NOTE, step.points)
     verdict = _verdict(step, visit, given, answers)
-    # What only says that a question is still open is no finding.
-    is_whole = not missing(form(step, visit, given, answers), answers)
-    blocks = verdict.blocks if is_whole else ()
+    # What only says that a question is still open is no finding; of checks, nothing says that.
+    is_open = step.kind != "check" and missing(form(step, visit, given, answers), answers)
+    blocks = () if is_open else verdict.blocks
     return (*_all(Gravity.STOP, blocks), *_all(Gravity.CARE, verdict.cautions))
 
 
@@ -382,15 +382,16 @@ def _screening(visit: Visit, given: Given, answers: Answers) -> Screening:
 
 def _screening_remarks(found: Screening) -> tuple[Remark, ...]:
     graver = (*found.stops, *found.clearances)
+    cautions = [each.words for each in (*found.cautions, *found.refused_overrides)]
     forbidden = dict.fromkeys(found.forbidden_sites.values())
     blocked = [
         f"the profile's site {site.replace('-', ' ')}" for site in found.blocked_profile_sites
     ]
     return (
         *_all(Gravity.STOP, [each.words for each in graver]),
-        *_all(Gravity.CARE, [f"no pads where {reason}" for reason in forbidden]),
+        *_all(Gravity.CARE, [f"no pads {reason}" for reason in forbidden]),
         *_all(Gravity.CARE, [f"forbidden: {each}" for each in blocked]),
-        *_all(Gravity.CARE, [each.words for each in (*found.cautions, *found.refused_overrides)]),
+        *_all(Gravity.CARE, [each for each in cautions if each not in " ".join(forbidden)]),
         *_all(Gravity.NOTE, [each.words for each in (*found.prompts, *found.overridden)]),
     )
 
@@ -464,7 +465,7 @@ def _sensation_remarks(visit: Visit, given: Given, answers: Answers) -> tuple[Re
             gravity = Gravity.CARE
         found.append(Remark(gravity, each.words))
         found += _all(Gravity.NOTE, each.alternatives)
-    return tuple(found)
+    return tuple(sorted(found, key=lambda remark: list(Gravity).index(remark.gravity)))
 
 
 # Placement.

@@ -158,7 +158,7 @@ def test_the_same_thing_said_often_is_one_line_with_a_count() -> None:
 
     text = shown(events, flood)
     assert "refused: at most 1 mA in a second (×50)" in text
-    assert "electrode off: press it on (suspect: what was done at the bench)" in text
+    assert "electrode off: press it on (suspect: what was done here)" in text
     assert len(events.events) == 2
 
 

@@ -176,15 +176,13 @@ def take_bedside(path: Path, keep: Keep) -> None:
 
 
 def take_meanwhile(path: Path, keep: Keep) -> None:
-    """Look at the visit's steps while current flows."""
+    """Look somebody else up while current flows."""
+    make_past(path.parent / "records")
 
     async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
         await _run(app, pilot)
-        await pilot.press("w")
-        await until(lambda: isinstance(app.screen, VisitScreen))
-        screen = app.screen
-        assert isinstance(screen, VisitScreen)
-        await pilot.press("f4")
+        await pilot.press("f7")
+        await until(lambda: "the visit that is open" in app.text())
         await until(lambda: "RUNNING" in app.strip() and _is_calm(app))
         keep(path, app)
 
@@ -192,16 +190,18 @@ def take_meanwhile(path: Path, keep: Keep) -> None:
 
 
 def take_prompt(path: Path, keep: Keep) -> None:
-    """Be asked whether it is comfortable, while an electrode has come off."""
+    """Be asked whether it is comfortable."""
     folder = places.configuration_folder()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     (folder / "site.toml").write_text(f"comfort_check_s = {COMFORT_S}\n")
 
     async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
         await _run(app, pilot)
-        await until(lambda: "omfortable?" in app.text(), COMFORT_S + 30.0)
-        assert app.visiting.sitting is not None
+        session = app.session_screen
+        assert session is not None
+        await until(lambda: bool(session.running.prompts.open), COMFORT_S + 30.0)
         await until(lambda: _is_calm(app))
+        await pilot.pause(0.3)
         keep(path, app)
 
     _visit(script, path)

@@ -71,7 +71,7 @@ class VisitReportScreen(EstimScreen[bool]):
                     classes="banner",
                     markup=False,
                 )
-        yield Static("Note, from the record: read it, edit it (n)", classes="label", markup=False)
+        yield Static("Note, from the record: read it, edit it (n)", id="note-head", markup=False)
         yield NoteArea("note")
 
     def on_mount(self) -> None:

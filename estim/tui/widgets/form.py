@@ -26,6 +26,7 @@ from textual.widgets.option_list import Option
 from estim.errors import UsageError
 from estim.tui import words
 from estim.tui.widgets.choices import ChoiceList
+from estim.tui.widgets.scale import ScaleRow
 from estim.visit.questions import (
     Answer,
     Answers,
@@ -102,6 +103,7 @@ class FormView(Vertical):
             yield Static(id="remarks", markup=False)
         yield Static(id="asked", markup=False)
         yield ChoiceList(id="choices")
+        yield ScaleRow(id="scale")
         yield AnswerField(id="typed", compact=True)
 
     def on_mount(self) -> None:
@@ -246,10 +248,12 @@ class FormView(Vertical):
             self._confirm()
         elif question.kind is Kind.YES_NO:
             self._give(event.option_id == _YES)
-        elif event.option_id is not None and _is_scale(question):
-            self._give(int(event.option_id))
         elif event.option_id is not None:
             self._give(event.option_id)
+
+    def on_scale_row_chosen(self, event: ScaleRow.Chosen) -> None:
+        event.stop()
+        self._give(event.number)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
@@ -333,10 +337,15 @@ class FormView(Vertical):
     def _show_answer_box(self, question: Question | None, *, moves_focus: bool) -> None:
         choices = self.query_one(ChoiceList)
         field = self.query_one(AnswerField)
+        scale = self.query_one(ScaleRow)
         is_typed = question is not None and _is_typed(question)
-        choices.display = not is_typed
+        is_scale = question is not None and not is_typed and _is_scale(question)
+        choices.display = not (is_typed or is_scale)
+        scale.display = is_scale
         field.display = is_typed
-        if question is not None and is_typed:
+        if question is not None and is_scale:
+            scale.show(question.minimum or 0, question.maximum or 0)
+        elif question is not None and is_typed:
             if moves_focus:
                 given = self._answers.get(question.id)
                 field.value = "" if given is None else str(given)
@@ -350,7 +359,7 @@ class FormView(Vertical):
             choices.add_options(_options(question))
             choices.highlighted = 0 if question is None else None
         if moves_focus:
-            (field if is_typed else choices).focus()
+            (field if is_typed else scale if is_scale else choices).focus()
 
 
 _REMARKS = {
@@ -378,13 +387,6 @@ def _options(question: Question | None) -> list[Option]:
         return [Option("Confirm", _CONFIRM)]
     if question.kind is Kind.YES_NO:
         return [Option("y  yes", _YES), Option("n  no", _NO)]
-    if _is_scale(question):
-        assert question.minimum is not None
-        assert question.maximum is not None
-        return [
-            Option(f"t  {number}" if number == _SCALE_MAX else str(number), str(number))
-            for number in range(question.minimum, question.maximum + 1)
-        ]
     return [
         Option(f"{number if number <= 9 else ' '}  {words.safe(choice.words)}", choice.id)
         for number, choice in enumerate(question.choices, start=1)

@@ -44,9 +44,11 @@ def _line(state: LevelState) -> Content:
         else ("increases open", "dim"),
         ("   linked" if state.is_linked else "   apart", "dim"),
     ]
+    if any(state.markers):
+        parts.append(("   marked", "dim"))
     for number, marked in enumerate(state.markers, start=1):
         if marked:
-            parts.append((f"   {number}", "bold"))
+            parts.append((f"  {number}:", "bold"))
             parts += [
                 f" {marker.letter} {format_ma(marked[marker])}"
                 for marker in Marker
