@@ -50,7 +50,8 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
     A virtual machine is held now and then, by up to some tenths of a second, and a process may have
     to wait for a processor. Estim ends its output then, as it must, and a test of what it does in
-    time shows nothing. Told in the summary.
+    time shows nothing. A long test, whole processes and keys in real time, gets a second try in any
+    case. Told in the summary.
     """
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     for again in range(AGAIN_MAX + 1):
@@ -58,7 +59,8 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         reports = runtestprotocol(item, nextitem=nextitem, log=False)
         held_ms, waited_ms = _held_ms(item.config, began_us), _waited_ms() - waited_ms
         could_run = held_ms == 0 and waited_ms < STARVED_MS
-        if could_run or again == AGAIN_MAX or not any(report.failed for report in reports):
+        is_due = not could_run or (again == 0 and item.get_closest_marker("long") is not None)
+        if not is_due or again == AGAIN_MAX or not any(report.failed for report in reports):
             break
         words = "\n".join(report.longreprtext for report in reports if report.failed)
         item.user_properties.append(

@@ -454,8 +454,7 @@ def test_a_gap_is_told_and_nothing_is_shown_as_measured_in_it(records: Path) -> 
         await pilot.press("right")
         assert "GAP" not in app.text()
         app.screen._seek(15_500_000)  # type: ignore[attr-defined]
-        await pilot.pause(0.05)
-        assert "GAP: the record holds no reading here" in app.text()
+        await until(lambda: "GAP: the record holds no reading here" in app.text())
         assert "UNKNOWN" in app.text()
         assert "░░" in app.text()
         await pilot.press("end")
@@ -591,8 +590,7 @@ def test_escapes_in_every_text_of_a_record_reach_no_terminal(records: Path) -> N
             await app.pop_screen()
         await replay(app, journal.path)
         await pilot.press("end")
-        await pilot.pause(0.2)
-        assert "ALARM then" in app.text()
+        await until(lambda: "ALARM then" in app.text())
 
     app = look_at(script, records, LARGE)
     written = app.written.getvalue()

@@ -253,6 +253,7 @@ async def come_to_running(app: WatchedApp, pilot: Pilot[Any]) -> Sitting:
     await until(lambda: app.state is HostState.RUNNING)
     await pilot.press("+")
     await until(lambda: shown(app).channels[0].setpoint_ua > 0)
+    await until(lambda: screen.sitting.delivered_ms > 0)
     return screen.sitting
 
 
