@@ -277,7 +277,7 @@ def test_locked_increases_are_said_and_open_by_lowering(records: Path) -> None:
         await pilot.pause(0.3)
         keys = session.running.keys
         keys.advance(session._clock.now_us() + 20 * S)
-        await until(lambda: "increases locked: lower first" in app.text())
+        await until(lambda: "increases locked: - opens them" in app.text())
         await pilot.press("+")
         events = session.query_one(EventList)
         await until(lambda: any("increases are locked" in one.text for one in events.events))

@@ -120,14 +120,15 @@ async def answer(
             await pilot.press("enter")
             await until(lambda: step.id in sitting.visit.answered)
             break
-        await _give(app, pilot, question, chosen)
+        await give(app, pilot, question, chosen)
     assert step.id in sitting.visit.answered, step.id
     await pilot.pause()
 
 
-async def _give(
+async def give(
     app: WatchedApp, pilot: Pilot[Any], question: Question, chosen: Mapping[str, Answer]
 ) -> None:
+    """Answer a question by keys: as chosen, else with no, the first choice, the highest number."""
     given = chosen.get(question.id)
     if question.kind is Kind.YES_NO:
         await pilot.press("y" if given else "n")

@@ -248,7 +248,7 @@ class VisitScreen(EstimScreen[None]):
         following = self._sitting.visit.next_step
         if following is None or following.kind != "stimulate" or self._sitting.is_energised:
             return
-        if steps.index(step) < steps.index(following):
+        if steps.index(step) < steps.index(following) and not self._sitting.output_problems():
             self.action_stimulation()
 
     # The stop is tried.
@@ -384,8 +384,14 @@ class VisitScreen(EstimScreen[None]):
             return self._step.exercises[int(number) - 1]
         return None
 
+    def _is_timed(self) -> bool:
+        """Tell whether seconds are asked for."""
+        found = self.query(FormView)
+        question = found.first().current if found else None
+        return question is not None and question.unit == "s"
+
     def _show_timer(self) -> None:
-        told = ""
+        told = "begins the stopwatch" if self._is_timed() else ""
         if self._timer is not None:
             now_us = self._clock.now_us()
             self._timer.advance(now_us)
@@ -424,9 +430,8 @@ class VisitScreen(EstimScreen[None]):
     def _stimulation_words(self) -> str:
         problems = self._sitting.output_problems()
         if problems:
-            return "Output waits for:\n" + "\n".join(
-                f"{words.STOP_SIGN} {words.safe(problem)}" for problem in problems
-            )
+            told = [f"{words.STOP_SIGN} {words.safe(problem)}" for problem in problems]
+            return "\n".join(("Output waits for:", *told, "F3 goes back, to answer anew."))
         return "F6 finds the device, reads site, side and limits back, and arms at zero."
 
     def on_click(self, event: Click) -> None:
