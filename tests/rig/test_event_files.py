@@ -135,7 +135,7 @@ def test_a_ramp_down_is_told_where_its_last_pulses_are_far_apart(tmp_path: Path)
 
 
 def test_a_rise_is_told_from_a_beat(tmp_path: Path) -> None:
-    # Up to 7 mA, the last of it at 2 mA/s, 1.2 s there, and down; each hold and step rounded down to
+    # Up to 7 mA, the last of it at 2 mA/s, 1.2 s there, and down; all of it rounded down to
     # 0.1 mA, so that at first the weak holds, 158 permille, are no current at all.
     swell = (158, 460, 716, 902, 1000, 1000, 902, 716, 460, 158)
     shares = (309, 809, 1000, 809, 309)
