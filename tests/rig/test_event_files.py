@@ -134,6 +134,23 @@ def test_a_ramp_down_is_told_where_its_last_pulses_are_far_apart(tmp_path: Path)
     assert any("ramps down in the last 1." in note for note in result.notes)
 
 
+def test_a_rise_is_told_from_a_beat(tmp_path: Path) -> None:
+    # Up to 7 mA, the last of it at 2 mA/s, 1.2 s there, and down; all of it rounded down to
+    # 0.1 mA, so that at first the weak holds, 158 permille, are no current at all.
+    swell = (158, 460, 716, 902, 1000, 1000, 902, 716, 460, 158)
+    shares = (309, 809, 1000, 809, 309)
+    pulses = []
+    for n in range(8400):
+        at_s = n * 250e-6
+        setpoint = int(np.interp(at_s, (0, 0.2, 0.6, 1.8, 1.9, 2.1), (0, 62, 70, 70, 68, 0)) + 1e-9)
+        level = setpoint * swell[n // 4 % 10] // 1000
+        steps = [level * share // 1000 / 10 for share in shares]
+        pulses.append(Pulse(at_s, [(ma, 25) for ma in (*steps, *(-ma for ma in steps))]))
+    result = of_trace(tmp_path, pulses, "interferential-premodulated", 7_000)
+    assert (result.verdict, failed(result)) == ("pass", set())
+    assert any("the amplitude rises for 0." in note for note in result.notes)
+
+
 def test_what_sags_at_the_end_of_a_contraction_is_no_ramp(tmp_path: Path) -> None:
     whole = contractions()
     # The last second of either plateau, 2 mA of 40 too low, before the ramp.

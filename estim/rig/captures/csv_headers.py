@@ -1,7 +1,8 @@
 """Read what stands before the numbers of a CSV: delimiter, columns, units, sample interval.
 
 Known styles: Tektronix (key, value in leading columns or lines), Keysight (`x-axis,1` over
-`second,Volt`), Rigol (`X,CH1,Start,Increment` over `Sequence,Volt,...`), Siglent (keys, then
+`second,Volt`), Rigol (`X,CH1,Start,Increment` over `Sequence,Volt,...`; `CH1(V),t0 = ..., tInc =
+...`), Siglent (keys, then
 `Source,CH1` over `Second,Value`), LeCroy (`Time,Ampl`), PicoScope (a row of units in brackets),
 Digilent (`#Sample rate:`), sigrok (remarks after ';'), and plain `time,value`.
 
@@ -43,7 +44,7 @@ _CHANNEL = re.compile(
 _INTERVAL_KEYS = {
     "sample interval", "sampling interval", "sampling period", "sample period", "h resolution",
     "hresolution", "xinc", "x increment", "increment", "interval", "dt", "delta t", "time interval",
-    "sample time", "xincrement",
+    "sample time", "xincrement", "tinc",
 }  # fmt: skip
 _RATE_KEYS = {
     "sample rate", "samplerate", "sampling rate", "sampling frequency", "sample frequency", "fs",
@@ -230,6 +231,9 @@ class _Reader:
                 keys.setdefault(_plain(cells[0]), cells[1])
             if len(cells) >= 4 and _plain(cells[0]) == "segments" and cells[1] == "1":
                 keys.setdefault(_plain(cells[2]), cells[3])
+            for key, separator, rest in (cell.partition("=") for cell in cells):
+                if separator:
+                    keys.setdefault(_plain(key), rest.strip())
             key, separator, rest = joined.partition(":")
             if not separator:
                 key, separator, rest = joined.partition("=")
@@ -258,7 +262,8 @@ class _Reader:
         interval_s, start_s = self._interval()
         start_s = start_s or 0.0
         time_column = None
-        for column in numeric:
+        # A lone column beside a stated interval holds readings, whatever stands above it.
+        for column in numeric if len(numeric) > 1 or interval_s is None else []:
             words = [_plain(_BRACKETS.sub("", title)) for title in titles[column]]
             if any(
                 word in _TIME_WORDS or word.startswith(("time", "t_", "second")) for word in words

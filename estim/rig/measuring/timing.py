@@ -36,6 +36,7 @@ _PLATEAU = 0.97
 _STAIRS = 2.5
 _FLAT, _STEP_TOLD = 0.05, 0.01
 _SHORT_PERIODS = 4
+_STEPS_OF_WEAKEST = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,11 @@ class Timing:
         before = np.clip(np.searchsorted(onset_us, self._onset_us, side="right") - 1, 0, None)
         self._setting: Integers = alignment.places.setting[before]
         is_faint = found.pulses.amplitude_ua < _FAINT * found.threshold_ua
+        # Where the weakest hold comes to less than a step of the device, its pulses are no current.
+        shares = expected.shares(alignment.places.setting)
+        least = float(expected.shares(np.arange(len(expected.settings))).min())
+        weakest_ua = found.pulses.amplitude_ua / np.maximum(shares, 1e-9) * least
+        is_faint |= weakest_ua < _STEPS_OF_WEAKEST * expected.amplitude_step_ua
         self._is_sure: Booleans = (alignment.places.is_sure & ~is_faint)[before]
         self._period_us = expected.periods_us(self._setting).astype(np.float64)
         cycle = expected.channel.cycle
