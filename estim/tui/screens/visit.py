@@ -141,6 +141,8 @@ class VisitScreen(EstimScreen[None]):
         visit = self._sitting.visit
         body = self.query_one("#step-body", Vertical)
         await body.remove_children()
+        if not body.is_attached:
+            return  # the screen was left meanwhile
         self.query_one("#visit-title", Static).update(
             Content.assemble(
                 (f"{words.safe(visit.pseudonym)}  ", "bold"),
@@ -200,6 +202,8 @@ class VisitScreen(EstimScreen[None]):
         """Ask a step's own questions."""
         body = self.query_one("#step-body", Vertical)
         await body.remove_children()
+        if not body.is_attached:
+            return
         said = "F11 makes or changes the plan." if step.kind == "review" else why_anew
         if said:
             await body.mount(Static(words.safe(said), classes="label", markup=False))
