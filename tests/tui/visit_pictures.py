@@ -106,6 +106,7 @@ def take_screening(path: Path, keep: Keep) -> None:
             assert question is not None
             is_yes = "glucose sensor" in question.words
             await visits.give(app, pilot, question, {question.id: True} if is_yes else {})
+            await until(lambda question=question: form.current != question)  # type: ignore[misc]
         await pilot.pause(0.3)
         keep(path, app)
 

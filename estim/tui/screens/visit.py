@@ -413,6 +413,9 @@ class VisitScreen(EstimScreen[None]):
         self.set_class(bool(lines), "-charted")
 
     def _stimulation_words(self) -> str:
+        snapshot = self._sitting.controller.snapshot
+        if snapshot is not None and snapshot.fault is not None:
+            return "The device holds a fault: F6 shows it, k acknowledges it there."
         problems = self._sitting.output_problems()
         if problems:
             told = [f"{words.STOP_SIGN} {words.safe(problem)}" for problem in problems]
