@@ -101,6 +101,8 @@ def take_screening(path: Path, keep: Keep) -> None:
         await visits.begin(app, pilot)
         form = visits.shown_form(app)
         assert form is not None
+        await until(lambda: app.screen.focused is not None)
+        await pilot.pause(0.3)
         for _ in range(SCREENED):
             question = form.current
             assert question is not None

@@ -135,6 +135,7 @@ class VisitScreen(EstimScreen[None]):
             Content.assemble(
                 (f"{words.safe(visit.pseudonym)}  ", "bold"),
                 f"{words.safe(visit.protocol.title)}, with {words.safe(visit.operator)}",
+                (_place(step, visit.protocol.steps), "$secondary"),
             )
         )
         self.query_one("#step-list", Static).update(_step_list(visit.protocol.steps, self))
@@ -545,6 +546,11 @@ def _head(step: Step | None) -> Content:
         words.safe(step.do),
         (f"\nGates: {words.safe(step.gates)}" if step.gates != "nothing" else "", "$accent"),
     )
+
+
+def _place(step: Step | None, steps: tuple[Step, ...]) -> str:
+    """Say how far on a step is."""
+    return f"   {steps.index(step) + 1} of {len(steps)}" if step is not None else ""
 
 
 def _step_list(steps: tuple[Step, ...], screen: VisitScreen) -> Content:
