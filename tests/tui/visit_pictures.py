@@ -101,11 +101,14 @@ def take_screening(path: Path, keep: Keep) -> None:
         await visits.begin(app, pilot)
         form = visits.shown_form(app)
         assert form is not None
+        await until(lambda: app.screen.focused is not None)
+        await pilot.pause(0.3)
         for _ in range(SCREENED):
             question = form.current
             assert question is not None
             is_yes = "glucose sensor" in question.words
             await visits.give(app, pilot, question, {question.id: True} if is_yes else {})
+            await until(lambda question=question: form.current != question)  # type: ignore[misc]
         await pilot.pause(0.3)
         keep(path, app)
 

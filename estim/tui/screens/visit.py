@@ -147,6 +147,7 @@ class VisitScreen(EstimScreen[None]):
             Content.assemble(
                 (f"{words.safe(visit.pseudonym)}  ", "bold"),
                 f"{words.safe(visit.protocol.title)}, with {words.safe(visit.operator)}",
+                (_place(step, visit.protocol.steps), "$secondary"),
             )
         )
         self.query_one("#step-list", Static).update(_step_list(visit.protocol.steps, self))
@@ -432,6 +433,9 @@ class VisitScreen(EstimScreen[None]):
         self.set_class(bool(lines), "-charted")
 
     def _stimulation_words(self) -> str:
+        snapshot = self._sitting.controller.snapshot
+        if snapshot is not None and snapshot.fault is not None:
+            return "The device holds a fault: F6 shows it, k acknowledges it there."
         problems = self._sitting.output_problems()
         if problems:
             told = [f"{words.STOP_SIGN} {words.safe(problem)}" for problem in problems]
@@ -561,6 +565,11 @@ def _head(step: Step | None) -> Content:
         words.safe(step.do),
         (f"\nGates: {words.safe(step.gates)}" if step.gates != "nothing" else "", "$accent"),
     )
+
+
+def _place(step: Step | None, steps: tuple[Step, ...]) -> str:
+    """Say how far on a step is."""
+    return f"   {steps.index(step) + 1} of {len(steps)}" if step is not None else ""
 
 
 def _step_list(steps: tuple[Step, ...], screen: VisitScreen) -> Content:
