@@ -56,7 +56,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def annotations(records: Path) -> list[tuple[str, dict[str, Any]]]:
+def annotated(records: Path) -> list[tuple[str, dict[str, Any]]]:
     (path,) = records.glob("*.jsonl")
     told = [event.content for event in read(path).events if event.kind == "annotation"]
     return [(each["kind"], each["content"]) for each in told]
@@ -239,7 +239,7 @@ def test_a_paste_into_every_question_that_is_typed_leaves_the_visit_whole(record
     assert taken  # words take it, as far as it may be drawn
     (path,) = records.glob("*.jsonl")
     assert is_sound(path)
-    for kind, content in annotations(records):
+    for kind, content in annotated(records):
         for text in content.get("answers", content).values():
             lines = str(text).split("\n")
             assert [sanitize(line) for line in lines] == lines, kind
@@ -306,7 +306,7 @@ def test_later_steps_and_the_next_person_are_prepared_while_current_flows(record
         assert app.controller is None
 
     drive_visit(script, records, url=NO_STOP)
-    kept = [content.get("step", kind) for kind, content in annotations(records)]
+    kept = [content.get("step", kind) for kind, content in annotated(records)]
     assert kept.index("read_back") < kept.index("adjuncts") < kept.index("education")
     assert kept.index("education") < kept.index("stimulation")
 
