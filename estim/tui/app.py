@@ -7,6 +7,8 @@ Rules:
    terminal's file reports it.
 3. While output is possible the interface cannot be left.
 4. Whose visit it is, what the engine does, and what waits for an answer stand on every screen.
+5. What is pasted reaches a field as text that may be drawn and kept: no control, no escape, no sign
+   that turns or hides what stands beside it.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 
 TICK_S = 0.1
 IDLE_LOOK_S = 1.0
-WIDTHS = [(0, "-narrow"), (120, "-wide")]
+WIDTHS = [(0, "-narrow"), (78, "-usual"), (120, "-wide")]
 HEIGHTS = [(0, "-tiny"), (12, "-low"), (36, "-tall")]
 BELL_GAP_S = 0.3
 DEMO_OHM = 500
@@ -135,6 +137,8 @@ class EstimApp(App[None]):
     async def on_event(self, event: Event) -> None:
         if isinstance(event, Key | MouseDown | Paste):
             self.visiting.touch()
+        if isinstance(event, Paste):
+            event = Paste(words.pasted(event.text))
         await super().on_event(event)
 
     def get_default_screen(self) -> TodayScreen:

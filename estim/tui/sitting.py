@@ -18,24 +18,24 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from estim.errors import LimitRefused, ProfileError
-from estim.prepare import roster
+from estim.errors import EstimError, LimitRefused
+from estim.prepare import roster, session
 from estim.prepare.site import SitePolicy
-from estim.profile.library import find
 from estim.profile.loader import LoadedProfile
 from estim.record import station_key
 from estim.session.states import ENERGISED, HostState
-from estim.tui import words
+from estim.tui import session_words, words
 from estim.tui.controller import SessionController, Stimulation, VisitPlan
+from estim.tui.link import Delivered
 from estim.tui.running import RunningPlan
 from estim.units import MS_PER_S
-from estim.visit import course, guide, history, plan, repeat
-from estim.visit.carry import COMFORTABLE, Offer
+from estim.visit import carry, course, gates, guide, history, placement, plan, repeat, treatment
+from estim.visit.carry import COMFORTABLE, PLACE, Offer
 from estim.visit.course import Visit
-from estim.visit.guide import Given
+from estim.visit.known import Given
 from estim.visit.prompts import schedule_for_a_person
 from estim.visit.protocol import BEFORE_OUTPUT, LoadedProtocol, Step
-from estim.visit.questions import Answer, Answers, Form, Remark
+from estim.visit.questions import Answer, Answers, Form, Gravity, Remark
 from estim.visit.repeat import Shown
 
 PRESSED = "pressed"
@@ -43,7 +43,12 @@ STIMULATE = "stimulate"
 
 
 def given_for(
-    records: Path, configuration: Path, policy: SitePolicy, pseudonym: str, today: date
+    records: Path,
+    configuration: Path,
+    policy: SitePolicy,
+    pseudonym: str,
+    protocol_id: str,
+    today: date,
 ) -> Given:
     """Return what is known of a person before a visit; reads files.
 
@@ -57,6 +62,7 @@ def given_for(
         sensation_valid_days=policy.sensation_valid_days,
         electrode_uses_max=policy.electrode_uses_max,
         clinicians=roster.clinicians(configuration),
+        protocol_id=protocol_id,
     )
 
 
@@ -80,7 +86,9 @@ class Sitting:
         policy: SitePolicy,
     ) -> None:
         self.controller = controller
-        self.visit: Visit = course.begin(loaded.protocol, whose.pseudonym, whose.operator)
+        self.visit: Visit = course.begin(
+            loaded.protocol, whose.pseudonym, whose.operator, loaded.profiles
+        )
         self.note_draft = ""
         """The note as somebody has edited it, until it is saved at the end."""
         self._given = given
@@ -123,8 +131,37 @@ class Sitting:
         return guide.form(step, self.visit, self.given, answers)
 
     def remarks(self, step: Step, answers: Answers) -> Sequence[Remark]:
-        """Return what the answers mean."""
-        return guide.remarks(step, self.visit, self.given, answers)
+        """Return what the answers mean; of pads, the density under them too."""
+        found = guide.remarks(step, self.visit, self.given, answers)
+        return (*found, *self._density(answers)) if step.kind == PLACE else found
+
+    def _density(self, answers: Answers) -> Sequence[Remark]:
+        """Return the density under each channel's pads at the ceiling that this size allows."""
+        placed, loaded = gates.placed(self.visit, self.given, answers), self.profile
+        if loaded is None or placed.area_cm2 is None:
+            return ()
+        planned = self.found_plan.plan
+        try:
+            found = session.prepare(
+                loaded.profile,
+                is_bench=False,
+                site=self._policy,
+                electrode_area_cm2=placed.area_cm2,
+                patient_ceiling_ua=planned.ceiling_ua if planned is not None else None,
+                is_sensation_impaired=placed.is_sensation_impaired,
+            )
+        except EstimError:
+            return ()  # what refuses it is among the problems
+        return [
+            Remark(
+                Gravity.NOTE,
+                f"channel {ceiling.channel}: "
+                + placement.density_words(
+                    channel, ceiling.ceiling_ua, found.bounds.amplitude_step_ua, placed.area_cm2
+                ),
+            )
+            for channel, ceiling in zip(found.program.channels, found.ceilings, strict=True)
+        ]
 
     def chart(self, step: Step | None, answers: Answers) -> Sequence[str]:
         """Return the body chart of a step that is about places."""
@@ -136,7 +173,7 @@ class Sitting:
 
     def overridable(self) -> Sequence[tuple[str, str]]:
         """Return the screening items that a clinician might take responsibility for."""
-        return guide.overridable(self.visit, self.given)
+        return gates.overridable(self.visit, self.given)
 
     # What is confirmed.
 
@@ -231,20 +268,8 @@ class Sitting:
 
     @property
     def profile(self) -> LoadedProfile | None:
-        """Return the profile that was chosen for the pads.
-
-        Raises:
-            ProfileError: its file is not what it was when the pads were placed by it.
-        """
-        profile_id = guide.profile_id(self.visit)
-        if not profile_id:
-            return None
-        loaded = find(profile_id)
-        if loaded.profile != guide.profile(self.visit):
-            raise ProfileError(
-                f"{profile_id} was edited since the pads were placed by it: begin the visit anew"
-            )
-        return loaded
+        """Return the profile that was chosen, as it was read when the visit began."""
+        return self.visit.profiles.get(treatment.profile_id(self.visit))
 
     def output_problems(self) -> Sequence[str]:
         """Return everything that output still waits for."""
@@ -287,17 +312,7 @@ class Sitting:
         step, deliveries = self.stimulation_step, self.controller.deliveries
         if step is None or not deliveries:
             return False
-        channels = max(len(each.pulse_counts) for each in deliveries)
-        answers: dict[str, Answer] = {
-            "profile": deliveries[-1].profile_id,
-            "stimulations": len(deliveries),
-            "delivered_ms": self.delivered_ms,
-            "plateau_ms": sum(each.plateau_ms for each in deliveries),
-        }
-        for index in range(channels):
-            held = [each for each in deliveries if index < len(each.pulse_counts)]
-            answers[f"pulses-{index + 1}"] = sum(each.pulse_counts[index] for each in held)
-            answers[f"highest_ua-{index + 1}"] = max(each.highest_ua[index] for each in held)
+        answers = delivered_answers(deliveries)
         former = self.visit.answered.get(step.id)
         if former is not None and dict(former.answers) == answers:
             return False  # nothing flowed since it was confirmed
@@ -382,33 +397,32 @@ class Sitting:
 
     def placement_words(self) -> Sequence[str]:
         """Return site and side of every pad."""
-        return guide.placement_words(self.visit)
+        return treatment.placement_words(self.visit)
 
     def read_back_text(self) -> str:
         """Return what is read back before arming: person, site and side, ceilings and why."""
         prepared, loaded = self.controller.prepared, self.profile
         assert prepared is not None
         assert loaded is not None
-        lines = [f"Person     {self.visit.pseudonym}", f"Treatment  {loaded.profile.title}"]
-        lines += self.placement_words()
-        for ceiling in prepared.ceilings:
-            binding = "; ".join(map(str, ceiling.reasons[:1]))
-            lines.append(
-                f"channel {ceiling.channel}: at most {words.current(ceiling.ceiling_ua)}"
-                + (f" ({binding})" if binding else "")
-            )
-        minutes, seconds = divmod(prepared.settings.duration_s, 60)
-        lines.append(f"Duration   {minutes} min" + (f" {seconds} s" if seconds else ""))
-        arguments = guide.arguments(self.visit, self.given, loaded.profile, self.delivered_ms)
-        lines += arguments.words
-        if self.given.visits:
-            lines += [
-                f"channel {offer.channel}: last {offer.words}"
-                if offer.amplitude_ua
-                else f"channel {offer.channel}: {offer.words}"
-                for offer in self.last_levels()
+        rows = [("Person", self.visit.pseudonym), ("Treatment", loaded.profile.title)]
+        offers = self.last_levels() if self.given.visits else ()
+        for ceiling, placed in zip(prepared.ceilings, self.placement_words(), strict=False):
+            limits = [session_words.limit(str(reason)) for reason in ceiling.reasons[:1]]
+            binding = f" ({limits[0]})" if limits else ""
+            rows += [
+                (f"Channel {ceiling.channel}", placed.partition(": ")[2]),
+                ("", f"at most {words.current(ceiling.ceiling_ua)}{binding}"),
             ]
-        return "\n".join(lines)
+            rows += [
+                ("", f"last {offer.words}" if offer.amplitude_ua else offer.words)
+                for offer in offers
+                if offer.channel == ceiling.channel and offer.words != carry.NO_LEVEL
+            ]
+        minutes, seconds = divmod(prepared.settings.duration_s, 60)
+        rows.append(("Duration", f"{minutes} min" + (f" {seconds} s" if seconds else "")))
+        arguments = guide.arguments(self.visit, self.given, loaded.profile, self.delivered_ms)
+        rows += [("", told) for told in arguments.words]
+        return words.table(rows)
 
     async def read_back(self) -> None:
         """Note that site, side and limits were read back.
@@ -419,14 +433,14 @@ class Sitting:
         prepared, loaded = self.controller.prepared, self.profile
         assert prepared is not None
         assert loaded is not None
-        sites = guide.sites_by_channel(self.visit)
+        sites = treatment.sites_by_channel(self.visit)
         content = {
             "prepared_digest": self.controller.prepared_digest,
             "program_digest": prepared.program.digest,
             "profile": loaded.profile.id,
             "placement": list(self.placement_words()),
             "site_words": "; ".join(self.placement_words()),
-            "side_words": " and ".join(guide.sides(sites)),
+            "side_words": " and ".join(treatment.sides(sites)),
             "ceilings_ua": [ceiling.ceiling_ua for ceiling in prepared.ceilings],
             "operator": self.visit.operator,
         }
@@ -440,3 +454,19 @@ class Sitting:
         """
         ended = "visit ended" if self.visit.is_reviewed else "visit left unfinished"
         await self.controller.close(ended)
+
+
+def delivered_answers(deliveries: Sequence[Delivered]) -> dict[str, Answer]:
+    """Return what a stimulation is confirmed with: everything that was delivered."""
+    channels = max(len(each.pulse_counts) for each in deliveries)
+    answers: dict[str, Answer] = {
+        "profile": deliveries[-1].profile_id,
+        "stimulations": len(deliveries),
+        "delivered_ms": sum(each.delivered_ms for each in deliveries),
+        "plateau_ms": sum(each.plateau_ms for each in deliveries),
+    }
+    for index in range(channels):
+        held = [each for each in deliveries if index < len(each.pulse_counts)]
+        answers[f"pulses-{index + 1}"] = sum(each.pulse_counts[index] for each in held)
+        answers[f"highest_ua-{index + 1}"] = max(each.highest_ua[index] for each in held)
+    return answers

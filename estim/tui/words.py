@@ -9,12 +9,16 @@ Rules:
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 from estim.text import REPLACEMENT, sanitize
 from estim.units import format_clock, format_ma
 
 BEAT_SIGNS = "◐◓◑◒"
 """What the strip turns through while a device is connected; nothing else may draw these."""
 
+NAMES_WIDTH = 11
 STOP_SIGN, CARE_SIGN = "■", "▲"
 """What forbids, and what asks for care."""
 
@@ -31,6 +35,8 @@ NOT_CERTIFIED = (
     "somebody who is qualified to make it."
 )
 
+_ENDS = ("\n", "\r", "\t")
+_AT_ENDS = re.compile(f"([{''.join(_ENDS)}])")
 _NO_BEATS = str.maketrans(BEAT_SIGNS, REPLACEMENT * len(BEAT_SIGNS))
 
 
@@ -42,6 +48,16 @@ def safe(text: str) -> str:
 def safe_lines(text: str) -> str:
     """Return text of several lines that may be drawn."""
     return "\n".join(map(safe, text.split("\n")))
+
+
+def pasted(text: str) -> str:
+    """Return what was pasted as text that may be drawn; ends of lines and tabs stay."""
+    return "".join(each if each in _ENDS else safe(each) for each in _AT_ENDS.split(text))
+
+
+def table(rows: Iterable[tuple[str, str]]) -> str:
+    """Return what things are called and what they are, one line each."""
+    return "\n".join(f"{name:<{NAMES_WIDTH}}{text}" for name, text in rows)
 
 
 def current(current_ua: int) -> str:

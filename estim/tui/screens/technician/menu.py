@@ -24,6 +24,7 @@ _TOOLS = (
     ("faults", "Faults of the simulator", "lose frames, take off electrodes, reboot: sim: alone"),
     ("characterise", "Characterise", "voltage, current and charge at 500 ohm, 2 and 10 kohm"),
     ("verify", "Verify a job", "a job file: each step delivered, captured and measured"),
+    ("acceptance", "Acceptance test", "a new, repaired or yearly device: checks, one by one, kept"),
     ("capture", "A capture over the waveform", "what a scope saw, over what was commanded"),
     ("conformance", "Conformance", "whether the device does what its protocol says, id by id"),
 )
@@ -33,6 +34,7 @@ _SCREENS = {
     "faults": "estim.tui.screens.technician.faults:FaultsScreen",
     "characterise": "estim.tui.screens.technician.jobs:CharacteriseScreen",
     "verify": "estim.tui.screens.technician.jobs:VerifyScreen",
+    "acceptance": "estim.tui.screens.technician.acceptance:AcceptanceScreen",
     "capture": "estim.tui.screens.technician.capture:CaptureScreen",
     "conformance": "estim.tui.screens.technician.conformance:ConformanceScreen",
 }
