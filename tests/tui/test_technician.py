@@ -112,6 +112,8 @@ def test_every_tool_opens_by_keys_takes_any_size_and_leaves_by_escape(records: P
     async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
         await open_bench(app, pilot)
         for name in SCREENS:
+            if name == "acceptance":
+                continue  # it asks first who tests: a test of its own opens it
             await open_tool(app, pilot, name)
             await pilot.resize_terminal(20, 5)
             await pilot.resize_terminal(200, 60)
