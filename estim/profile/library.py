@@ -85,8 +85,8 @@ def find_any(id_or_path: str) -> LoadedProfile | LoadedEntry:
 
 
 def _is_meant(item_id: str, text: str) -> bool:
-    is_entry = item_id in entry_ids()
-    return search.matches(_load_shipped_entry(item_id) if is_entry else _load_shipped(item_id), text)
+    load_shipped = _load_shipped_entry if item_id in entry_ids() else _load_shipped
+    return search.matches(load_shipped(item_id), text)
 
 
 def folder() -> Path:
