@@ -42,11 +42,13 @@ check: $(DEV_STAMP)
 	@$(VENV)/bin/lint-imports
 	@$(VENV_PYTHON) -m firmware_protocol.generate --check
 	@$(VENV_PYTHON) -m estim.session.diagram --check
+	@$(VENV_PYTHON) -m estim.rig.conformance.page --check
 
-# What is derived: PROTOCOL.md, vectors, the limits table, the state diagram.
+# What is derived: PROTOCOL.md, vectors, the limits table, the state diagram, the requirements.
 generate: $(RUN_STAMP)
 	@$(VENV_PYTHON) -m firmware_protocol.generate
 	@$(VENV_PYTHON) -m estim.session.diagram
+	@$(VENV_PYTHON) -m estim.rig.conformance.page
 
 # In real time, on the simulator: a minute. What has not changed is left as it is.
 pictures: $(DEV_STAMP)

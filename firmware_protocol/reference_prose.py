@@ -52,7 +52,8 @@ A receiver needs {frame_max} bytes of buffer. Longer runs without a zero are dro
 zero and count as one damaged frame. It then checks in this order: COBS, length, CRC, message id,
 payload. A payload must be exactly as long as its declaration and row count say; every enum value
 and flag must be known; texts are printable ASCII, padded with NUL, with nothing after the first
-NUL. So each message has one encoding only. What fails is dropped, counted in `damaged_count`,
+NUL. So each message has one encoding only. The id of a message that runs the other way is unknown
+here. What fails is dropped, counted in `damaged_count`,
 and never answered.
 
 **Sequences.** Each end numbers what it sends, from 0 after start, modulo 65536. Sequence a is newer
@@ -101,16 +102,19 @@ CONVERSATION = """\
 2. **GetCapabilities -> Capabilities.**
 3. **SetLimits -> LimitsAccepted.** Replaces the whole set of session limits, in SAFE only. Each
    value must lie at or below the compiled one (for the amplitude also the device's own maximum) and
-   at or above its lowest allowed value; there is one row per channel of the device. Anything else
-   is `Refused(LIMIT)` with the limit's wire id, what was asked and what is allowed, or
-   `Refused(CHANNELS)`, and leaves the former set in force. The limits digest is the CRC-32 of the
-   payload of the `SetLimits` in force; a device without any has the digest of the compiled set:
+   at or above its lowest allowed value ({setpoint_slew_ua_per_s_min} for the slew and
+   {rise_per_cycle_ua_min} for a cycle's rise, {step_ua_min} for steps, {running_ms_min} for the
+   running time, 0 for the values of a channel); there is one row per channel of the device.
+   Anything else is `Refused(LIMIT)` with the limit's wire id, what was asked and what is allowed,
+   or `Refused(CHANNELS)`, and leaves the former set in force. The limits digest is the CRC-32 of
+   the payload of the `SetLimits` in force; a device without any has that of the compiled set:
    slew {setpoint_slew_ua_per_s_max} uA/s, {rise_per_cycle_ua_max} uA per cycle, steps of
    {step_ua_max} uA, {running_ms_max} ms of running, no policy, and per channel the smaller of
    {amplitude_ua_max} uA and the device's maximum, {phase_charge_pc_max} pC,
    {rms_ua_max} uA RMS, {average_ua_max} uA average.
 4. **BeginProgram, then per channel ProgramPhases and ProgramKeyframes, then CommitProgram.** Only
-   the commit is answered, with `ProgramAccepted` or with `Refused`: PROGRAM (order or form,
+   the commit is answered, with `ProgramAccepted` or with the first `Refused` that applies, in this
+   order: PROGRAM (order or form,
    chapter 5), PROGRAM_DIGEST, CAPABILITY (more channels, phases or keyframes, shorter or longer
    phases or periods than the device has, unequal phases, bursts, cycles or keyframes that it cannot
    hold) or LIMIT (a phase outside {phase_duration_us_min} to {phase_duration_us_max} us, a

@@ -16,6 +16,7 @@ from estim.visit.protocol import LoadedProtocol, Step, find, load, shipped, ship
 SUMMARY_SCHEMA = "estim.protocol-summary/1"
 SHOW_SCHEMA = "estim.protocol/1"
 CHECK_SCHEMA = "estim.protocol-check/1"
+WALKED = "It is walked on the technician's bench: estim, p, t on a profile, Acceptance test."
 
 
 def run_list(arguments: Namespace) -> int:
@@ -49,6 +50,8 @@ def run_list(arguments: Namespace) -> int:
         folding=("title",),
     )  # fmt: skip
     say()
+    bench = [each.protocol.id for each in found if not each.protocol.is_for_people]
+    say(f"{', '.join(bench)}: for the bench. {WALKED}")
     if all(each.protocol.review_status == NOT_REVIEWED for each in found):
         say("None of these protocols has been reviewed by a clinician.")
     return 0
@@ -101,6 +104,7 @@ def _say_protocol(loaded: LoadedProtocol) -> None:
     say(f"*** {review}. Estim is not a certified medical device. ***")
     if not protocol.is_for_people:
         say("FOR THE BENCH ONLY: a dummy load, and nobody connected")
+        say(WALKED)
     say(f"{protocol.visit} visit; for {', '.join(protocol.indications)}")
     if protocol.neuropathy is not None:
         say(neuropathy_words(protocol.neuropathy))

@@ -91,6 +91,10 @@ def _prepare(session: SessionState, request: msg.Prepare, now_us: int) -> None:
         session.refuse(request.request_id, UsageError(f"programme: {error}"))
         return
     bounds = intersect(request.bounds, session.capabilities)
+    problem = _dose_problem(session, bounds, request.settings)
+    if problem:
+        session.refuse(request.request_id, LimitRefused(problem))
+        return
     session.clear_program()
     session.preparing = (request.request_id, program, bounds, request.settings)
     session.do(ev.ReviewLoad(program, bounds))
@@ -126,6 +130,25 @@ def _bounds_problem(bounds: Bounds) -> str:
     if bounds.policy & ~_EVERY_POLICY:
         return "bounds: an unknown policy"
     return ""
+
+
+def _dose_problem(session: SessionState, bounds: Bounds, settings: msg.SessionSettings) -> str:
+    """Say that a person would get output for longer in all than this load's longest running.
+
+    Every load of the record counts, whatever it was made of: what the interface adds up itself is
+    not relied on.
+    """
+    if session.is_bench:
+        return ""
+    running = limits.running_ms.name
+    longest_ms = min(bound.value for bound in bounds.session if bound.limit == running)
+    done_ms = (session.former_delivered_us + session.delivery.delivered_us) // 1000
+    if done_ms + settings.duration_s * 1000 <= longest_ms:
+        return ""
+    return (
+        f"duration: {settings.duration_s} s asked after {done_ms // 1000} s delivered already, "
+        f"{longest_ms // 1000} s allowed in all"
+    )
 
 
 def _arm(session: SessionState, request: msg.Arm, now_us: int) -> None:

@@ -22,22 +22,23 @@ PERCENT_MAX = 100
 SCRIPT_BYTES_MAX = 65_536
 
 SCRIPT_HELP = """\
-fault script: one fault a line; seconds since the simulator started; # begins a comment
+fault script: one fault a line, at seconds since the start; # begins a comment
   at 2.0 drop 3              the next 3 frames are lost
   at 2.0 delay 0.2           every frame takes 0.2 s from now on; 0 ends it
   at 2.0 corrupt 3           one bit of each of the next 3 frames is flipped
   at 2.0 duplicate 3         the next 3 frames come twice
   at 2.0 silent 0.5          nothing passes for 0.5 s
   at 2.0 reboot              the device starts again
-  at 2.0 hang                the device freezes with its output at zero, until a reboot
+  at 2.0 hang                the device freezes at zero, until a reboot
   at 2.0 lead-off 1          a lead of channel 1 comes off
   at 2.0 lead-on 1           it is put back
   at 2.0 load 1 typical      another load on channel 1: a name or ohms
-  at 2.0 gain 1 1300         the output stage of channel 1 delivers 1300 permille
+  at 2.0 gain 1 1300         the output stage of channel 1 gives 1300 permille
   at 2.0 patient-stop press  the patient's stop is pressed; or release
   at 2.0 battery 4           the charge in percent; 255 is mains
-drop, delay, corrupt, duplicate and silent mean both directions, or the one named at their end:
-to-device or to-host. The same lines without their time, on standard input, happen at once."""
+drop, delay, corrupt, duplicate and silent mean both directions, or the one
+named at their end: to-device or to-host. The same lines without their time, on
+standard input, happen at once."""
 
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 

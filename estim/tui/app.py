@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 TICK_S = 0.1
 IDLE_LOOK_S = 1.0
-WIDTHS = [(0, "-narrow"), (120, "-wide")]
+WIDTHS = [(0, "-narrow"), (78, "-usual"), (120, "-wide")]
 HEIGHTS = [(0, "-tiny"), (12, "-low"), (36, "-tall")]
 BELL_GAP_S = 0.3
 DEMO_OHM = 500

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,7 @@ class Export:
     words: str
     ending: str
     write: Callable[[Path, BinaryIO], str]
+    is_of_visit: bool = True
 
 
 def _csv(export: Callable[[Path, TextIO], int]) -> Callable[[Path, BinaryIO], str]:
@@ -75,11 +77,43 @@ def _csv(export: Callable[[Path, TextIO], int]) -> Callable[[Path, BinaryIO], st
     return write
 
 
+def _paper(form: str) -> Callable[[Path, BinaryIO], str]:
+    def write(path: Path, file: BinaryIO) -> str:
+        from estim.tui import papers
+
+        papers.check_available(form, "this")
+        account = papers.read_visit(path, "this")
+        if form in papers.PDFS:
+            with tempfile.TemporaryDirectory() as folder:
+                made = Path(folder) / "made.pdf"
+                papers.PDFS[form](account, made)
+                file.write(made.read_bytes())
+        else:
+            file.write(papers.TEXTS[form](account).encode("utf-8"))
+        return form
+
+    return write
+
+
 EXPORTS: tuple[Export, ...] = (
-    Export("CSV of every event", "-events.csv", _csv(exports.export_events)),
-    Export("CSV of the readings", "-readings.csv", _csv(exports.export_telemetry)),
+    Export("note, as text", "-note.txt", _paper("note")),
+    Export("report, as text", "-report.txt", _paper("report")),
+    Export("take-home sheet, as text", "-take-home.txt", _paper("take-home")),
+    Export("note and report, PDF (extra 'report')", ".pdf", _paper("pdf")),
+    Export("take-home sheet, PDF (extra 'report')", "-take-home.pdf", _paper("take-home-pdf")),
+    Export("FHIR R4 (extra 'fhir')", "-fhir.json", _paper("fhir")),
+    Export("CSV of every event", "-events.csv", _csv(exports.export_events), is_of_visit=False),
+    Export(
+        "CSV of the readings", "-readings.csv", _csv(exports.export_telemetry), is_of_visit=False
+    ),
 )
 """What a record can be written as; one line here is one choice on screen."""
+
+
+def exports_of(record_kind: str) -> tuple[Export, ...]:
+    """Return what a record of a kind can be written as."""
+    is_visit = record_kind == "clinical"
+    return tuple(each for each in EXPORTS if is_visit or not each.is_of_visit)
 
 
 def key() -> bytes | None:

@@ -10,12 +10,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from estim.clock import SystemClock
 from estim.errors import LimitRefused
 from estim.session import messages
 from estim.session.messages import Frames, FrameSeen, Outcome, Reply, Request, SelfTestSeen
 from estim.tui.controller import SessionController, SessionPlan
+
+if TYPE_CHECKING:
+    from estim.visit.course import Visit
 
 FRAMES_KEPT = 2000
 ANSWER_S = 10.0
@@ -31,6 +35,8 @@ class BenchLink:
         self.clock = SystemClock()
         self.self_test: SelfTestSeen | None = None
         self.injected: list[str] = []
+        self.acceptance: Visit | None = None
+        """The acceptance test of this session, as far as it was confirmed."""
         self.arrived: deque[FrameSeen] = deque(maxlen=FRAMES_KEPT)
         self.dropped_count = 0
         self._waiting: dict[int, asyncio.Future[Outcome]] = {}

@@ -49,12 +49,15 @@ class BenchJob:
         self._stimulator: api.Stimulator | None = None
         self._stop_reason = ""
         self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._end_process: Callable[[], None] | None = None
 
     # In the interface's thread, or any.
 
     def stop(self, reason: str) -> None:
         """Stop the output and end the job (rule 1)."""
         self._stop_reason = self._stop_reason or reason
+        if self._end_process is not None:
+            self._end_process()
         stimulator = self._stimulator
         if stimulator is not None and not self._is_virtual:
             engine = stimulator.engine
@@ -67,6 +70,8 @@ class BenchJob:
     def strip_state(self, beat: int) -> StripState:
         """Return what the strip shows of the device that the job drives."""
         self._shown_us = self._clock.now_us()
+        if self._end_process is not None:
+            return StripState(beat=beat, driven_by="CONFORMANCE")
         shown = self._stimulator.snapshot if self._stimulator is not None else None
         if shown is None:
             return StripState(beat=beat)
@@ -80,10 +85,17 @@ class BenchJob:
         """Take note of whom the job drives now."""
         self._stimulator = stimulator
 
+    def driven_by_process(self, end: Callable[[], None] | None) -> None:
+        """Take note of a process that drives the device, and of what ends it; None once it has."""
+        self._end_process = end
+        if end is not None and self._stop_reason:
+            end()
+
     def stop_reason(self) -> str:
         """Return why to end, '' for not (rule 3)."""
         shown = self._stimulator.snapshot if self._stimulator is not None else None
         is_energised = shown is not None and shown.state in ENERGISED and not self._is_virtual
+        is_energised = is_energised or self._end_process is not None
         if is_energised and self._clock.now_us() - self._shown_us > FROZEN_US:
             self._stop_reason = self._stop_reason or "the display stood still"
         return self._stop_reason

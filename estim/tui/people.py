@@ -45,8 +45,15 @@ class PersonView:
     sections: tuple[Section, ...]
 
 
-def due_and_unfinished(records: Path, key: bytes | None) -> list[tuple[str, str]]:
+def due_and_unfinished(
+    records: Path, key: bytes | None, open_session: str = ""
+) -> list[tuple[str, str]]:
     """Return who is due and whose visit is unfinished: pseudonym and words.
+
+    Args:
+        records: the folder.
+        key: of the station.
+        open_session: id of the visit that goes on here, '' for none.
 
     Raises:
         RecordError: the folder cannot be read.
@@ -56,10 +63,14 @@ def due_and_unfinished(records: Path, key: bytes | None) -> list[tuple[str, str]
     plans = plan.plans_of(records, key)
     lines = [(each.pseudonym, each.words) for each in plan.due(found, plans, today)]
     for visit in history.unfinished(records, key):
-        if visit.pseudonym is not None:
-            missing = "; ".join(visit.unfinished_because)
-            ended = f"it ended by: {visit.end_reason}; " if visit.end_reason else ""
-            lines.append((visit.pseudonym, f"unfinished, {visit.on or 'no day'}: {ended}{missing}"))
+        if visit.session_id == open_session and visit.pseudonym is not None:
+            lines.insert(0, (visit.pseudonym, "the visit that is open: Esc goes back to it"))
+        elif visit.pseudonym is not None:
+            why = list(visit.unfinished_because)
+            if visit.end_reason and not visit.facts.notes:
+                why.insert(0, f"it ended by: {visit.end_reason}")  # and not by a person's key
+            words = f"unfinished, {visit.on or 'no day'}: {'; '.join(why)}"
+            lines.append((visit.pseudonym, words))
     return lines
 
 
@@ -100,7 +111,13 @@ def view(records: Path, who: str, key: bytes | None) -> PersonView:
     """
     visits = history.visits_of(records, who, key)
     planned = plan.plan_of(visits)
-    offered = tuple(each for each in protocol.shipped() if each.protocol.is_for_people)
+    wanted = "follow-up" if visits else "first"
+    offered = tuple(
+        sorted(
+            (each for each in protocol.shipped() if each.protocol.is_for_people),
+            key=lambda each: (each.protocol.visit != wanted, not each.protocol.neuropathy),
+        )
+    )
     proposed = _proposed(offered, planned.plan, visits)
     told = _plan_lines(planned.plan) if planned.plan is not None else []
     sections = [
@@ -109,18 +126,22 @@ def view(records: Path, who: str, key: bytes | None) -> PersonView:
     ]
     if len(visits) > VISITS_SHOWN:
         sections.append(Section(f"and {len(visits) - VISITS_SHOWN} visits before", ()))
+    once: list[str] = []
     for measure in _measures():
         trend = plan.trend(visits[:VISITS_READ], measure)
-        if trend.points:
-            sections.append(Section(measure.words, trend.words, _trace(measure, trend)))
+        if len(trend.points) > 1:
+            lines = tuple(line.removeprefix(f"{measure.words}: ") for line in trend.words)
+            sections.append(Section(measure.words, lines, _trace(measure, trend)))
+        elif trend.points:
+            once.append(trend.words[0].removesuffix(", measured once"))
+    if once:
+        sections.append(Section("Measured once", tuple(once)))
     return PersonView(offered, proposed, tuple(sections))
 
 
-def _trace(measure: Measure, trend: Trend) -> Trace | None:
-    """Return a plot of what was measured; one value alone needs none."""
+def _trace(measure: Measure, trend: Trend) -> Trace:
+    """Return a plot of what was measured, at least twice."""
     points = trend.points
-    if len(points) < 2:
-        return None
     highest = max(float(point.value) for point in points)
     high = float(PAIN_MAX) if measure.is_pain else highest or 1.0
     unit = f" {measure.unit}" if measure.unit else ""
@@ -150,11 +171,16 @@ def _measures() -> tuple[Measure, ...]:
 def _proposed(
     offered: tuple[LoadedProtocol, ...], planned: Plan | None, visits: tuple[history.Visit, ...]
 ) -> LoadedProtocol | None:
-    """Return the planned protocol, else the follow-up of the last one."""
+    """Return the planned protocol, else what follows the last one.
+
+    A visit that delivered nothing is followed by its like.
+    """
     wanted = planned.protocol if planned is not None else ""
-    last = next((visit.facts.protocol_id for visit in visits if visit.facts.protocol_id), None)
+    last = next((visit for visit in visits if visit.facts.protocol_id), None)
     if not wanted and last is not None:
-        wanted = last.replace("-first", "-follow-up")
+        wanted = last.facts.protocol_id or ""
+        if last.delivered_ms != 0:
+            wanted = wanted.replace("-first", "-follow-up")
     return next((each for each in offered if each.protocol.id == wanted), None)
 
 

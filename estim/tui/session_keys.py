@@ -37,6 +37,7 @@ HELP_LINES: HelpLines = (
     ("F7", "in a visit: look somebody up"),
     ("F6", "back to this screen, from those"),
     ("e", "on the bench: seal the record, show the report"),
+    ("T", "on the bench: the technician's tools"),
     ("q", "leave, once output is off"),
 )
 

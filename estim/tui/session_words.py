@@ -29,7 +29,7 @@ BLAME_WORDS: dict[Blame, str] = {
     Blame.DEVICE: "the stimulator",
     Blame.RIG: "cables, electrodes or line",
     Blame.HOST: "this computer",
-    Blame.OPERATOR: "what was done at the bench",
+    Blame.OPERATOR: "what was done here",
     Blame.UNKNOWN: "not known",
 }
 
@@ -42,6 +42,9 @@ CYCLE_WORDS = {
     "off": "off time",
 }
 
+LOAD_OPEN_OHM = 100_000
+"""From here on it is no load of a person or a bench, and its figure says nothing."""
+
 _REASON = re.compile(r"^(?:channel \d+: )?(?P<what>[^:]+: ).+ asked, (?P<allowed>.+)$")
 
 
@@ -51,6 +54,8 @@ def load(load_ohm: int) -> str:
         return "–"
     if load_ohm < 10_000:
         return f"{load_ohm} ohm"
+    if load_ohm >= LOAD_OPEN_OHM:
+        return f">{LOAD_OPEN_OHM // 1000} kohm"
     return f"{load_ohm / 1000:.1f} kohm"
 
 

@@ -18,23 +18,24 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from estim.errors import LimitRefused
-from estim.prepare import roster
+from estim.errors import EstimError, LimitRefused
+from estim.prepare import roster, session
 from estim.prepare.site import SitePolicy
 from estim.profile.loader import LoadedProfile
 from estim.record import station_key
 from estim.session.states import ENERGISED, HostState
-from estim.tui import words
+from estim.tui import session_words, words
 from estim.tui.controller import SessionController, Stimulation, VisitPlan
+from estim.tui.link import Delivered
 from estim.tui.running import RunningPlan
 from estim.units import MS_PER_S
-from estim.visit import course, gates, guide, history, plan, repeat, treatment
-from estim.visit.carry import COMFORTABLE, Offer
+from estim.visit import carry, course, gates, guide, history, placement, plan, repeat, treatment
+from estim.visit.carry import COMFORTABLE, PLACE, Offer
 from estim.visit.course import Visit
 from estim.visit.known import Given
 from estim.visit.prompts import schedule_for_a_person
 from estim.visit.protocol import BEFORE_OUTPUT, LoadedProtocol, Step
-from estim.visit.questions import Answer, Answers, Form, Remark
+from estim.visit.questions import Answer, Answers, Form, Gravity, Remark
 from estim.visit.repeat import Shown
 
 PRESSED = "pressed"
@@ -130,8 +131,37 @@ class Sitting:
         return guide.form(step, self.visit, self.given, answers)
 
     def remarks(self, step: Step, answers: Answers) -> Sequence[Remark]:
-        """Return what the answers mean."""
-        return guide.remarks(step, self.visit, self.given, answers)
+        """Return what the answers mean; of pads, the density under them too."""
+        found = guide.remarks(step, self.visit, self.given, answers)
+        return (*found, *self._density(answers)) if step.kind == PLACE else found
+
+    def _density(self, answers: Answers) -> Sequence[Remark]:
+        """Return the density under each channel's pads at the ceiling that this size allows."""
+        placed, loaded = gates.placed(self.visit, self.given, answers), self.profile
+        if loaded is None or placed.area_cm2 is None:
+            return ()
+        planned = self.found_plan.plan
+        try:
+            found = session.prepare(
+                loaded.profile,
+                is_bench=False,
+                site=self._policy,
+                electrode_area_cm2=placed.area_cm2,
+                patient_ceiling_ua=planned.ceiling_ua if planned is not None else None,
+                is_sensation_impaired=placed.is_sensation_impaired,
+            )
+        except EstimError:
+            return ()  # what refuses it is among the problems
+        return [
+            Remark(
+                Gravity.NOTE,
+                f"channel {ceiling.channel}: "
+                + placement.density_words(
+                    channel, ceiling.ceiling_ua, found.bounds.amplitude_step_ua, placed.area_cm2
+                ),
+            )
+            for channel, ceiling in zip(found.program.channels, found.ceilings, strict=True)
+        ]
 
     def chart(self, step: Step | None, answers: Answers) -> Sequence[str]:
         """Return the body chart of a step that is about places."""
@@ -282,17 +312,7 @@ class Sitting:
         step, deliveries = self.stimulation_step, self.controller.deliveries
         if step is None or not deliveries:
             return False
-        channels = max(len(each.pulse_counts) for each in deliveries)
-        answers: dict[str, Answer] = {
-            "profile": deliveries[-1].profile_id,
-            "stimulations": len(deliveries),
-            "delivered_ms": self.delivered_ms,
-            "plateau_ms": sum(each.plateau_ms for each in deliveries),
-        }
-        for index in range(channels):
-            held = [each for each in deliveries if index < len(each.pulse_counts)]
-            answers[f"pulses-{index + 1}"] = sum(each.pulse_counts[index] for each in held)
-            answers[f"highest_ua-{index + 1}"] = max(each.highest_ua[index] for each in held)
+        answers = delivered_answers(deliveries)
         former = self.visit.answered.get(step.id)
         if former is not None and dict(former.answers) == answers:
             return False  # nothing flowed since it was confirmed
@@ -384,26 +404,25 @@ class Sitting:
         prepared, loaded = self.controller.prepared, self.profile
         assert prepared is not None
         assert loaded is not None
-        lines = [f"Person     {self.visit.pseudonym}", f"Treatment  {loaded.profile.title}"]
-        lines += self.placement_words()
-        for ceiling in prepared.ceilings:
-            binding = "; ".join(map(str, ceiling.reasons[:1]))
-            lines.append(
-                f"channel {ceiling.channel}: at most {words.current(ceiling.ceiling_ua)}"
-                + (f" ({binding})" if binding else "")
-            )
-        minutes, seconds = divmod(prepared.settings.duration_s, 60)
-        lines.append(f"Duration   {minutes} min" + (f" {seconds} s" if seconds else ""))
-        arguments = guide.arguments(self.visit, self.given, loaded.profile, self.delivered_ms)
-        lines += arguments.words
-        if self.given.visits:
-            lines += [
-                f"channel {offer.channel}: last {offer.words}"
-                if offer.amplitude_ua
-                else f"channel {offer.channel}: {offer.words}"
-                for offer in self.last_levels()
+        rows = [("Person", self.visit.pseudonym), ("Treatment", loaded.profile.title)]
+        offers = self.last_levels() if self.given.visits else ()
+        for ceiling, placed in zip(prepared.ceilings, self.placement_words(), strict=False):
+            limits = [session_words.limit(str(reason)) for reason in ceiling.reasons[:1]]
+            binding = f" ({limits[0]})" if limits else ""
+            rows += [
+                (f"Channel {ceiling.channel}", placed.partition(": ")[2]),
+                ("", f"at most {words.current(ceiling.ceiling_ua)}{binding}"),
             ]
-        return "\n".join(lines)
+            rows += [
+                ("", f"last {offer.words}" if offer.amplitude_ua else offer.words)
+                for offer in offers
+                if offer.channel == ceiling.channel and offer.words != carry.NO_LEVEL
+            ]
+        minutes, seconds = divmod(prepared.settings.duration_s, 60)
+        rows.append(("Duration", f"{minutes} min" + (f" {seconds} s" if seconds else "")))
+        arguments = guide.arguments(self.visit, self.given, loaded.profile, self.delivered_ms)
+        rows += [("", told) for told in arguments.words]
+        return words.table(rows)
 
     async def read_back(self) -> None:
         """Note that site, side and limits were read back.
@@ -435,3 +454,19 @@ class Sitting:
         """
         ended = "visit ended" if self.visit.is_reviewed else "visit left unfinished"
         await self.controller.close(ended)
+
+
+def delivered_answers(deliveries: Sequence[Delivered]) -> dict[str, Answer]:
+    """Return what a stimulation is confirmed with: everything that was delivered."""
+    channels = max(len(each.pulse_counts) for each in deliveries)
+    answers: dict[str, Answer] = {
+        "profile": deliveries[-1].profile_id,
+        "stimulations": len(deliveries),
+        "delivered_ms": sum(each.delivered_ms for each in deliveries),
+        "plateau_ms": sum(each.plateau_ms for each in deliveries),
+    }
+    for index in range(channels):
+        held = [each for each in deliveries if index < len(each.pulse_counts)]
+        answers[f"pulses-{index + 1}"] = sum(each.pulse_counts[index] for each in held)
+        answers[f"highest_ua-{index + 1}"] = max(each.highest_ua[index] for each in held)
+    return answers

@@ -84,9 +84,11 @@ class Visiting:
         """
         from estim.tui import people
 
-        if self._app.controller is None:
+        controller = self._app.controller
+        if controller is None:
             people.recover_cut_off(self.records, self.key())
-        return people.due_and_unfinished(self.records, self.key())
+        open_session = self.sitting.controller.session_id if self.sitting is not None else ""
+        return people.due_and_unfinished(self.records, self.key(), open_session)
 
     def new_pseudonym(self) -> str:
         """Return a pseudonym that nobody has; reads records.

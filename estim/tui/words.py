@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from estim.text import REPLACEMENT, sanitize
 from estim.units import format_clock, format_ma
@@ -17,6 +18,7 @@ from estim.units import format_clock, format_ma
 BEAT_SIGNS = "◐◓◑◒"
 """What the strip turns through while a device is connected; nothing else may draw these."""
 
+NAMES_WIDTH = 11
 STOP_SIGN, CARE_SIGN = "■", "▲"
 """What forbids, and what asks for care."""
 
@@ -51,6 +53,11 @@ def safe_lines(text: str) -> str:
 def pasted(text: str) -> str:
     """Return what was pasted as text that may be drawn; ends of lines and tabs stay."""
     return "".join(each if each in _ENDS else safe(each) for each in _AT_ENDS.split(text))
+
+
+def table(rows: Iterable[tuple[str, str]]) -> str:
+    """Return what things are called and what they are, one line each."""
+    return "\n".join(f"{name:<{NAMES_WIDTH}}{text}" for name, text in rows)
 
 
 def current(current_ua: int) -> str:

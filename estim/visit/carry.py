@@ -28,6 +28,7 @@ from estim.visit.questions import Answer
 
 COMFORTABLE = "comfortable"
 PLACE = "place_electrodes"
+NO_LEVEL = "no marker: no comfortable level is recorded"
 MAY_BE_CARRIED = ("screen", "test_sensation", PLACE)
 
 
@@ -187,7 +188,7 @@ def _has_risen(before: Answer, later: Answer) -> bool:
 
 
 def _offer(visits: Sequence[Visit], today: Today, valid_days: int, channel: int) -> Offer:
-    why_not = "no comfortable level is recorded"
+    why_not = NO_LEVEL
     is_first = True
     for visit in visits:
         unreliable = _unreliable(visit)
@@ -206,8 +207,8 @@ def _offer(visits: Sequence[Visit], today: Today, valid_days: int, channel: int)
                     return Offer(channel, None, f"no marker: {level}, but {against}")
                 return Offer(channel, amplitude_ua, level)
             if is_first:
-                why_not, is_first = f"{level}, but {other}", False
-    return Offer(channel, None, f"no marker: {why_not}")
+                why_not, is_first = f"no marker: {level}, but {other}", False
+    return Offer(channel, None, why_not)
 
 
 def _difference(stimulation: Stimulation, today: Today) -> str:

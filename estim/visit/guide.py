@@ -26,7 +26,17 @@ from estim.visit.forms import Verdict
 from estim.visit.known import Given
 from estim.visit.plan import FoundPlan
 from estim.visit.protocol import Step
-from estim.visit.questions import Answer, Answers, Choice, Form, Gravity, Kind, Question, Remark
+from estim.visit.questions import (
+    Answer,
+    Answers,
+    Choice,
+    Form,
+    Gravity,
+    Kind,
+    Question,
+    Remark,
+    missing,
+)
 from estim.visit.screening import Screening
 
 SHORTEST_S = 60
@@ -90,8 +100,13 @@ def remarks(step: Step, visit: Visit, given: Given, answers: Answers) -> tuple[R
         return (*_all(Gravity.STOP, found.wrong), *_all(Gravity.CARE, found.cautions))
     if step.kind == "assess":
         return _assess_remarks(step, answers)
+    if step.kind == "educate":
+        return _all(Gravity.NOTE, step.points)
     verdict = _verdict(step, visit, given, answers)
-    return (*_all(Gravity.STOP, verdict.blocks), *_all(Gravity.CARE, verdict.cautions))
+    # What only says that a question is still open is no finding; of checks, nothing says that.
+    is_open = step.kind != "check" and missing(form(step, visit, given, answers), answers)
+    blocks = () if is_open else verdict.blocks
+    return (*_all(Gravity.STOP, blocks), *_all(Gravity.CARE, verdict.cautions))
 
 
 def stamped(step: Step, given: Given, answers: Answers) -> dict[str, Answer]:
@@ -225,15 +240,16 @@ def _neuropathy_form(visit: Visit) -> Form:
 
 def _screening_remarks(found: Screening) -> tuple[Remark, ...]:
     graver = (*found.stops, *found.clearances)
+    cautions = [each.words for each in (*found.cautions, *found.refused_overrides)]
     forbidden = dict.fromkeys(found.forbidden_sites.values())
     blocked = [
         f"the profile's site {site.replace('-', ' ')}" for site in found.blocked_profile_sites
     ]
     return (
         *_all(Gravity.STOP, [each.words for each in graver]),
-        *_all(Gravity.CARE, [f"no pads where {reason}" for reason in forbidden]),
+        *_all(Gravity.CARE, [f"no pads {reason}" for reason in forbidden]),
         *_all(Gravity.CARE, [f"forbidden: {each}" for each in blocked]),
-        *_all(Gravity.CARE, [each.words for each in (*found.cautions, *found.refused_overrides)]),
+        *_all(Gravity.CARE, [each for each in cautions if each not in " ".join(forbidden)]),
         *_all(Gravity.NOTE, [each.words for each in (*found.prompts, *found.overridden)]),
     )
 
@@ -274,7 +290,7 @@ def _sensation_remarks(visit: Visit, given: Given, answers: Answers) -> tuple[Re
             gravity = Gravity.CARE
         found.append(Remark(gravity, each.words))
         found += _all(Gravity.NOTE, each.alternatives)
-    return tuple(found)
+    return tuple(sorted(found, key=lambda remark: list(Gravity).index(remark.gravity)))
 
 
 # Placement.

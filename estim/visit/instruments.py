@@ -316,7 +316,7 @@ def _own() -> Sequence[Instrument]:
             "tug", "Timed up and go",
             (Question(
                 "tug-seconds", "Up from the chair, 3 m, turn, back and sit: how long?",
-                Kind.DECIMAL, minimum=1, maximum=600, unit="s", note="above 12 to 13.5 s risk [K]",
+                Kind.DECIMAL, minimum=1, maximum=600, unit="s", note="above 12 s: falls [K]",
             ),),
             False, _FREE, _timed_up_and_go,
         ),

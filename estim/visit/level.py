@@ -27,7 +27,7 @@ LOCK_US = 20 * US_PER_S
 """As one clinical unit has it, which also opens by its down key (clinical.md, 5, step 10)."""
 HELD_RISE_UA = limits.held_key_rise_ua_per_s.maximum
 
-LOCKED = "increases are locked after 20 s without a key: lower first"
+LOCKED = "increases are locked after 20 s without a key: - opens them"
 
 
 class Marker(StrEnum):

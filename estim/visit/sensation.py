@@ -96,7 +96,7 @@ def form(sites: Iterable[str]) -> Form:
         found += [
             Question(
                 _sharp_dull(site),
-                f"{_words(site)}: sharp or dull, how many of {SHARP_DULL_TOUCHES} named right?",
+                f"{_words(site)}: sharp or dull, right of {SHARP_DULL_TOUCHES}?",
                 Kind.WHOLE,
                 minimum=0,
                 maximum=SHARP_DULL_TOUCHES,
@@ -104,7 +104,7 @@ def form(sites: Iterable[str]) -> Form:
             ),
             Question(
                 _monofilament(site),
-                f"{_words(site)}: 10 g thread, how many of {MONOFILAMENT_TOUCHES} felt?",
+                f"{_words(site)}: 10 g thread, felt of {MONOFILAMENT_TOUCHES}?",
                 Kind.WHOLE,
                 minimum=0,
                 maximum=MONOFILAMENT_TOUCHES,

@@ -25,7 +25,7 @@ from estim.tui.screens.visit import VisitScreen
 
 CHECKOUT = Path(__file__).parents[2]
 GUIDES = [CHECKOUT / "docs" / name for name in ("therapist.md", "technician.md", "rig.md")]
-PAGES = [*GUIDES, CHECKOUT / "README.md"]
+PAGES = [*GUIDES, CHECKOUT / "docs" / "conformance.md", CHECKOUT / "README.md"]
 SCREENS: dict[str, type[Screen[Any]]] = {
     "Today": TodayScreen,
     "Person": PersonScreen,

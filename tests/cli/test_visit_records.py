@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from estim.cli import record_forms
 from estim.record import station_key
 from estim.record.lines import NOTE_LATER, REASSIGNED
 from estim.record.reader import read
 from estim.record.verify import verify
+from estim.tui import papers
 from tests.cli.commands import Shell
 from tests.record.samples import KEY, sealed_record
 from tests.visit.past import PERSON
@@ -108,7 +108,7 @@ def test_the_sheet_is_printed_large(folder: Path, tmp_path: Path) -> None:
     from estim.visit.account import read_account
 
     target = tmp_path / "sheet.pdf"
-    record_forms.take_home_pdf(read_account(whole(folder)), target)
+    papers.take_home_pdf(read_account(whole(folder)), target)
     sizes: set[float] = set()
 
     def visit(text: str, _: object, matrix: list[float], font: object, size: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import os
 import pty
@@ -10,10 +11,12 @@ import subprocess
 import sys
 import termios
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from estim.cli.parser import build_parser, parse
 from tests.cli.commands import CHECKOUT
 from tests.record.samples import start
 
@@ -98,3 +101,27 @@ def test_the_records_keep_their_ids_and_say_what_was_left_out(records: Path) -> 
     piped = whole("records", "list", "--records", str(records)).splitlines()
     assert "started (UTC)" in piped[0]
     assert len(piped) == 3
+
+
+def help_pages(parser: argparse.ArgumentParser, *path: str) -> Iterator[tuple[str, ...]]:
+    """Yield the words of every command that has a page of help."""
+    yield path
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, deeper in action.choices.items():
+                yield from help_pages(deeper, *path, name)
+
+
+def test_every_page_of_help_fits_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    pages = list(help_pages(build_parser()))
+    assert {(), ("run",), ("records", "export"), ("config", "set")} <= set(pages)
+    for page in pages:
+        with pytest.raises(SystemExit):
+            parse([*page, "--help"])
+        shown = capsys.readouterr().out
+        assert shown.startswith(f"usage: {' '.join(('estim', *page))}")
+        too_wide = [line for line in shown.splitlines() if len(line) > 80]
+        assert too_wide == [], page

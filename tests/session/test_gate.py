@@ -431,6 +431,23 @@ def test_nothing_is_named_where_nothing_is_loaded(visit: Visit) -> None:
 # A person's session otherwise.
 
 
+def test_a_visit_is_never_longer_in_all_than_one_load_may_be(visit: Visit) -> None:
+    def load(duration_s: int) -> str:
+        program_hex, bounds, settings = visit.prepare_request(on_a_person(duration_s=duration_s))
+        minute = Bound("running_ms", 60_000, Owner.SITE)
+        bounds = dataclasses.replace(bounds, session=(*bounds.session, minute))
+        asked = visit.ask(msg.Prepare, program_hex, bounds, settings)
+        return "" if visit.settle(asked) else visit.why(asked)
+
+    visit.run_to(1_000, 0)
+    visit.run(30 * S)
+    assert visit.settle(visit.ask(msg.Stop))
+    assert "31 s delivered already, 60 s allowed in all" in load(40)
+    assert load(40)  # asking again does not help
+    assert load(61)
+    assert load(25) == ""  # with the rise, 31 s are behind
+
+
 def test_a_person_is_raised_by_keys_alone(visit: Visit) -> None:
     visit.run_to(2000, 500)
     for targets in ((2001, 500), (3000, 0), (40_000, 40_000)):

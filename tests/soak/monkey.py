@@ -72,6 +72,10 @@ OTHERS = (
 )  # fmt: skip
 
 
+Window = tuple[int, int, list[int]]
+"""From when to when current may flow, and up to how much on each channel."""
+
+
 @dataclass
 class Played:
     """What a run came to."""
@@ -79,6 +83,7 @@ class Played:
     seed: int
     keys: int = 0
     visits: int = 0
+    records: int = 0
     starts: int = 0
     stops: int = 0
     pulses: int = 0
@@ -106,6 +111,7 @@ def play(folder: Path, seed: int, duration_s: float) -> Played:
                 with contextlib.suppress(OSError):  # it has just ended
                     terminal.press(key)
                 played.keys += 1
+                set_aside(records)
                 terminal.read(chooser.choice((0.0, 0.01, 0.05, 0.3)))
             left_s -= time.monotonic() - began_s
             played.stops += len(stops_us)
@@ -139,17 +145,36 @@ def come_to_output(terminal: Terminal, *, is_begun: bool = False) -> None:
         terminal.press(key)
 
 
+def set_aside(records: Path) -> None:
+    """Rename a trace that has begun: the simulator of a further session begins another."""
+    with contextlib.suppress(FileNotFoundError):
+        (records / "trace.csv").rename(records / f"trace-{len(list(records.glob('trace*')))}.csv")
+
+
 def judge(records: Path, stops_us: list[int], played: Played) -> None:
-    """Hold the trace against the record (rules 1 to 3)."""
-    (path,) = records.glob("*.jsonl")
-    with path.open(encoding="utf-8") as lines:
-        events = [json.loads(line) for line in lines if line.endswith("\n")]
-    windows, starts_us = _windows(events)
+    """Hold the traces against the records (rules 1 to 3)."""
+    windows: list[Window] = []
+    starts_us: list[int] = []
+    end_us = 0
+    for path in sorted(records.glob("*.jsonl")):
+        with path.open(encoding="utf-8") as lines:
+            events = [json.loads(line) for line in lines if line.endswith("\n")]
+        allowed, asked_us = _windows(events)
+        windows += allowed
+        starts_us += asked_us
+        end_us = max(end_us, *(event["mono_us"] for event in events))
+        played.records += 1
     played.starts += len(starts_us)
-    end_us = max(event["mono_us"] for event in events)
     silent = [(at, min([each for each in starts_us if each > at], default=end_us + US))
               for at in stops_us]  # fmt: skip
-    with (records / "trace.csv").open(encoding="utf-8") as rows:
+    for trace in sorted(records.glob("trace*.csv")):
+        _judge_trace(trace, windows, silent, played)
+
+
+def _judge_trace(
+    trace: Path, windows: list[Window], silent: list[tuple[int, int]], played: Played
+) -> None:
+    with trace.open(encoding="utf-8") as rows:
         for row in csv.DictReader(rows):
             at_us, current_ua = int(row["t_us"]), abs(int(row["current_ua"]))
             played.pulses += 1
@@ -165,9 +190,13 @@ def judge(records: Path, stops_us: list[int], played: Played) -> None:
                 return
 
 
-def _windows(events: list[dict[str, Any]]) -> tuple[list[tuple[int, int, list[int]]], list[int]]:
-    """Return when current may flow with which ceilings, and when it was asked for."""
-    windows: list[tuple[int, int, list[int]]] = []
+def _windows(events: list[dict[str, Any]]) -> tuple[list[Window], list[int]]:
+    """Return when current may flow with which ceilings, and when it was asked for.
+
+    With nobody connected nothing is read back: what was prepared counts.
+    """
+    is_bench = events[0]["content"].get("kind") == "bench"
+    windows: list[Window] = []
     starts_us: list[int] = []
     read_back: list[int] | None = None
     is_armed = False
@@ -175,7 +204,7 @@ def _windows(events: list[dict[str, Any]]) -> tuple[list[tuple[int, int, list[in
     for event in events:
         kind, content, at_us = event["kind"], event["content"], event["mono_us"]
         if kind == "prepared":
-            read_back, is_armed = None, False
+            read_back, is_armed = (content["ceilings_ua"] if is_bench else None), False
         elif kind == "annotation" and content["kind"] == "read_back":
             read_back = content["content"]["ceilings_ua"]
         elif kind == "arm_asked":

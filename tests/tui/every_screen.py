@@ -34,8 +34,10 @@ from estim.tui.screens.replay import ReplayScreen
 from estim.tui.screens.report import ReportScreen
 from estim.tui.screens.session import SessionScreen
 from estim.tui.screens.sign_in import SignInScreen
+from estim.tui.screens.technician.acceptance import AcceptanceScreen
 from estim.tui.screens.technician.base import TechnicianScreen
 from estim.tui.screens.technician.capture import CaptureScreen
+from estim.tui.screens.technician.conformance import ConformanceScreen
 from estim.tui.screens.technician.device import DeviceFactsScreen
 from estim.tui.screens.technician.faults import FaultsScreen
 from estim.tui.screens.technician.frames import FramesScreen
@@ -48,7 +50,7 @@ from estim.tui.screens.today import TodayScreen
 from estim.tui.screens.visit import VisitScreen
 from estim.tui.screens.visit_report import VisitReportScreen
 from estim.tui.sitting import Sitting
-from estim.visit import protocol
+from estim.visit import course, protocol
 from estim.visit.known import Given
 from tests.tui.harness import WatchedApp
 
@@ -72,18 +74,20 @@ SCREENS: dict[type[Screen[Any]], Callable[[WatchedApp], Screen[Any] | None]] = {
     OverrideScreen: lambda app: OverrideScreen([("malignancy", "tumour")]),
     TextScreen: lambda app: TextScreen("A note"),
     TechnicianMenu: lambda app: TechnicianMenu(_link(app)),
+    AcceptanceScreen: lambda app: _acceptance(app),
     DeviceFactsScreen: lambda app: DeviceFactsScreen(_link(app)),
     FramesScreen: lambda app: FramesScreen(_link(app)),
     FaultsScreen: lambda app: FaultsScreen(_link(app)),
     CharacteriseScreen: lambda app: CharacteriseScreen(_link(app)),
     VerifyScreen: lambda app: VerifyScreen(_link(app)),
     CaptureScreen: lambda app: CaptureScreen(_link(app)),
+    ConformanceScreen: lambda app: ConformanceScreen(_link(app)),
     QuestionScreen: lambda app: QuestionScreen("Is it set?", ("yes", "no"), print, print),
     RecordsScreen: lambda app: RecordsScreen(),
     RecordScreen: lambda app: RecordScreen(_record(app)),
     EventScreen: lambda app: EventScreen(Entry("0:01.000", "stop", "reason x", None)),
     AddendumScreen: lambda app: AddendumScreen("t1", None),
-    ExportScreen: lambda app: ExportScreen("a-session"),
+    ExportScreen: lambda app: ExportScreen("a-session", "clinical"),
     ReplayScreen: lambda app: ReplayScreen(_record(app)),
     # Last: it takes the device away from the session, whose programme is then gone.
     JobScreen: lambda app: JobScreen(
@@ -108,6 +112,13 @@ def _link(app: WatchedApp) -> BenchLink:
     if app.bench is None:
         app.bench = BenchLink(_controller(app))
     return app.bench
+
+
+def _acceptance(app: WatchedApp) -> AcceptanceScreen:
+    """Return the acceptance test at its first step, somebody having signed in."""
+    link = _link(app)
+    link.acceptance = course.begin(protocol.find("technician-acceptance").protocol, "", "t1")
+    return AcceptanceScreen(link)
 
 
 def _sitting(app: WatchedApp) -> Sitting:

@@ -15,6 +15,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from html import unescape
 from itertools import groupby
 from pathlib import Path
@@ -25,13 +26,19 @@ from textual.pilot import Pilot
 
 from estim.__main__ import main as estim
 from estim.engine.viewers import viewers_folder
+from estim.tui.screens.record import RecordScreen
+from estim.tui.screens.replay import ReplayScreen
+from estim.tui.screens.technician.device import DeviceFactsScreen
 from estim.tui.viewer import TURN_SIGNS, ViewerApp
 from estim.tui.words import BEAT_SIGNS
+from tests.tui import visit_pictures
 from tests.tui.harness import WatchedApp, drive, open_demo, start, until
+from tests.tui.sessions import session
 from tests.tui.terminal import CHECKOUT
+from tests.tui.visits import THERAPIST_PIN, make_roster, sign_in
 
 FOLDER = CHECKOUT / "docs" / "pictures"
-SIZE = (100, 30)
+SIZE, WIDE = (100, 30), (120, 36)
 SEARCH_MA = (4.0, 3.5, 6.0, 5.5, 7.0)
 """A level found by going up and down; its events fill the list, so that no other is seen."""
 STEP_MA = 0.5
@@ -42,6 +49,8 @@ _STYLE = re.compile(r"\.terminal-\d+-r\d+ (\{.*?\})")
 _TEXT = re.compile(r'<text [^>]*?\by="([\d.]+)"[^>]*>(.*?)</text>', re.DOTALL)
 _MASKS = (
     (re.compile(r"\b\d+:\d\d\b"), "m:ss"),
+    (re.compile(r"\b(Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, "), ""),
+    (re.compile(r"\b\d{4}-\d\d-\d\d\b"), "date"),
     (re.compile(r"\b\d{8}-\d{6}-[0-9a-f]{6}\b"), "session"),
     (re.compile(f"^ ?[{BEAT_SIGNS}{re.escape(TURN_SIGNS)}] "), "  "),
     (re.compile(r"\blast \d+ s\b|-\d+ s(?= )"), "span"),
@@ -80,6 +89,57 @@ def take_technician(path: Path) -> None:
     drive(script, path.parent / "records", SIZE)
 
 
+def take_acceptance(path: Path) -> None:
+    """Walk the acceptance test of a device."""
+    make_roster()
+
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        await open_demo(app, pilot)
+        await pilot.press("T")
+        await until(lambda: "Acceptance test" in app.text())
+        await pilot.press("home", *["down"] * 6, "enter")
+        await sign_in(app, pilot, 0, THERAPIST_PIN)
+        await until(lambda: "Case and connectors" in app.text())
+        await pilot.press("1", "2", *"lead 2: insulation cracked", "enter", "1")
+        await until(lambda: "check failed: Leads" in app.text() and _is_calm(app.text()))
+        _keep(path, app)
+
+    drive(script, path.parent / "records", WIDE)
+
+
+def take_device(path: Path) -> None:
+    """Show what the device says of itself, once it has tested itself."""
+
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        await open_demo(app, pilot)
+        await pilot.press("T")
+        await until(lambda: "Identity" in app.text() or "identity" in app.text())
+        await pilot.press("home", "down", "enter")
+        await until(lambda: isinstance(app.screen, DeviceFactsScreen))
+        await pilot.press("s")
+        await until(lambda: "passed" in app.text() and _is_calm(app.text()))
+        _keep(path, app)
+
+    drive(script, path.parent / "records", WIDE)
+
+
+def take_replay(path: Path) -> None:
+    """Play a kept session again."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        kept = session(path.parent / "records")
+
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        app.push_screen(RecordScreen(kept))
+        await until(lambda: "prepared" in app.text() and "Verifying" not in app.text())
+        await pilot.press("p")
+        await until(lambda: isinstance(app.screen, ReplayScreen) and "REPLAY" in app.text())
+        await pilot.press("right", "right")
+        await pilot.pause(1.0)
+        _keep(path, app)
+
+    drive(script, path.parent / "records", WIDE, from_profiles=False)
+
+
 def take_viewer(path: Path) -> None:
     """Look on at a demo session, as `estim serve` does."""
 
@@ -104,13 +164,21 @@ def take_waveform(path: Path) -> None:
         assert estim(["profiles", "plot", "dpn-conventional", "--svg", str(path), *amplitudes]) == 0
 
 
+def _take_of_visit(take: Callable[[Path, visit_pictures.Keep], None], path: Path) -> None:
+    take(path, _keep)
+
+
 PICTURES: dict[str, Callable[[Path], None]] = {
+    "acceptance.svg": take_acceptance,
+    "device.svg": take_device,
     "dpn-conventional.svg": take_waveform,
     "library.svg": take_library,
+    "replay.svg": take_replay,
     "session.svg": take_session,
     "technician.svg": take_technician,
     "viewer.svg": take_viewer,
 }
+PICTURES |= {name: partial(_take_of_visit, take) for name, take in visit_pictures.TAKEN.items()}
 """Every picture of docs/pictures, by its name, and what takes it."""
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
+import pkgutil
 import re
 import signal
 import time
@@ -20,14 +22,18 @@ from textual.widget import Widget
 
 from estim.session.messages import Blame, Severity
 from estim.session.states import HostState
-from estim.tui import session_words, words
-from estim.tui.screens.base import STOP_HELP, EstimScreen
-from estim.tui.screens.bench import BenchScreen
-from estim.tui.screens.devices import DeviceScreen
-from estim.tui.screens.library import LibraryScreen
-from estim.tui.screens.lost import LostScreen
-from estim.tui.screens.report import ReportScreen
+from estim.tui import screens, session_words, words
+from estim.tui.screens.base import (
+    EVERYWHERE_HELP,
+    KEYS_WIDTH,
+    STOP_HELP,
+    EstimScreen,
+    key_table,
+)
+from estim.tui.screens.records import RecordsScreen
 from estim.tui.screens.session import SessionScreen
+from estim.tui.screens.technician.menu import TechnicianMenu
+from estim.tui.screens.visit import VisitScreen
 from estim.tui.widgets.channels import ChannelPanel, ChannelsState
 from estim.tui.widgets.events import EventList
 from estim.tui.widgets.fault import FaultPanel
@@ -35,6 +41,8 @@ from estim.tui.widgets.strip import StatusStrip, StripState
 from tests.tui.harness import WatchedApp, drive, open_demo, start, until
 from tests.tui.snapshots import FAULT, channel, snapshot
 
+HELP_WIDTH = 66
+"""A dialogue of 74 columns without border, padding and scrollbar."""
 HOSTILE = "0 mA\x1b[2J\x1b]52;c;ZXZpbA==\x07\x9b31m\u202e\u2066[red]◐\r\n"
 
 
@@ -150,7 +158,7 @@ def test_the_same_thing_said_often_is_one_line_with_a_count() -> None:
 
     text = shown(events, flood)
     assert "refused: at most 1 mA in a second (×50)" in text
-    assert "electrode off: press it on (suspect: what was done at the bench)" in text
+    assert "electrode off: press it on (suspect: what was done here)" in text
     assert len(events.events) == 2
 
 
@@ -219,18 +227,19 @@ def test_the_style_sheet_ships_with_the_package() -> None:
     assert all(Path(path).is_file() for path in WatchedApp.CSS_PATH)
 
 
-def test_help_fits_beside_its_keys_without_wrapping() -> None:
-    screens: list[type[EstimScreen[Any]]] = [
-        LibraryScreen,
-        DeviceScreen,
-        BenchScreen,
-        SessionScreen,
-        ReportScreen,
-        LostScreen,
-    ]
-    for key, what in [*STOP_HELP, *(line for screen in screens for line in screen.HELP_LINES)]:
-        assert len(key) <= 15, key
-        assert len(what) <= 48, what
+def every_screen(base: type[EstimScreen[Any]] = EstimScreen) -> set[type[EstimScreen[Any]]]:
+    for module in pkgutil.walk_packages(screens.__path__, f"{screens.__name__}."):
+        importlib.import_module(module.name)
+    return {base}.union(*(every_screen(found) for found in base.__subclasses__()))
+
+
+def test_the_help_of_every_screen_fits_a_dialogue_and_stands_beside_its_keys() -> None:
+    found = every_screen()
+    assert {SessionScreen, VisitScreen, TechnicianMenu, RecordsScreen} <= found
+    for lines in (STOP_HELP, EVERYWHERE_HELP, *(screen.HELP_LINES for screen in found)):
+        for key, what in lines:
+            assert len(key) < KEYS_WIDTH, key
+            assert max(map(len, key_table(((key, what),)).plain.splitlines())) <= HELP_WIDTH, what
 
 
 def test_the_session_screen_names_every_key_it_has_in_its_help() -> None:
@@ -241,3 +250,4 @@ def test_the_session_screen_names_every_key_it_has_in_its_help() -> None:
             key, key
         )
         assert spelt in named or spelt in "234", spelt
+    assert "T" in [key for key, _ in SessionScreen.HELP_LINES]  # a key of the application

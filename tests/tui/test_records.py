@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from estim.clock import VirtualClock
+from estim.errors import UsageError
 from estim.prepare import places
 from estim.record import station_key
 from estim.record.catalogue import list_records
@@ -31,6 +33,7 @@ from tests.record import samples
 from tests.tui.harness import LARGE, SMALL, Script, WatchedApp, drive, open_demo, start, until
 from tests.tui.sessions import lines, second, session
 from tests.tui.test_layout import check_fits
+from tests.visit.walked import first_visit
 
 pytestmark = pytest.mark.long
 
@@ -361,6 +364,25 @@ def test_an_export_writes_a_new_file_and_never_replaces_one(
     assert target.stat().st_mode & 0o077 == 0
 
 
+def test_a_visit_is_written_as_papers_too_and_a_bench_session_as_csv_alone(
+    records: Path, tmp_path: Path
+) -> None:
+    records.mkdir()
+    first_visit(records, datetime(2026, 11, 14, 9, tzinfo=UTC)).finish()
+    offered = {each.ending: each for each in archive.exports_of("clinical")}
+    assert {each.ending for each in archive.exports_of("bench")} == {"-events.csv", "-readings.csv"}
+    for ending, words in (
+        ("-note.txt", b"S: better."), ("-report.txt", b"delivered"),
+        ("-take-home.txt", b"foot"), (".pdf", b"%PDF-"),
+    ):  # fmt: skip
+        target = tmp_path / f"visit{ending}"
+        archive.write_export(records / "first.jsonl", offered[ending], str(target))
+        assert words in target.read_bytes()
+    with pytest.raises(UsageError, match="not a person's visit"):
+        archive.write_export(session(records), offered["-note.txt"], str(tmp_path / "bench.txt"))
+    assert not (tmp_path / "bench.txt").exists()
+
+
 # Replay.
 
 
@@ -432,8 +454,7 @@ def test_a_gap_is_told_and_nothing_is_shown_as_measured_in_it(records: Path) -> 
         await pilot.press("right")
         assert "GAP" not in app.text()
         app.screen._seek(15_500_000)  # type: ignore[attr-defined]
-        await pilot.pause(0.05)
-        assert "GAP: the record holds no reading here" in app.text()
+        await until(lambda: "GAP: the record holds no reading here" in app.text())
         assert "UNKNOWN" in app.text()
         assert "░░" in app.text()
         await pilot.press("end")
@@ -569,8 +590,7 @@ def test_escapes_in_every_text_of_a_record_reach_no_terminal(records: Path) -> N
             await app.pop_screen()
         await replay(app, journal.path)
         await pilot.press("end")
-        await pilot.pause(0.2)
-        assert "ALARM then" in app.text()
+        await until(lambda: "ALARM then" in app.text())
 
     app = look_at(script, records, LARGE)
     written = app.written.getvalue()

@@ -253,7 +253,7 @@ def test_the_number_pad_raises_lowers_pauses_resumes_and_stops(records: Path) ->
         await until(lambda: "commanded 1: 0.5 mA, 2: 0.5 mA" in app.text())
         await until(lambda: _flows_ua(app) == [500, 500])
         await pilot.press("s")
-        await until(lambda: "1 s 0.5" in app.text())
+        await until(lambda: "1: s 0.5" in app.text())
         await pilot.press("7")
         await until(lambda: app.state is HostState.ARMED)
         await until(lambda: "PAUSED" in app.strip())
@@ -277,7 +277,7 @@ def test_locked_increases_are_said_and_open_by_lowering(records: Path) -> None:
         await pilot.pause(0.3)
         keys = session.running.keys
         keys.advance(session._clock.now_us() + 20 * S)
-        await until(lambda: "increases locked: lower first" in app.text())
+        await until(lambda: "increases locked: - opens them" in app.text())
         await pilot.press("+")
         events = session.query_one(EventList)
         await until(lambda: any("increases are locked" in one.text for one in events.events))
@@ -365,8 +365,8 @@ def test_every_size_down_to_20_by_5_and_back_keeps_the_strip_and_the_stop_key(
                 await pilot.resize_terminal(*size)
                 await pilot.pause(0.2)
                 if size[0] >= 20:
-                    assert app.strip().rstrip().endswith("SPACE stops"), size
-                    assert "0.5" in app.strip(), size
+                    await until(lambda: app.strip().rstrip().endswith("SPACE stops"))
+                    await until(lambda: "0.5" in app.strip())
         assert "as before" in app.text()  # what is asked comes before what is plotted
         await pilot.resize_terminal(80, 24)
         await until(lambda: "one pulse, channel 1" in app.text())

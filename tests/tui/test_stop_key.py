@@ -76,7 +76,7 @@ def test_stop_keys_reach_the_engine_from_every_focusable_widget_of_every_screen(
     assert text_fields == {
         "LibraryScreen", "DeviceScreen", "BenchScreen", "PaletteScreen",
         "TodayScreen", "PlanScreen", "SignInScreen", "OverrideScreen", "TextScreen",
-        "FaultsScreen", "CharacteriseScreen", "VerifyScreen", "CaptureScreen",
+        "FaultsScreen", "CharacteriseScreen", "VerifyScreen", "CaptureScreen", "ConformanceScreen",
         "RecordsScreen", "AddendumScreen", "ExportScreen",
     }  # fmt: skip
     # What reached the record is the engine's own witness; one more Stop ends the test.

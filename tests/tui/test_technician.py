@@ -22,7 +22,9 @@ from estim.tui.fault_words import FAULTS
 from estim.tui.screens.library import LibraryScreen
 from estim.tui.screens.lost import LostScreen
 from estim.tui.screens.session import SessionScreen
+from estim.tui.screens.technician.acceptance import AcceptanceScreen
 from estim.tui.screens.technician.capture import CaptureScreen
+from estim.tui.screens.technician.conformance import ConformanceScreen
 from estim.tui.screens.technician.device import DeviceFactsScreen
 from estim.tui.screens.technician.faults import FaultsScreen
 from estim.tui.screens.technician.frames import FramesScreen
@@ -30,23 +32,31 @@ from estim.tui.screens.technician.jobs import CharacteriseScreen, VerifyScreen
 from estim.tui.screens.technician.menu import TechnicianMenu
 from estim.tui.screens.technician.question import QuestionScreen
 from estim.tui.screens.technician.running import JobScreen
+from estim.tui.widgets.form import FormView
 from estim.tui.widgets.frame_list import FrameList
+from estim.visit.questions import Kind
 from firmware_protocol.codec import encode_body
 from firmware_protocol.framing import encode_frame
 from tests.protocol.frames import HAND_WRITTEN
 from tests.rig.job_text import write_job
 from tests.tui.harness import LARGE, SMALL, WatchedApp, drive, open_demo, start, until
+from tests.tui.visits import THERAPIST, THERAPIST_PIN, make_roster, sign_in
 
 pytestmark = pytest.mark.long
 
-TOOLS = ("manual", "device", "frames", "faults", "characterise", "verify", "capture")
+TOOLS = (
+    "manual", "device", "frames", "faults", "characterise", "verify", "acceptance", "capture",
+    "conformance",
+)  # fmt: skip
 SCREENS = {
     "device": DeviceFactsScreen,
     "frames": FramesScreen,
     "faults": FaultsScreen,
     "characterise": CharacteriseScreen,
     "verify": VerifyScreen,
+    "acceptance": AcceptanceScreen,
     "capture": CaptureScreen,
+    "conformance": ConformanceScreen,
 }
 
 
@@ -91,7 +101,7 @@ def test_the_bench_is_reached_only_by_declaring_load_and_nobody(records: Path) -
         await until(lambda: isinstance(app.screen, TechnicianMenu))
         await until(lambda: app.state is HostState.READY)
         assert "BENCH 500 ohm, nobody connected" in app.text()
-        assert "the conformance kit is not there" in app.text()
+        assert "whether the device does what its protocol says" in app.text()
         await pilot.press("enter")
         await until(lambda: isinstance(app.screen, SessionScreen))
 
@@ -102,6 +112,8 @@ def test_every_tool_opens_by_keys_takes_any_size_and_leaves_by_escape(records: P
     async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
         await open_bench(app, pilot)
         for name in SCREENS:
+            if name == "acceptance":
+                continue  # it asks first who tests: a test of its own opens it
             await open_tool(app, pilot, name)
             await pilot.resize_terminal(20, 5)
             await pilot.resize_terminal(200, 60)
@@ -365,6 +377,72 @@ def test_a_load_that_is_to_be_set_is_asked_for_and_no_delivers_nothing(
     assert recorded(records, "arm_asked") == []
 
 
+def test_the_acceptance_test_is_walked_and_kept_and_only_what_was_delivered_is_confirmed(
+    records: Path,
+) -> None:
+    make_roster()
+
+    async def answer(app: WatchedApp, pilot: Pilot[Any], wanted: dict[str, str]) -> None:
+        """Answer the checks of a step and confirm it: 1 as expected, 2 not, with what was found."""
+        screen = app.screen
+        assert isinstance(screen, AcceptanceScreen)
+        step = screen._step
+        assert step is not None
+        await until(lambda: bool(screen.query(FormView)) and screen._step == step)
+        for _ in range(30):
+            question = screen.query_one(FormView).current
+            if question is None:
+                break
+            typed = {"found-1": "cracked", "assessment": "report 7"}.get(question.id, "")
+            keys = [wanted.get(question.id, "n" if question.id == "accepted" else "1")]
+            if question.kind is Kind.TEXT:
+                keys = [*typed, "enter"]
+            await pilot.press(*keys)
+        await pilot.press("enter")
+        await until(lambda: screen._step != step or "nothing was delivered" in app.text())
+
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        await open_bench(app, pilot)
+        await pilot.press("home", *(["down"] * TOOLS.index("acceptance")), "enter")
+        await sign_in(app, pilot, 0, THERAPIST_PIN)
+        await until(lambda: "Look at device and leads" in app.text())
+        await answer(app, pilot, {"check-1": "2"})
+        await answer(app, pilot, {})
+        await answer(app, pilot, {})
+        assert "nothing was delivered yet" in app.text()
+        await pilot.press("escape", "escape")
+        await start(app, pilot)
+        await pilot.press("+")
+        await until(lambda: app.strip().count("0.5 mA") == 1)
+        await pilot.press("space")
+        await until(lambda: app.state is HostState.READY)
+        await pilot.press("T")
+        await until(lambda: isinstance(app.screen, TechnicianMenu))
+        await open_tool(app, pilot, "acceptance")
+        await until(lambda: "▸ Run on the dummy load" in app.text())
+        for _ in ("output", "stops", "figures"):
+            await answer(app, pilot, {})
+        await pilot.press("f2")
+        await until(lambda: app.screen.focused is not None and app.screen.focused.id == "text")
+        await pilot.press(*"nobody", "enter")
+        await until(lambda: "▸ Accept, or quarantine" in app.text())
+        await answer(app, pilot, {})
+        await until(lambda: "Not accepted." in app.text())
+        assert "check failed: Case and connectors" in app.text()
+        assert "estim station set SIM-0001 --state quarantined" in app.text()
+
+    drive(script, records, (120, 40))
+    kept = [(each["kind"], each["content"]) for each in recorded(records, "annotation")]
+    assert [kind for kind, _ in kept] == [
+        "acceptance", "check", "check", "stimulate", "check", "check", "skip", "review",
+    ]  # fmt: skip
+    assert kept[0][1]["protocol"]["id"] == "technician-acceptance"
+    assert {content["operator"] for _, content in kept} == {THERAPIST}
+    assert kept[1][1]["answers"]["found-1"] == "cracked"
+    assert kept[3][1]["answers"]["highest_ua-1"] == 500
+    assert kept[-1][1]["answers"]["accepted"] is False
+
+
 def test_a_job_file_is_walked_and_reported(records: Path, tmp_path: Path) -> None:
     job = write_job(tmp_path / "job")
 
@@ -378,6 +456,57 @@ def test_a_job_file_is_walked_and_reported(records: Path, tmp_path: Path) -> Non
 
     drive(script, records)
     assert (tmp_path / "job" / "state" / "report-as-found.md").is_file()
+
+
+# Conformance.
+
+
+def test_the_kit_judges_the_device_with_progress_and_a_report(
+    records: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "conformance.xml"
+
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        await open_bench(app, pilot)
+        await open_tool(app, pilot, "conformance")
+        fill(app, only="SEQ-99")
+        await pilot.press("enter")
+        await until(lambda: "! --only SEQ-99: expected an id" in app.text())
+        fill(app, only="SEQ LEAD-01", report=str(report))
+        await pilot.press("enter")
+        await until(lambda: "CONFORMS, AS FAR AS TESTED" in app.text(), 20.0)
+        for shown in ("7 of 7 steps", "7 pass", "confirmed by a Status"):
+            await until(lambda shown=shown: shown in app.text())  # type: ignore[misc]
+        await until(lambda: app.state is HostState.READY)
+
+    drive(script, records)
+    assert 'testsuite name="estim conformance" tests="7" failures="0"' in report.read_text()
+
+
+def test_the_stop_key_ends_the_kit_with_its_output(records: Path, tmp_path: Path) -> None:
+    """No engine can say what flows then: the strip shows UNKNOWN, never nothing."""
+    trace = tmp_path / "trace.csv"
+
+    async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
+        library = app.screen
+        assert isinstance(library, LibraryScreen)
+        loaded: Any = library.chosen
+        app.open_session(SessionPlan(loaded, f"sim:?trace={trace}", 500))
+        await until(lambda: app.state is HostState.READY)
+        await pilot.press("T")
+        await until(lambda: isinstance(app.screen, TechnicianMenu))
+        await open_tool(app, pilot, "conformance")
+        fill(app, only="RISE-01 STOP", soak="0")
+        await pilot.press("enter")
+        await until(lambda: "STOP-08" in app.text(), 20.0)
+        assert "CONFORMANCE   UNKNOWN mA" in app.strip()
+        await until(lambda: trace.stat().st_size > 10_000, 10.0)  # it delivers
+        await pilot.press("space")
+        await until(lambda: "ended: stop key; the output is off" in app.text(), 5.0)
+        assert app.bench_job is None
+        await until(lambda: app.state is HostState.READY)
+
+    drive(script, records)
 
 
 # A capture over the waveform.

@@ -74,9 +74,7 @@ def test_a_first_visit_from_sign_in_to_seal(records: Path) -> None:
         for _ in range(2):
             await pilot.press("+")
             await pilot.pause(0.6)
-        channels = app.controller.snapshot.channels  # type: ignore[union-attr]
-        assert channels[0].target_ua > 0
-        await until(lambda: channels[0].target_ua > 0)
+        await until(lambda: visits.shown(app).channels[0].target_ua > 0)
         await pilot.press("s")
         await pilot.pause(0.6)
         await pilot.press("+")
@@ -336,13 +334,13 @@ def test_a_visit_is_answered_by_the_mouse_and_at_any_size(records: Path) -> None
         sitting = screen.sitting
         form = visits.shown_form(app)
         assert form is not None
+        assert form.current is not None
+        word = form.current.words.split()[0]
         for size in ((20, 5), (200, 60), (80, 24), (120, 40)):
             await pilot.resize_terminal(*size)
-            await pilot.pause(0.2)
-            assert form.current is not None
-            assert app.strip().rstrip().endswith("stops")
+            await until(lambda: app.strip().rstrip().endswith("stops"))
             if size == (20, 5):
-                assert form.current.words.split()[0] in app.text()
+                await until(lambda: word in app.text())
         await pilot.click("#choices", offset=(2, 0))  # the first kind of neuropathy
         await until(lambda: form.answers.get("neuropathy-kind") == "peripheral")
         await pilot.click("#choices", offset=(2, 1))  # no

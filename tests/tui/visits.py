@@ -128,7 +128,7 @@ async def answer(
 async def give(
     app: WatchedApp, pilot: Pilot[Any], question: Question, chosen: Mapping[str, Answer]
 ) -> None:
-    """Answer a question by its keys: as chosen, else no, or with the first choice."""
+    """Answer a question by keys: as chosen, else with no, the first choice, the highest number."""
     given = chosen.get(question.id)
     if question.kind is Kind.YES_NO:
         await pilot.press("y" if given else "n")

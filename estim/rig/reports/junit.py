@@ -28,6 +28,7 @@ class Case:
         failure: one sentence, '' where it passed.
         kind: of the failure.
         detail: below the sentence.
+        skipped: why it was not judged, '' where it was.
     """
 
     classname: str
@@ -37,6 +38,7 @@ class Case:
     failure: str = ""
     kind: str = ""
     detail: str = ""
+    skipped: str = ""
 
 
 def check_folder(path: str | None) -> None:
@@ -52,9 +54,12 @@ def write(path: str, suite_name: str, cases: Sequence[Case]) -> None:
         UsageError: the file cannot be written.
     """
     failed = sum(bool(case.failure) for case in cases)
+    skipped = sum(bool(case.skipped) for case in cases)
     suite = ElementTree.Element(
         "testsuite", name=suite_name, tests=str(len(cases)), failures=str(failed), errors="0"
     )
+    if skipped:
+        suite.set("skipped", str(skipped))
     for case in cases:
         element = ElementTree.SubElement(
             suite, "testcase", classname=case.classname, name=case.name, time=case.time_s
@@ -68,6 +73,8 @@ def write(path: str, suite_name: str, cases: Sequence[Case]) -> None:
             if case.kind:
                 failure.set("type", case.kind)
             failure.text = sanitize(case.detail)
+        if case.skipped:
+            ElementTree.SubElement(element, "skipped", message=sanitize(case.skipped))
     document = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
     target = Path(path)
     try:

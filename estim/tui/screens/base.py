@@ -5,6 +5,7 @@ A modal has its own strip too, since it covers the one below.
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 from textual.app import ComposeResult
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from estim.tui.app import EstimApp
 
 Result = TypeVar("Result")
+
+KEYS_WIDTH = 16
+WORDS_WIDTH = 48
+"""Together, with what stands before them, they fill a dialogue."""
 
 HelpLines = tuple[tuple[str, str], ...]
 
@@ -105,8 +110,10 @@ class HelpScreen(EstimModal[None]):
 
 
 def key_table(lines: HelpLines) -> Content:
-    """Return keys and what they do, one line each."""
-    parts: list[Content] = [
-        Content.assemble((f"  {key:<16}", "bold $accent"), f"{what}\n") for key, what in lines
-    ]
+    """Return keys and what they do beside them; what is longer goes on below itself."""
+    parts: list[Content] = []
+    for key, what in lines:
+        first, *more = textwrap.wrap(what, WORDS_WIDTH)
+        parts.append(Content.assemble((f"  {key:<{KEYS_WIDTH}}", "bold $accent"), f"{first}\n"))
+        parts += [Content(f"  {'':<{KEYS_WIDTH}}{line}\n") for line in more]
     return Content.assemble(*parts)

@@ -10,7 +10,7 @@ from textual.containers import Vertical
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from estim.tui.archive import EXPORTS, Export
+from estim.tui.archive import Export, exports_of
 from estim.tui.screens.base import EstimModal, HelpLines
 from estim.tui.widgets.choices import ChoiceList
 
@@ -28,9 +28,10 @@ class ExportScreen(EstimModal["Chosen | None"]):
         ("Esc", "back"),
     )
 
-    def __init__(self, session_id: str) -> None:
+    def __init__(self, session_id: str, record_kind: str) -> None:
         super().__init__()
         self._session_id = session_id
+        self._exports = exports_of(record_kind)
 
     def compose_body(self) -> ComposeResult:
         with Vertical(classes="dialogue"):
@@ -41,12 +42,12 @@ class ExportScreen(EstimModal["Chosen | None"]):
 
     def on_mount(self) -> None:
         formats = self.query_one("#formats", ChoiceList)
-        formats.add_options([Option(export.words) for export in EXPORTS])
+        formats.add_options([Option(export.words) for export in self._exports])
         formats.highlighted = 0
         formats.focus()
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        ending = EXPORTS[event.option_index].ending
+        ending = self._exports[event.option_index].ending
         self.query_one("#target", Input).value = str(Path("~") / f"{self._session_id}{ending}")
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
@@ -56,4 +57,4 @@ class ExportScreen(EstimModal["Chosen | None"]):
         place = self.query_one("#formats", ChoiceList).highlighted
         typed = event.value.strip()
         if place is not None and typed:
-            self.dismiss((EXPORTS[place], typed))
+            self.dismiss((self._exports[place], typed))

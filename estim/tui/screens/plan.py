@@ -47,7 +47,9 @@ class PlanScreen(EstimScreen[bool]):
             self.notify(words.safe(why_not), severity="warning", markup=False, timeout=15)
         kept = plan.answers_of(found.plan) if found.plan is not None else {}
         with Vertical(classes="page"):
-            yield Static(words.safe(found.words), classes="label", markup=False)
+            whose = f"Plan of {self._sitting.visit.pseudonym}"
+            yield Static(words.safe(whose), classes="heading", markup=False)
+            yield Static(words.safe(found.words), classes="remark", markup=False)
             yield FormView(lambda answers: plan.form(choices), kept=kept)
 
     def on_form_view_confirmed(self, event: FormView.Confirmed) -> None:

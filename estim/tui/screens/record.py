@@ -171,7 +171,9 @@ class RecordScreen(EstimScreen[None]):
     async def _export(self) -> None:
         from estim.tui.screens.export import ExportScreen
 
-        chosen = await self.app.push_screen_wait(ExportScreen(self._path.stem))
+        header = self._opened.header if self._opened is not None else None
+        kind = dict(header_lines(header)).get("kind", "")
+        chosen = await self.app.push_screen_wait(ExportScreen(self._path.stem, kind))
         if chosen is not None:
             export, typed = chosen
             said = await asyncio.to_thread(archive.write_export, self._path, export, typed)

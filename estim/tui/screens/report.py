@@ -90,7 +90,8 @@ def planned_and_delivered(controller: SessionController) -> Content:
         for channel, (highest_ua, pulses) in enumerate(
             zip(done.highest_ua, done.pulse_counts, strict=True), start=1
         ):
-            head = f"delivered {number}" if channel == 1 else ""
+            which = f" {number}" if len(controller.deliveries) > 1 else ""
+            head = f"delivered{which}" if channel == 1 else ""
             rows.append(
                 Content.assemble(
                     (f"{head:<14}", "bold"),

@@ -26,7 +26,7 @@ from estim.clock import SystemClock
 from estim.errors import EstimError
 from estim.session import messages as requests
 from estim.session.messages import Notice, Reply, Severity, Snapshot
-from estim.session.states import HostState
+from estim.session.states import ENERGISED, HostState
 from estim.tui import session_keys, session_words, words
 from estim.tui.controller import SessionController
 from estim.tui.messages import EngineGone, EngineTold, StateChanged
@@ -72,7 +72,7 @@ class SessionScreen(EstimScreen[None]):
         self._newest_state: object = None
         self._keys_for: object = None
         self._shown: Snapshot | None = None
-        self._is_over = False
+        self._is_over = self._was_energised = False
 
     def compose_body(self) -> ComposeResult:
         yield Static(id="session-title", markup=False)
@@ -278,13 +278,15 @@ class SessionScreen(EstimScreen[None]):
             self.query_one(EventList).add(
                 Severity.INFORMATION,
                 f"{'commanded' if is_rise else 'lowered to'} {currents}",
-                replaces=is_rise,
+                replaces="rise" if is_rise else "fall",
             )
 
     def _tell_end(self, snapshot: Snapshot, *, is_known: bool) -> None:
         """On a person, say when the pads may come off, and what comes then."""
+        self._was_energised |= snapshot.state in ENERGISED
         is_over = (
             not self._controller.is_bench
+            and self._was_energised
             and is_known
             and snapshot.state in (HostState.READY, HostState.IDENTIFIED)
             and not session_words.largest_ua(snapshot)

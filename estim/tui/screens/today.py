@@ -27,6 +27,7 @@ from estim.tui.widgets.choices import ChoiceList
 from estim.visit import pseudonym
 
 TYPED_MAX = 64
+NOTHING = "nobody: w begins with a new person, / finds one, d shows a session on the simulator"
 
 Line = tuple[str, str]
 """A pseudonym, and what there is to say of it today."""
@@ -108,17 +109,22 @@ class TodayScreen(EstimScreen[None]):
     async def _look(self) -> None:
         try:
             lines = await asyncio.to_thread(self.estim.visiting.due_and_unfinished)
-            said = "" if lines else "nothing is due, nothing is unfinished"
+            said = "" if lines else NOTHING
         except EstimError as error:
             lines, said = [], str(error)
         self._lines = lines
         self.query_one("#today-words", Static).update(words.safe(said))
         self.query_one("#today-words").display = bool(said)
         due = self.query_one("#due", ChoiceList)
+        width = max((len(who) for who, _ in lines), default=0)
         due.clear_options()
         due.add_options(
             [
-                Option(Content.assemble((words.safe(who), "bold"), f"  {words.safe(what)}"))
+                Option(
+                    Content.assemble(
+                        (f"{words.safe(who):<{width}}", "bold"), f"  {words.safe(what)}"
+                    )
+                )
                 for who, what in lines
             ]
         )
@@ -139,6 +145,7 @@ class TodayScreen(EstimScreen[None]):
         except EstimError as error:
             self.notify(words.safe(str(error)), severity="warning", markup=False)
             return
+        self.query_one("#due").focus()
         self.estim.visiting.open_person(found)
 
     def on_key(self, event: Key) -> None:

@@ -147,6 +147,7 @@ class VisitScreen(EstimScreen[None]):
             Content.assemble(
                 (f"{words.safe(visit.pseudonym)}  ", "bold"),
                 f"{words.safe(visit.protocol.title)}, with {words.safe(visit.operator)}",
+                (_place(step, visit.protocol.steps), "$secondary"),
             )
         )
         self.query_one("#step-list", Static).update(_step_list(visit.protocol.steps, self))
@@ -252,7 +253,7 @@ class VisitScreen(EstimScreen[None]):
         following = self._sitting.visit.next_step
         if following is None or following.kind != "stimulate" or self._sitting.is_energised:
             return
-        if steps.index(step) < steps.index(following):
+        if steps.index(step) < steps.index(following) and not self._sitting.output_problems():
             self.action_stimulation()
 
     # The stop is tried.
@@ -388,8 +389,14 @@ class VisitScreen(EstimScreen[None]):
             return self._step.exercises[int(number) - 1]
         return None
 
+    def _is_timed(self) -> bool:
+        """Tell whether seconds are asked for."""
+        found = self.query(FormView)
+        question = found.first().current if found else None
+        return question is not None and question.unit == "s"
+
     def _show_timer(self) -> None:
-        told = ""
+        told = "begins the stopwatch" if self._is_timed() else ""
         if self._timer is not None:
             now_us = self._clock.now_us()
             self._timer.advance(now_us)
@@ -426,11 +433,13 @@ class VisitScreen(EstimScreen[None]):
         self.set_class(bool(lines), "-charted")
 
     def _stimulation_words(self) -> str:
+        snapshot = self._sitting.controller.snapshot
+        if snapshot is not None and snapshot.fault is not None:
+            return "The device holds a fault: F6 shows it, k acknowledges it there."
         problems = self._sitting.output_problems()
         if problems:
-            return "Output waits for:\n" + "\n".join(
-                f"{words.STOP_SIGN} {words.safe(problem)}" for problem in problems
-            )
+            told = [f"{words.STOP_SIGN} {words.safe(problem)}" for problem in problems]
+            return "\n".join(("Output waits for:", *told, "F3 goes back, to answer anew."))
         return "F6 finds the device, reads site, side and limits back, and arms at zero."
 
     def on_click(self, event: Click) -> None:
@@ -556,6 +565,11 @@ def _head(step: Step | None) -> Content:
         words.safe(step.do),
         (f"\nGates: {words.safe(step.gates)}" if step.gates != "nothing" else "", "$accent"),
     )
+
+
+def _place(step: Step | None, steps: tuple[Step, ...]) -> str:
+    """Say how far on a step is."""
+    return f"   {steps.index(step) + 1} of {len(steps)}" if step is not None else ""
 
 
 def _step_list(steps: tuple[Step, ...], screen: VisitScreen) -> Content:

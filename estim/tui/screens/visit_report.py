@@ -67,11 +67,11 @@ class VisitReportScreen(EstimScreen[bool]):
             yield Static(planned_and_delivered(self._sitting.controller))
             if left:
                 yield Static(
-                    f"Not done: {words.safe(', '.join(left))}. The visit stays unfinished.",
+                    f"Not done: {words.safe('; '.join(left))}. The visit stays unfinished.",
                     classes="banner",
                     markup=False,
                 )
-        yield Static("Note, from the record: read it, edit it (n)", classes="label", markup=False)
+        yield Static("Note, from the record: read it, edit it (n)", id="note-head", markup=False)
         yield NoteArea("note")
 
     def on_mount(self) -> None:

@@ -24,13 +24,18 @@ _STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class EventLine:
-    """One thing that happened; `times` counts how often within ten seconds."""
+    """One thing that happened.
+
+    Attributes:
+        times: how often within ten seconds.
+        kind: the next event of the same kind takes its place; '' for none.
+    """
 
     at_us: int
     severity: Severity
     text: str
     times: int = 1
-    is_replaceable: bool = False
+    kind: str = ""
 
 
 class EventList(Widget):
@@ -59,11 +64,11 @@ class EventList(Widget):
         remedy: str = "",
         blame: Blame | None = None,
         *,
-        replaces: bool = False,
+        replaces: str = "",
     ) -> bool:
         """Add an event; return False where it only repeats one of the last ten seconds.
 
-        With `replaces` it takes the place of the last event if that was added so too.
+        With `replaces` it takes the place of the last event if that was added with the same.
         """
         now_us = self._clock.now_us()
         line = words.safe(text)
@@ -81,9 +86,9 @@ class EventList(Widget):
                 self._events[index] = replace(before, times=before.times + 1)
                 self.refresh()
                 return False
-        if replaces and self._events and self._events[-1].is_replaceable:
+        if replaces and self._events and self._events[-1].kind == replaces:
             del self._events[-1]
-        self._events.append(EventLine(now_us, severity, line, is_replaceable=replaces))
+        self._events.append(EventLine(now_us, severity, line, kind=replaces))
         del self._events[:-KEPT]
         self._back = 0
         self.refresh()

@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -25,6 +26,7 @@ from textual.widgets.option_list import Option
 from estim.errors import UsageError
 from estim.tui import words
 from estim.tui.widgets.choices import ChoiceList
+from estim.tui.widgets.scale import ScaleRow
 from estim.visit.questions import (
     Answer,
     Answers,
@@ -101,6 +103,7 @@ class FormView(Vertical):
             yield Static(id="remarks", markup=False)
         yield Static(id="asked", markup=False)
         yield ChoiceList(id="choices")
+        yield ScaleRow(id="scale")
         yield AnswerField(id="typed", compact=True)
 
     def on_mount(self) -> None:
@@ -245,10 +248,12 @@ class FormView(Vertical):
             self._confirm()
         elif question.kind is Kind.YES_NO:
             self._give(event.option_id == _YES)
-        elif event.option_id is not None and _is_scale(question):
-            self._give(int(event.option_id))
         elif event.option_id is not None:
             self._give(event.option_id)
+
+    def on_scale_row_chosen(self, event: ScaleRow.Chosen) -> None:
+        event.stop()
+        self._give(event.number)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
@@ -287,11 +292,7 @@ class FormView(Vertical):
             told = "all answered: Enter confirms, u takes back" if is_whole else "not all answered"
             lines.append(Content.styled(f"▸ {told}", "bold"))
         self.query_one("#questions", Static).update(Content("\n").join(lines))
-        remarks = [
-            Content.styled(f"{sign} {words.safe(remark.text)}", style)
-            for remark in self._judge(self.answers)
-            for sign, style in [_REMARKS[remark.gravity]]
-        ]
+        remarks = [self._remark(remark) for remark in self._judge(self.answers)]
         self.query_one("#remarks", Static).update(Content("\n").join(remarks))
         scroll = self.query_one(VerticalScroll)
         scroll.scroll_to(y=max(0, self._at - scroll.size.height // 2), animate=False)
@@ -307,11 +308,21 @@ class FormView(Vertical):
             answer = f"  {words.safe(question.words_of(given))}"
         elif question.id in self._passed:
             answer = "  -"
+        half = self.size.width // 2
+        if len(answer) > half:
+            answer = f"{answer[: half - 1]}…"
         room = max(10, self.size.width - len(answer) - 5)
         asked = words.safe(question.words)
         if len(asked) > room:
             asked = asked[: room - 1] + "…"
         return Content.assemble((f"{sign} {asked}", style), (answer, "bold"))
+
+    def _remark(self, remark: Remark) -> Content:
+        """Return what an answer means; what does not fit goes on below itself."""
+        sign, style = _REMARKS[remark.gravity]
+        room = max(20, self.size.width - 4)
+        text = f"{sign} {words.safe(remark.text)}"
+        return Content.styled(textwrap.fill(text, room, subsequent_indent="  "), style)
 
     def _show_asked(self, question: Question | None) -> None:
         shown = Content("")
@@ -328,22 +339,29 @@ class FormView(Vertical):
     def _show_answer_box(self, question: Question | None, *, moves_focus: bool) -> None:
         choices = self.query_one(ChoiceList)
         field = self.query_one(AnswerField)
+        scale = self.query_one(ScaleRow)
         is_typed = question is not None and _is_typed(question)
-        choices.display = not is_typed
+        is_scale = question is not None and not is_typed and _is_scale(question)
+        choices.display = not (is_typed or is_scale)
+        scale.display = is_scale
         field.display = is_typed
-        if question is not None and is_typed:
+        if question is not None and is_scale:
+            scale.show(question.minimum or 0, question.maximum or 0)
+        elif question is not None and is_typed:
             if moves_focus:
                 given = self._answers.get(question.id)
                 field.value = "" if given is None else str(given)
-                field.placeholder = question.expected + (
-                    "; Enter leaves it out" if question.is_optional else ""
+                expected = (
+                    "type it, then Enter" if question.kind is Kind.TEXT else question.expected
                 )
+                leaves_out = "; Enter alone leaves it out" if question.is_optional else ""
+                field.placeholder = f"{expected}{leaves_out}"
         else:
             choices.clear_options()
             choices.add_options(_options(question))
             choices.highlighted = 0 if question is None else None
         if moves_focus:
-            (field if is_typed else choices).focus()
+            (field if is_typed else scale if is_scale else choices).focus()
 
 
 _REMARKS = {
@@ -371,13 +389,6 @@ def _options(question: Question | None) -> list[Option]:
         return [Option("Confirm", _CONFIRM)]
     if question.kind is Kind.YES_NO:
         return [Option("y  yes", _YES), Option("n  no", _NO)]
-    if _is_scale(question):
-        assert question.minimum is not None
-        assert question.maximum is not None
-        return [
-            Option(f"{'t' if number == _SCALE_MAX else number}  {number}", str(number))
-            for number in range(question.minimum, question.maximum + 1)
-        ]
     return [
         Option(f"{number if number <= 9 else ' '}  {words.safe(choice.words)}", choice.id)
         for number, choice in enumerate(question.choices, start=1)

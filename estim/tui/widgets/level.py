@@ -39,14 +39,16 @@ class LevelLine(Static):
 
 def _line(state: LevelState) -> Content:
     parts: list[str | tuple[str, str]] = [
-        ("▲ increases locked: lower first", "bold $warning")
+        ("▲ increases locked: - opens them", "bold $warning")
         if state.is_locked
         else ("increases open", "dim"),
         ("   linked" if state.is_linked else "   apart", "dim"),
     ]
+    if any(state.markers):
+        parts.append(("   marked", "dim"))
     for number, marked in enumerate(state.markers, start=1):
         if marked:
-            parts.append((f"   {number}", "bold"))
+            parts.append((f"  {number}:", "bold"))
             parts += [
                 f" {marker.letter} {format_ma(marked[marker])}"
                 for marker in Marker

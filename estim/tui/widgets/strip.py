@@ -28,7 +28,8 @@ class StripState:
 
     `person` is a pseudonym; `alarm` is one of high priority, in words; `asked` is a question that
     waits on the session's own screen; `replay` says which record is replayed below: what is live
-    comes first.
+    comes first. `driven_by` is a program of its own that drives the device: no engine can say what
+    flows.
     """
 
     snapshot: Snapshot | None = None
@@ -39,6 +40,7 @@ class StripState:
     alarm: str = ""
     asked: str = ""
     replay: str = ""
+    driven_by: str = ""
 
 
 NARROW_CELLS = 24
@@ -64,7 +66,8 @@ class StatusStrip(Widget):
                 self.refresh(Region(0, 0, 2, 1))
             return
         self._stop_words = stop_words
-        self.set_class(_is_energised(state.snapshot), "-energised")
+        is_energised = _is_energised(state.snapshot) or bool(state.driven_by)
+        self.set_class(is_energised, "-energised")
         self.set_class(_is_alarming(state), "-alarm")
         self.refresh()
 
@@ -84,6 +87,10 @@ class StatusStrip(Widget):
         """Return beat, state, current, then what a narrow terminal may cut off."""
         snapshot = self._state.snapshot
         person = words.safe(self._state.person)
+        if snapshot is None and self._state.driven_by:
+            beat = words.BEAT_SIGNS[self._state.beat % len(words.BEAT_SIGNS)]
+            shown_by = "" if is_narrow else f" {self._state.driven_by}   "
+            return Content.assemble((f"{beat}{shown_by}UNKNOWN mA", "bold"))
         if snapshot is None and self._state.replay:
             return Content(f"   {words.safe(self._state.replay)}, nothing is delivered")
         if snapshot is None:

@@ -41,7 +41,7 @@ class DeviceFactsScreen(TechnicianScreen):
     TITLE_WORDS = "Device"
     HELP_LINES: ClassVar[HelpLines] = (
         ("s", "self-test: nothing flows, and it is recorded"),
-        ("up, down, PgUp, PgDn", "scroll"),
+        ("arrows, PgUp/Dn", "scroll"),
         ("Esc", "back to the bench"),
     )
     BINDINGS: ClassVar[list[BindingType]] = [

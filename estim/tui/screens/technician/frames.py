@@ -32,7 +32,7 @@ class FramesScreen(TechnicianScreen):
     TITLE_WORDS = "Frames on the line"
     HELP_LINES: ClassVar[HelpLines] = (
         ("p", "hold still, go on"),
-        ("up, down, PgUp, PgDn", "mark a frame: the list holds still"),
+        ("arrows, PgUp/Dn", "mark a frame: the list holds still"),
         ("f, F", "next filter, filter before: one message, the damaged, all"),
         ("c", "forget what was seen"),
         ("Esc", "back to the bench; the line is no longer watched"),

@@ -24,7 +24,9 @@ _TOOLS = (
     ("faults", "Faults of the simulator", "lose frames, take off electrodes, reboot: sim: alone"),
     ("characterise", "Characterise", "voltage, current and charge at 500 ohm, 2 and 10 kohm"),
     ("verify", "Verify a job", "a job file: each step delivered, captured and measured"),
+    ("acceptance", "Acceptance test", "a new, repaired or yearly device: checks, one by one, kept"),
     ("capture", "A capture over the waveform", "what a scope saw, over what was commanded"),
+    ("conformance", "Conformance", "whether the device does what its protocol says, id by id"),
 )
 _SCREENS = {
     "device": "estim.tui.screens.technician.device:DeviceFactsScreen",
@@ -32,10 +34,11 @@ _SCREENS = {
     "faults": "estim.tui.screens.technician.faults:FaultsScreen",
     "characterise": "estim.tui.screens.technician.jobs:CharacteriseScreen",
     "verify": "estim.tui.screens.technician.jobs:VerifyScreen",
+    "acceptance": "estim.tui.screens.technician.acceptance:AcceptanceScreen",
     "capture": "estim.tui.screens.technician.capture:CaptureScreen",
+    "conformance": "estim.tui.screens.technician.conformance:ConformanceScreen",
 }
-_OF_THE_RIG = ("characterise", "verify", "capture")
-_ABSENT = "not available yet: the conformance kit is not there"
+_OF_THE_RIG = ("characterise", "verify", "capture", "conformance")
 
 
 class TechnicianMenu(TechnicianScreen):
@@ -67,9 +70,6 @@ class TechnicianMenu(TechnicianScreen):
         for name, title, what in _TOOLS:
             label = Content.assemble((title, "bold"), (f"\n  {what}", "dim"))
             shelf.add_option(Option(label, name))
-        shelf.add_option(
-            Option(Content.assemble("Conformance\n", f"  {_ABSENT}"), "conformance", disabled=True)
-        )
         shelf.highlighted = 0
         shelf.focus()
 

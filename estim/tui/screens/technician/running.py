@@ -38,8 +38,8 @@ class JobScreen(TechnicianScreen):
 
     TITLE_WORDS = "Job"
     HELP_LINES: ClassVar[HelpLines] = (
-        ("Space, x, F12, Ctrl+X", "stop the output and end the job"),
-        ("up, down, PgUp, PgDn", "scroll"),
+        ("any stop key", "stop the output and end the job"),
+        ("arrows, PgUp/Dn", "scroll"),
         ("Esc", "back, once it has ended"),
     )
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave_tool", "Back")]

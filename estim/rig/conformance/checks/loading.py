@@ -1,0 +1,354 @@
+"""Loading a programme: order, form, digest, Capabilities, and the limits of a pulse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from estim.rig.conformance.bench import Bench
+from estim.rig.conformance.hearing import words
+from estim.rig.conformance.programs import SYMMETRIC
+from estim.rig.conformance.requirement import NotApplicable, expect, requirement
+from firmware_protocol import limits
+from firmware_protocol.messages import (
+    CHANNELS_MAX,
+    KEYFRAMES_MAX,
+    PHASES_MAX,
+    BeginProgram,
+    CapabilityFlag,
+    CommitProgram,
+    Message,
+    ProgramFlag,
+    ProgramPhases,
+    RefusalReason,
+    Refused,
+)
+from firmware_protocol.program import (
+    ChannelProgram,
+    Cycle,
+    Keyframe,
+    Phase,
+    PulseProgram,
+)
+
+_EITHER = (RefusalReason.CAPABILITY, RefusalReason.LIMIT)
+
+
+@requirement(
+    "LOAD-01", "3.4", "a programme is loaded, and answered with its digest at the commit alone"
+)
+def loads(bench: Bench) -> None:
+    bench.begin()
+    program = bench.programs.everyday()
+    mark = bench.line.mark()
+    for message in program.messages():
+        bench.line.send(message)
+    found = bench.fence(mark)
+    expect(not found, "nothing answered before the commit", ", ".join(map(words, found)))
+    bench.load(program)
+    expect(
+        bench.program_digest == program.digest, f"{program.digest:#010x}",
+        f"{bench.program_digest:#010x}",
+    )  # fmt: skip
+    told = bench.probe().program_digest
+    expect(told == program.digest, f"{program.digest:#010x} in the Status", f"{told:#010x}")
+
+
+@requirement("LOAD-02", "3.4", "a commit with another digest is refused, and nothing is loaded")
+def wrong_digest(bench: Bench) -> None:
+    bench.begin()
+    program = bench.programs.everyday()
+    for wrong in (program.digest ^ 1, program.digest ^ 0x8000_0000, 0):
+        for message in program.messages():
+            bench.line.send(message)
+        bench.expect_refused(
+            CommitProgram(wrong), RefusalReason.PROGRAM_DIGEST, what=f"with digest {wrong:#x}"
+        )
+        told = bench.probe().program_digest
+        expect(told == 0, "no programme loaded", f"{told:#010x}")
+
+
+@requirement(
+    "LOAD-03", "5", "the digest covers every field: a programme changed on its way is refused"
+)
+def digest_covers_all(bench: Bench) -> None:
+    bench.begin()
+    program = bench.programs.everyday()
+    begin, phases, *rest = program.messages()
+    assert isinstance(phases, ProgramPhases)
+    changed: tuple[Message, ...] = (
+        replace(phases, pulse_period_us=phases.pulse_period_us + 1),
+        replace(phases, unit_us=phases.unit_us + 1),
+        replace(phases, pulse_offset_us=phases.pulse_offset_us + 1),
+    )
+    for other in changed:
+        for message in (begin, other, *rest):
+            bench.line.send(message)
+        bench.expect_refused(
+            CommitProgram(program.digest),
+            RefusalReason.PROGRAM_DIGEST,
+            RefusalReason.PROGRAM,  # an offset may make channels overlap
+            RefusalReason.CAPABILITY,  # a unit may be more than it has
+            what="of another programme than was sent",
+        )
+
+
+@requirement("LOAD-04", "3.4", "what comes out of order is refused at the commit: PROGRAM")
+def out_of_order(bench: Bench) -> None:
+    bench.begin()
+    program = bench.programs.single()
+    begin, phases = program.messages()
+    assert isinstance(phases, ProgramPhases)
+    for what, loading in (
+        ("nothing before it", ()),
+        ("without BeginProgram", (phases,)),
+        ("without ProgramPhases", (begin,)),
+        ("with a channel twice", (begin, phases, phases)),
+        ("with a channel of another index", (begin, replace(phases, channel=1))),
+        ("with a channel more than announced", (begin, phases, replace(phases, channel=1))),
+        ("with keyframes missing", (begin, replace(phases, keyframe_count=2))),
+        ("of no channel", (BeginProgram(0, ProgramFlag.NONE),)),
+    ):
+        # A programme of before must not help.
+        bench.line.send(BeginProgram(1, ProgramFlag.NONE))
+        bench.expect_refused(CommitProgram(1), RefusalReason.PROGRAM)
+        for message in loading:
+            bench.line.send(message)
+        bench.expect_refused(CommitProgram(program.digest), RefusalReason.PROGRAM, what=what)
+
+
+@requirement("LOAD-05", "5", "a programme that is not well formed is refused: PROGRAM")
+def not_well_formed(bench: Bench) -> None:
+    bench.begin()
+    for what, program in _ill_formed(bench):
+        refused = _commit(bench, program)
+        expect(
+            refused is not None and refused.reason is RefusalReason.PROGRAM,
+            f"Refused(PROGRAM) for a programme with {what}",
+            words(refused),
+        )
+
+
+@requirement("LOAD-06", "3.4", "BeginProgram unloads the programme before")
+def begin_unloads(bench: Bench) -> None:
+    bench.begin(bench.programs.everyday())
+    bench.line.send(BeginProgram(1, ProgramFlag.NONE))
+    told = bench.probe().program_digest
+    expect(told == 0, "no programme loaded", f"{told:#010x}")
+
+
+@requirement("LOAD-07", "3.4", "phases in a pulse: the device's most are taken, more are refused")
+def phase_count(bench: Bench) -> None:
+    bench.begin()
+    most = bench.can.phases_max // 2 * 2
+    programs = bench.programs
+    while most * programs.phase_min_us > limits.pulse_duration_us.maximum:
+        most -= 2
+    _expect_loaded(bench, programs.phases(most), f"{most} phases")
+    if bench.can.phases_max >= PHASES_MAX:
+        return
+    _expect_not(bench, programs.phases(bench.can.phases_max // 2 * 2 + 2), "phases beyond its most")
+
+
+@requirement("LOAD-08", "3.4", "phase duration: the device's shortest and longest, and 1 us beyond")
+def phase_durations(bench: Bench) -> None:
+    bench.begin()
+    programs = bench.programs
+    shortest, longest = programs.phase_min_us, programs.phase_max_us
+    period_us = max(programs.period_us, 2 * longest + 2)
+    for phase_us in (shortest, longest):
+        _expect_loaded(bench, programs.single(phase_us, period_us), f"phases of {phase_us} us")
+    for phase_us in (shortest - 1, longest + 1):
+        _expect_not(bench, programs.single(phase_us, period_us), f"phases of {phase_us} us")
+
+
+@requirement("LOAD-09", "3.4", "pulse period: the device's shortest is taken, 1 us less is refused")
+def shortest_period(bench: Bench) -> None:
+    bench.begin()
+    shortest, phase_us = bench.can.pulse_period_min_us, bench.programs.phase_min_us
+    if 2 * phase_us >= shortest:
+        raise NotApplicable("two of its shortest phases fill its shortest pulse period")
+    _expect_loaded(bench, bench.programs.single(phase_us, shortest), f"a period of {shortest} us")
+    _expect_not(
+        bench, bench.programs.single(phase_us, shortest - 1), f"a period of {shortest - 1} us"
+    )
+
+
+@requirement("LOAD-10", "3.4", "channels: all of the device's are taken, one more is refused")
+def channel_count(bench: Bench) -> None:
+    bench.begin()
+    _expect_loaded(bench, bench.programs.everyday(), "all channels")
+    count = bench.can.channel_count + 1
+    if count > CHANNELS_MAX:
+        return
+    channel = bench.programs.channel()
+    apart_us = channel.pulse_period_us // count
+    more = PulseProgram(tuple(replace(channel, pulse_offset_us=n * apart_us) for n in range(count)))
+    _expect_not(bench, more, f"{count} channels")
+
+
+@requirement("LOAD-11", "3.4", "keyframes: the device's most are taken, one more is refused")
+def keyframe_count(bench: Bench) -> None:
+    bench.need(CapabilityFlag.HOLDS_KEYFRAMES)
+    bench.begin()
+    most = bench.can.keyframes_max
+    _expect_loaded(bench, _with_keyframes(bench, most), f"{most} keyframes")
+    if most < KEYFRAMES_MAX:
+        _expect_not(bench, _with_keyframes(bench, most + 1), f"{most + 1} keyframes")
+
+
+@requirement("LOAD-12", "3.4", "bursts, cycles, keyframes, unequal phases: as the Capabilities say")
+def patterns(bench: Bench) -> None:
+    bench.begin()
+    programs = bench.programs
+    unequal = replace(programs.channel(), phases=(Phase(1, 1000), Phase(2, -500)))
+    if 2 * programs.phase_us > programs.phase_max_us:
+        unequal = replace(unequal, unit_us=programs.phase_max_us // 2)
+    for flag, program in (
+        (CapabilityFlag.HOLDS_BURST, programs.burst()),
+        (CapabilityFlag.HOLDS_CYCLE, programs.cycle(1000, 1000)),
+        (CapabilityFlag.HOLDS_KEYFRAMES, programs.keyframes()),
+        (CapabilityFlag.UNEQUAL_PHASES, PulseProgram((unequal,))),
+    ):
+        if programs.has(flag):
+            _expect_loaded(bench, program, flag.name or "")
+        else:
+            refused = _commit(bench, program)
+            expect(
+                refused is not None and refused.reason is RefusalReason.CAPABILITY,
+                f"Refused(CAPABILITY) where {flag.name} is lacking",
+                words(refused),
+            )
+
+
+@requirement(
+    "LOAD-13", "6", "neighbours of one sign count as one phase: 1000 us together, not 1001"
+)
+def polarity_run(bench: Bench) -> None:
+    if bench.can.phases_max < 4 or bench.can.phase_max_us < 501:
+        raise NotApplicable("needs 4 phases, of up to 501 us")
+    bench.begin()
+    period_us = max(bench.programs.period_us, 2_100)
+
+    def run(first: int, second: int) -> PulseProgram:
+        one_way = (Phase(first, 1000), Phase(second, 1000))
+        back = (Phase(first, -1000), Phase(second, -1000))
+        return PulseProgram((ChannelProgram(one_way + back, 1, period_us),))
+
+    _expect_loaded(bench, run(500, 500), "a polarity run of 1000 us")
+    refused = _commit(bench, run(500, 501))
+    expect(
+        refused is not None
+        and refused.reason is RefusalReason.LIMIT
+        and refused.limit == limits.phase_duration_us.wire_id,
+        "Refused(LIMIT phase_duration_us) for a polarity run of 1001 us",
+        words(refused),
+    )
+
+
+@requirement("LOAD-14", "3.4", "a pulse of 10 ms is taken, 1 us more is refused and named")
+def pulse_duration(bench: Bench) -> None:
+    if bench.can.phases_max < 3:
+        raise NotApplicable("needs 3 phases, one of them a gap")
+    bench.begin()
+    phase_us = bench.programs.phase_us
+    most_us = limits.pulse_duration_us.maximum
+
+    def lasting(pulse_us: int) -> PulseProgram:
+        gap = Phase(pulse_us - 2 * phase_us, 0)
+        phases = (SYMMETRIC[0], gap, SYMMETRIC[1])
+        return PulseProgram((ChannelProgram(phases, phase_us, 2 * most_us),))
+
+    _expect_loaded(bench, lasting(most_us), f"a pulse of {most_us} us")
+    refused = _commit(bench, lasting(most_us + 1))
+    expect(
+        refused is not None
+        and refused.reason is RefusalReason.LIMIT
+        and refused.limit == limits.pulse_duration_us.wire_id,
+        f"Refused(LIMIT pulse_duration_us) for a pulse of {most_us + 1} us",
+        words(refused),
+    )
+
+
+def _ill_formed(bench: Bench) -> Iterator[tuple[str, PulseProgram]]:
+    """Yield programmes with one rule of chapter 5 broken, as far as the device could play them."""
+    programs = bench.programs
+    good = programs.channel()
+    unit_us, period_us = good.unit_us, good.pulse_period_us
+
+    def one(**changed: object) -> PulseProgram:
+        return PulseProgram((replace(good, **changed),))  # type: ignore[arg-type]
+
+    yield "a phase of no duration", one(phases=(Phase(0, 1000), Phase(0, -1000)))
+    yield "a gap first", one(phases=(Phase(50, 0), *SYMMETRIC))
+    yield "a gap last", one(phases=(*SYMMETRIC, Phase(50, 0)))
+    yield "a largest share of 999 permille", one(phases=(Phase(1, 999), Phase(1, -999)))
+    yield "a share of 1001 permille", one(phases=(Phase(1, 1001), Phase(1, -1001)))
+    yield "a net charge", one(phases=(Phase(1, 1000), Phase(1, -999)))
+    yield "one polarity alone", one(phases=(Phase(1, 1000), Phase(1, 1000)))
+    yield "no phase", one(phases=())
+    yield "a pulse longer than its period", one(pulse_period_us=2 * unit_us - 1)
+    yield "a phase unit of 0", one(unit_us=0)
+    yield "a burst period without bursts", one(burst_period_us=500_000)
+    yield "a keyframe cycle without keyframes", one(keyframe_cycle_ms=1000)
+    yield "a cycle without an on time", one(cycle=Cycle(500, 0, 500, 1000))
+    yield "an off time without a cycle", one(cycle=Cycle(0, 0, 0, 1000))
+    if bench.can.channel_count > 1:
+        yield "channels that coincide", PulseProgram((good, good))
+        late = replace(good, pulse_offset_us=2 * unit_us - 1)
+        yield "channels that overlap by 1 us", PulseProgram((good, late))
+        other = replace(good, pulse_period_us=period_us + 1, pulse_offset_us=period_us // 2)
+        yield "channels whose periods differ", PulseProgram((good, other))
+    if programs.has(CapabilityFlag.HOLDS_BURST):
+        yield (
+            "a burst longer than its period",
+            one(pulses_per_burst=7, burst_period_us=7 * period_us - 1),
+        )
+    if programs.has(CapabilityFlag.HOLDS_KEYFRAMES):
+        first = Keyframe(0, 1000, unit_us, period_us)
+        for what, frames, cycle_ms in (
+            ("keyframes that begin at 1 ms", (replace(first, at_ms=1),), 1000),
+            ("two keyframes at once", (first, first), 1000),
+            ("a keyframe at the end of its cycle", (first, replace(first, at_ms=1000)), 1000),
+            ("a keyframe of 1001 permille", (replace(first, amplitude_permille=1001),), 1000),
+            ("no keyframe of 1000 permille", (replace(first, amplitude_permille=999),), 1000),
+        ):
+            yield what, one(keyframes=frames, keyframe_cycle_ms=cycle_ms)
+
+
+def _with_keyframes(bench: Bench, count: int) -> PulseProgram:
+    programs = bench.programs
+    frames = tuple(
+        Keyframe(100 * n, 1000 - n, programs.phase_us, programs.period_us) for n in range(count)
+    )
+    channel = replace(programs.channel(), keyframes=frames, keyframe_cycle_ms=100 * count + 100)
+    return PulseProgram((channel,))
+
+
+def _commit(bench: Bench, program: PulseProgram) -> Refused | None:
+    """Load a programme; return its refusal, None where it was accepted."""
+    mark = bench.line.mark()
+    for message in program.messages():
+        bench.line.send(message)
+    bench.line.send(CommitProgram(program.digest))
+    found = bench.fence(mark)
+    return next((message for message in found if isinstance(message, Refused)), None)
+
+
+def _expect_loaded(bench: Bench, program: PulseProgram, what: str) -> None:
+    refused = _commit(bench, program)
+    expect(refused is None, f"a programme with {what} accepted", words(refused))
+    told = bench.probe().program_digest
+    expect(told == program.digest, f"digest {program.digest:#010x} loaded", f"{told:#010x}")
+
+
+def _expect_not(bench: Bench, program: PulseProgram, what: str) -> None:
+    """Expect what is beyond the device, or beyond a limit, to be refused."""
+    refused = _commit(bench, program)
+    expect(
+        refused is not None and refused.reason in _EITHER,
+        f"Refused(CAPABILITY or LIMIT) for {what}",
+        words(refused) if refused is not None else "accepted",
+    )
+    told = bench.probe().program_digest
+    expect(told == 0, "no programme loaded", f"{told:#010x}")

@@ -1,0 +1,227 @@
+"""What a device tells by itself: events and their ring, Status and its times and counters."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from statistics import median
+
+from estim.rig.conformance.bench import HOST_MS, NOISE_FRAME, TICK_MS, Bench
+from estim.rig.conformance.checks.states import SMALL_UA
+from estim.rig.conformance.conversation import ANSWER_MS
+from estim.rig.conformance.hearing import elapsed_ms, words
+from estim.rig.conformance.line import US_PER_MS
+from estim.rig.conformance.requirement import expect, requirement
+from firmware_protocol.messages import (
+    CommitProgram,
+    CyclePhase,
+    DeviceState,
+    Event,
+    EventCode,
+    GetEvents,
+    RefusalReason,
+    Status,
+    Stop,
+    WantedState,
+)
+
+EVENTS_KEPT = 64
+STOPS = 70
+IDLE_MS = 250
+RUNNING_MS = (25, 50)
+CADENCE_MS = 10
+TICK_PERMILLE = 20
+
+
+@requirement("EVENT-01", "3.8", "each event comes once, as it happens, with the next index")
+def each_once(bench: Bench) -> None:
+    bench.begin(bench.programs.everyday())
+    count = bench.stop().event_count
+    mark = bench.line.mark()
+    for _ in range(5):
+        bench.line.send(Stop())
+    bench.fence(mark)
+    status = bench.stop()
+    bench.fence(bench.line.mark())
+    events = _events(bench, mark)
+    indices = [event.index for event in events]
+    expected = [(count + n) & 0xFFFF for n in range((status.event_count - count) & 0xFFFF)]
+    expect(indices == expected, f"events of index {expected}", indices)
+    stops = sum(event.code is EventCode.STOP_RECEIVED for event in events)
+    expect(stops == 6, "6 events STOP_RECEIVED for 6 Stops", stops)
+
+
+@requirement("EVENT-02", "3.8", "GetEvents sends the same events again, from an index on")
+def sent_again(bench: Bench) -> None:
+    bench.begin(bench.programs.everyday())
+    mark = bench.line.mark()
+    bench.reach(DeviceState.RUNNING)
+    bench.stop()
+    bench.fence(mark)
+    first = _events(bench, mark)
+    expect(len(first) >= 4, "events of arming, starting, Stop", len(first))
+    mark = bench.line.mark()
+    bench.line.send(GetEvents(first[1].index))
+    bench.fence(mark)
+    again = _events(bench, mark)
+    expect(
+        again == first[1:], f"the same {len(first) - 1} events", [event.index for event in again]
+    )
+
+
+@requirement("EVENT-03", "3.8", "the last 64 events are kept, and no request brings more")
+def ring(bench: Bench) -> None:
+    bench.begin()
+    for _ in range(STOPS):
+        mark = bench.line.mark()
+        bench.line.send(Stop())
+        bench.wait_event(mark, EventCode.STOP_RECEIVED, ANSWER_MS)
+    count = bench.stop().event_count
+    bench.fence(bench.line.mark())
+    for back in (EVENTS_KEPT, STOPS, 1):
+        mark = bench.line.mark()
+        bench.line.send(GetEvents((count - back) & 0xFFFF))
+        bench.fence(mark)
+        indices = [event.index for event in _events(bench, mark)]
+        kept = min(back, EVENTS_KEPT)
+        expected = [(count - kept + n) & 0xFFFF for n in range(kept)]
+        expect(
+            indices == expected,
+            f"{kept} events from {expected[0]} for those of the last {back}",
+            f"{len(indices)} events" + (f" from {indices[0]}" if indices else ""),
+        )
+
+
+@requirement("EVENT-04", "9", "an event's tick is that of its moment")
+def event_ticks(bench: Bench) -> None:
+    bench.begin()
+    for _ in range(3):
+        before_ms = bench.probe().tick_ms
+        mark = bench.line.mark()
+        bench.line.send(Stop())
+        event = bench.wait_event(mark, EventCode.STOP_RECEIVED, ANSWER_MS)
+        after_ms = bench.probe().tick_ms
+        is_between = (
+            elapsed_ms(event.tick_ms, before_ms) >= 0 and elapsed_ms(after_ms, event.tick_ms) >= 0
+        )
+        expect(is_between, f"a tick from {before_ms} to {after_ms}", event.tick_ms)
+
+
+@requirement("STATUS-01", "8", "each fresh Drive and each Stop is answered with a Status at once")
+def answered_at_once(bench: Bench) -> None:
+    bench.begin(bench.programs.everyday())
+    for _ in range(10):
+        sent_us = bench.line.now_us()
+        outcome = bench.drive(bench.drive_message(WantedState.ARMED))
+        took_ms = (bench.line.now_us() - sent_us) // US_PER_MS
+        expect(outcome.refused is None, "the Drive accepted", words(outcome.refused))
+        expect(took_ms <= HOST_MS, f"a Status within {HOST_MS} ms", f"{took_ms} ms")
+
+
+@requirement(
+    "STATUS-02", "8", "while RUNNING a Status goes out every 25 ms, or 50 ms on a slow line"
+)
+def running_cadence(bench: Bench) -> None:
+    bench.begin(bench.programs.everyday())
+    bench.reach(DeviceState.RUNNING)
+    mark = bench.line.mark()
+    bench.hold(900, every_us=220_000)
+    apart = _apart_ms(bench, mark)
+    usual_ms = median(apart) if apart else 0
+    expect(
+        any(abs(usual_ms - wanted) <= CADENCE_MS for wanted in RUNNING_MS),
+        "25 or 50 ms apart",
+        f"{usual_ms} ms",
+    )
+
+
+@requirement("STATUS-03", "8", "in other states a Status goes out every 250 ms")
+def idle_cadence(bench: Bench) -> None:
+    bench.begin()
+    bench.line.listen(1)
+    mark = bench.line.mark()
+    bench.line.listen(4 * IDLE_MS + HOST_MS)
+    apart = _apart_ms(bench, mark)
+    usual_ms = median(apart) if apart else 0
+    expect(abs(usual_ms - IDLE_MS) <= 2 * CADENCE_MS, f"{IDLE_MS} ms apart", f"{usual_ms} ms")
+
+
+@requirement("STATUS-04", "8", "tick_ms counts milliseconds")
+def ticks_are_milliseconds(bench: Bench) -> None:
+    bench.begin()
+    first = bench.probe()
+    first_us = bench.line.now_us()
+    bench.line.listen(1200)
+    last = bench.probe()
+    host_ms = (bench.line.now_us() - first_us) // US_PER_MS
+    ticked_ms = elapsed_ms(last.tick_ms, first.tick_ms)
+    allowed_ms = host_ms * TICK_PERMILLE // 1000 + TICK_MS
+    expect(
+        abs(ticked_ms - host_ms) <= allowed_ms,
+        f"{host_ms} ms, give or take {allowed_ms}",
+        f"{ticked_ms} ms",
+    )
+
+
+@requirement("STATUS-05", "9", "drive_sequence is that of the newest Drive accepted")
+def drive_sequence(bench: Bench) -> None:
+    bench.begin(bench.programs.everyday())
+    accepted = bench.drive(bench.drive_message(WantedState.ARMED))
+    refused = bench.expect_drive_refused(
+        bench.drive_message(WantedState.RUNNING, (SMALL_UA,) + (0,) * (bench.channel_count - 1)),
+        RefusalReason.NOT_FROM_ZERO,
+    )
+    found = refused.status.drive_sequence
+    expect(found == accepted.sequence, f"sequence {accepted.sequence}", found)
+
+
+@requirement("STATUS-06", "9", "refusal_count and damaged_count count each once")
+def counters(bench: Bench) -> None:
+    bench.begin()
+    before = bench.probe()
+    for _ in range(3):
+        bench.expect_refused(CommitProgram(1), RefusalReason.PROGRAM)
+    bench.line.send_raw(NOISE_FRAME * 5)
+    bench.fence(bench.line.mark())
+    after = bench.probe()
+    for name, expected in (("refusal_count", 3), ("damaged_count", 5)):
+        more = (getattr(after, name) - getattr(before, name)) & 0xFFFF
+        expect(more == expected, f"{name} {expected} more", more)
+
+
+@requirement("STATUS-07", "9", "running_ms counts the time in RUNNING, from zero at each start")
+def running_ms(bench: Bench) -> None:
+    bench.begin(bench.programs.everyday())
+    for _ in range(2):
+        first = bench.reach(DeviceState.RUNNING)
+        last = bench.hold(400)
+        ran_ms = last.running_ms - first.running_ms
+        ticked_ms = elapsed_ms(last.tick_ms, first.tick_ms)
+        expect(abs(ran_ms - ticked_ms) <= 2, f"{ticked_ms} ms as its tick", f"{ran_ms} ms")
+        expect(first.running_ms <= TICK_MS, "from 0", first.running_ms)
+        bench.stop()
+
+
+@requirement(
+    "STATUS-08", "9", "a row for each channel; cycle_phase IDLE unless RUNNING, then PLATEAU"
+)
+def channel_rows(bench: Bench) -> None:
+    bench.begin(bench.programs.everyday())
+    for state, phase in (
+        (DeviceState.SAFE, CyclePhase.IDLE),
+        (DeviceState.RUNNING, CyclePhase.PLATEAU),
+    ):
+        status = bench.reach(state)
+        rows = len(status.channels)
+        expect(rows == bench.can.channel_count, f"{bench.can.channel_count} rows", rows)
+        found = [channel.cycle_phase for channel in status.channels[: bench.channel_count]]
+        expect(set(found) == {phase}, f"{phase.name} in {state.name}", [p.name for p in found])
+
+
+def _events(bench: Bench, mark: int) -> list[Event]:
+    return [h.message for h in bench.line.heard[mark:] if isinstance(h.message, Event)]
+
+
+def _apart_ms(bench: Bench, mark: int) -> list[int]:
+    """Return the times between Status by their own ticks."""
+    ticks = [h.message.tick_ms for h in bench.line.heard[mark:] if isinstance(h.message, Status)]
+    return [elapsed_ms(later, earlier) for earlier, later in pairwise(ticks)]
