@@ -17,7 +17,7 @@ from textual.widgets import Input, TextArea
 
 from estim.prepare import places
 from estim.record import station_key
-from estim.record.verify import verify
+from estim.record.verify import What, verify
 from estim.session.states import HostState
 from estim.text import sanitize
 from estim.tui import words
@@ -74,7 +74,17 @@ async def test_of_what_is_pasted_only_what_may_be_drawn_is_left() -> None:
     assert words.pasted("a\tb\r\nc\n") == "a\tb\r\nc\n"
 
 
-def test_a_paste_into_any_field_of_any_screen_harms_nothing(records: Path) -> None:
+FIELDS_ON = {
+    "LibraryScreen", "DeviceScreen", "BenchScreen", "PaletteScreen", "TodayScreen",
+    "PlanScreen", "SignInScreen", "OverrideScreen", "TextScreen", "FaultsScreen",
+    "CharacteriseScreen", "VerifyScreen", "CaptureScreen", "ConformanceScreen", "RecordsScreen",
+    "AddendumScreen", "ExportScreen", "VisitReportScreen",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("third", [0, 1, 2])
+def test_a_paste_into_any_field_of_any_screen_harms_nothing(records: Path, third: int) -> None:
+    screens = dict(list(SCREENS.items())[third::3])
     tried: set[str] = set()
     harmed: list[tuple[str, str, str]] = []
 
@@ -97,7 +107,7 @@ def test_a_paste_into_any_field_of_any_screen_harms_nothing(records: Path) -> No
 
     async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
         session = await open_demo(app, pilot)
-        for kind, make in SCREENS.items():
+        for kind, make in screens.items():
             index, count = 0, 1
             while index < count:
                 screen = make(app)
@@ -116,11 +126,8 @@ def test_a_paste_into_any_field_of_any_screen_harms_nothing(records: Path) -> No
 
     drive(script, records)
     assert harmed == []
-    assert tried == {
-        "LibraryScreen", "DeviceScreen", "BenchScreen", "PaletteScreen", "TodayScreen",
-        "PlanScreen", "SignInScreen", "OverrideScreen", "TextScreen", "FaultsScreen",
-        "CharacteriseScreen", "VerifyScreen", "CaptureScreen", "ConformanceScreen",
-        "RecordsScreen", "AddendumScreen", "ExportScreen", "VisitReportScreen",
-    }  # fmt: skip
-    (path,) = records.glob("*.jsonl")
-    assert verify(path, station_key.load(places.configuration_folder())).findings == ()
+    assert tried == FIELDS_ON & {kind.__name__ for kind in screens}
+    key = station_key.load(places.configuration_folder())
+    whole = [verify(path, key) for path in records.glob("*.jsonl")]  # Enter may have begun a job
+    assert whole
+    assert {each.what for found in whole for each in found.findings} <= {What.TORN, What.TRUNCATED}
