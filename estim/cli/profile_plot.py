@@ -211,7 +211,7 @@ class _Drawing:
             steps.append(Step(start, middle, low_ua / UA_PER_MA))
             steps.append(Step(middle, end, high_ua / UA_PER_MA))
         title = (
-            f"whole session: rise {format_clock(whole_session.rise_us // US_PER_S)}, plateau "
+            f"whole session: rise {format_clock(round(whole_session.rise_us / US_PER_S))}, plateau "
             f"{format_clock(whole_session.plateau_us // US_PER_S)}, then 2 s down"
         )
         self._draw(title, steps, 0, round(columns * per_column_min, 1), "min", _ENVELOPE_ROWS)

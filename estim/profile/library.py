@@ -8,6 +8,7 @@ from pathlib import Path
 
 import estim
 from estim.errors import ProfileError
+from estim.profile import search
 from estim.profile.fields import Identifier
 from estim.profile.loader import LoadedEntry, LoadedProfile, load, load_any, load_entry
 from estim.text import sanitize
@@ -78,8 +79,14 @@ def find_any(id_or_path: str) -> LoadedProfile | LoadedEntry:
     if id_or_path in informing:
         return _load_shipped_entry(id_or_path)
     nearest = difflib.get_close_matches(id_or_path, [*known, *informing], n=1, cutoff=0.5)
+    nearest = nearest or [each for each in (*informing, *known) if _is_meant(each, id_or_path)]
     hint = f"did you mean {nearest[0]!r}?" if nearest else "`estim profiles list` names them all"
     raise ProfileError(f"there is no profile {shown!r}; {hint}")
+
+
+def _is_meant(item_id: str, text: str) -> bool:
+    is_entry = item_id in entry_ids()
+    return search.matches(_load_shipped_entry(item_id) if is_entry else _load_shipped(item_id), text)
 
 
 def folder() -> Path:

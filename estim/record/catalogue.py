@@ -34,11 +34,13 @@ from estim.units import MS_PER_S
 
 FILE_NAME = "catalogue.sqlite3"
 # Raise it with every change of the columns.
-VERSION = 3
+VERSION = 4
 
 CLOSED = "closed"
 IDENTIFIED = "identified"
 NOTE = "note"
+LATE_NOTE = "note:later"
+"""Among the annotations of a record to which a note was added; no annotation itself is named so."""
 PREPARED = "prepared"
 
 _MAX_TEXT_CHARS = 256
@@ -220,7 +222,7 @@ def _annotation(event: Event) -> set[str]:
     if event.kind == ANNOTATION and isinstance(kind, str) and _PLAIN_WORD.fullmatch(kind):
         return {kind}
     is_note = event.kind == ADDENDUM and event.content.get("why") == NOTE_LATER
-    return {NOTE} if is_note else set()
+    return {NOTE, LATE_NOTE} if is_note else set()
 
 
 def _stimulator_serial(assets: object) -> str | None:

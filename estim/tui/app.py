@@ -7,6 +7,8 @@ Rules:
    terminal's file reports it.
 3. While output is possible the interface cannot be left.
 4. Whose visit it is, what the engine does, and what waits for an answer stand on every screen.
+5. What is pasted reaches a field as text that may be drawn and kept: no control, no escape, no sign
+   that turns or hides what stands beside it.
 """
 
 from __future__ import annotations
@@ -135,6 +137,8 @@ class EstimApp(App[None]):
     async def on_event(self, event: Event) -> None:
         if isinstance(event, Key | MouseDown | Paste):
             self.visiting.touch()
+        if isinstance(event, Paste):
+            event = Paste(words.pasted(event.text))
         await super().on_event(event)
 
     def get_default_screen(self) -> TodayScreen:

@@ -9,13 +9,14 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from estim.errors import LimitRefused, PortLost, UsageError
+from estim.errors import EstimError, LimitRefused, PortLost, UsageError
 from estim.session import messages
 from estim.session.messages import DeviceSnapshot, Reply
 from estim.session.states import HostState
@@ -190,6 +191,8 @@ class SessionController(EngineLink):
         device = (await self.next_snapshot()).device
         if device is None:
             raise PortLost(f"{url}: the device has gone")
+        if not (isinstance(self.plan, SessionPlan) and self.plan.is_demo):
+            await asyncio.to_thread(_remember, url)
         return device
 
     async def inject(self, line: str) -> None:
@@ -306,3 +309,11 @@ class SessionController(EngineLink):
         if device is None:
             raise UsageError("no device is connected")
         return device
+
+
+def _remember(url: str) -> None:
+    """Keep the address for the next start; a station that cannot keep it works without."""
+    from estim.prepare import last_device, places
+
+    with contextlib.suppress(EstimError):
+        last_device.remember(places.configuration_folder(), url)

@@ -200,4 +200,7 @@ def _visit_line(visit: history.Visit) -> str:
     delivered = visit.delivered_ms
     minutes = "delivery uncertain" if delivered is None else f"{delivered // 60_000} min"
     state = "" if visit.is_finished else f"  ! {'; '.join(visit.unfinished_because)}"
+    if visit.closed_on is not None:
+        ended = f", which ended by: {visit.end_reason}" if visit.end_reason else ", cut short"
+        state = f"  closed with a note on {visit.closed_on}{ended}"
     return f"{on}  {visit.facts.protocol_id or '?'}  {minutes}{state}"

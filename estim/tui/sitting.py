@@ -18,10 +18,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from estim.errors import EstimError, LimitRefused, ProfileError
+from estim.errors import EstimError, LimitRefused
 from estim.prepare import roster, session
 from estim.prepare.site import SitePolicy
-from estim.profile.library import find
 from estim.profile.loader import LoadedProfile
 from estim.record import station_key
 from estim.session.states import ENERGISED, HostState
@@ -30,10 +29,10 @@ from estim.tui.controller import SessionController, Stimulation, VisitPlan
 from estim.tui.link import Delivered
 from estim.tui.running import RunningPlan
 from estim.units import MS_PER_S
-from estim.visit import carry, course, guide, history, placement, plan, repeat
+from estim.visit import carry, course, gates, guide, history, placement, plan, repeat, treatment
 from estim.visit.carry import COMFORTABLE, PLACE, Offer
 from estim.visit.course import Visit
-from estim.visit.guide import Given
+from estim.visit.known import Given
 from estim.visit.prompts import schedule_for_a_person
 from estim.visit.protocol import BEFORE_OUTPUT, LoadedProtocol, Step
 from estim.visit.questions import Answer, Answers, Form, Gravity, Remark
@@ -44,7 +43,12 @@ STIMULATE = "stimulate"
 
 
 def given_for(
-    records: Path, configuration: Path, policy: SitePolicy, pseudonym: str, today: date
+    records: Path,
+    configuration: Path,
+    policy: SitePolicy,
+    pseudonym: str,
+    protocol_id: str,
+    today: date,
 ) -> Given:
     """Return what is known of a person before a visit; reads files.
 
@@ -58,6 +62,7 @@ def given_for(
         sensation_valid_days=policy.sensation_valid_days,
         electrode_uses_max=policy.electrode_uses_max,
         clinicians=roster.clinicians(configuration),
+        protocol_id=protocol_id,
     )
 
 
@@ -81,7 +86,9 @@ class Sitting:
         policy: SitePolicy,
     ) -> None:
         self.controller = controller
-        self.visit: Visit = course.begin(loaded.protocol, whose.pseudonym, whose.operator)
+        self.visit: Visit = course.begin(
+            loaded.protocol, whose.pseudonym, whose.operator, loaded.profiles
+        )
         self.note_draft = ""
         """The note as somebody has edited it, until it is saved at the end."""
         self._given = given
@@ -130,7 +137,7 @@ class Sitting:
 
     def _density(self, answers: Answers) -> Sequence[Remark]:
         """Return the density under each channel's pads at the ceiling that this size allows."""
-        placed, loaded = guide.placed(self.visit, self.given, answers), self.profile
+        placed, loaded = gates.placed(self.visit, self.given, answers), self.profile
         if loaded is None or placed.area_cm2 is None:
             return ()
         planned = self.found_plan.plan
@@ -166,7 +173,7 @@ class Sitting:
 
     def overridable(self) -> Sequence[tuple[str, str]]:
         """Return the screening items that a clinician might take responsibility for."""
-        return guide.overridable(self.visit, self.given)
+        return gates.overridable(self.visit, self.given)
 
     # What is confirmed.
 
@@ -261,20 +268,8 @@ class Sitting:
 
     @property
     def profile(self) -> LoadedProfile | None:
-        """Return the profile that was chosen for the pads.
-
-        Raises:
-            ProfileError: its file is not what it was when the pads were placed by it.
-        """
-        profile_id = guide.profile_id(self.visit)
-        if not profile_id:
-            return None
-        loaded = find(profile_id)
-        if loaded.profile != guide.profile(self.visit):
-            raise ProfileError(
-                f"{profile_id} was edited since the pads were placed by it: begin the visit anew"
-            )
-        return loaded
+        """Return the profile that was chosen, as it was read when the visit began."""
+        return self.visit.profiles.get(treatment.profile_id(self.visit))
 
     def output_problems(self) -> Sequence[str]:
         """Return everything that output still waits for."""
@@ -402,7 +397,7 @@ class Sitting:
 
     def placement_words(self) -> Sequence[str]:
         """Return site and side of every pad."""
-        return guide.placement_words(self.visit)
+        return treatment.placement_words(self.visit)
 
     def read_back_text(self) -> str:
         """Return what is read back before arming: person, site and side, ceilings and why."""
@@ -438,14 +433,14 @@ class Sitting:
         prepared, loaded = self.controller.prepared, self.profile
         assert prepared is not None
         assert loaded is not None
-        sites = guide.sites_by_channel(self.visit)
+        sites = treatment.sites_by_channel(self.visit)
         content = {
             "prepared_digest": self.controller.prepared_digest,
             "program_digest": prepared.program.digest,
             "profile": loaded.profile.id,
             "placement": list(self.placement_words()),
             "site_words": "; ".join(self.placement_words()),
-            "side_words": " and ".join(guide.sides(sites)),
+            "side_words": " and ".join(treatment.sides(sites)),
             "ceilings_ua": [ceiling.ceiling_ua for ceiling in prepared.ceilings],
             "operator": self.visit.operator,
         }

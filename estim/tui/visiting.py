@@ -37,12 +37,14 @@ class Visiting:
     Attributes:
         operator: id of who signed in last; '' for nobody.
         sitting: the visit that goes on, if any.
+        next_person: whose visit was asked for meanwhile; shown once this one has ended.
     """
 
     def __init__(self, app: EstimApp) -> None:
         self._app = app
         self.operator = ""
         self.sitting: Sitting | None = None
+        self.next_person = ""
         self.last_url = app.options.device_url
         self._idle_lock_us = 0
         self._is_leading = False
@@ -272,18 +274,25 @@ class Visiting:
         """Open the record of a visit, and walk it.
 
         Raises:
-            EstimError: nobody signed in, or the record cannot be opened.
+            EstimError: nobody signed in, the protocol or one of its profiles is damaged, or the
+                record cannot be opened.
         """
         from estim.prepare import site
         from estim.tui.controller import VisitPlan
         from estim.tui.screens.visit import VisitScreen
         from estim.tui.sitting import Sitting, given_for
+        from estim.visit import protocol
 
         app = self._app
+        if self.sitting is not None:
+            self.next_person = pseudonym
+            raise LimitRefused(f"a visit is open already: {pseudonym} comes up once it has ended")
         if app.controller is not None:
             raise LimitRefused("a session is open already: end it first")
         if not self.operator and not await self.sign_in():
             return
+        # As it is now: the visit goes on with what is read here, whatever becomes of the files.
+        loaded = await asyncio.to_thread(protocol.load, loaded.path)
         policy = site.load_site(self.configuration)
         given = await asyncio.to_thread(
             given_for,
@@ -291,6 +300,7 @@ class Visiting:
             self.configuration,
             policy,
             pseudonym,
+            loaded.protocol.id,
             SystemClock().wall().date(),
         )
         plan = VisitPlan(loaded.facts, pseudonym, self.operator)
@@ -361,7 +371,7 @@ class Visiting:
         visit_screen = next(one for one in app.screen_stack if isinstance(one, VisitScreen))
         if sitting.is_energised or (snapshot is not None and snapshot.fault is not None):
             await app.push_screen(visit_screen)
-            visit_screen.show_again()
+            visit_screen.show_meanwhile()
             return
         if sitting.delivered_ms:
             await sitting.confirm_stimulation()
@@ -468,6 +478,9 @@ class Visiting:
             self.forget()
             app.end_session()
             app.go_home()
+            following, self.next_person = self.next_person, ""
+            if following:
+                self.open_person(following)
 
     async def ask_to_leave(self) -> bool:
         """Ask whether a visit is left as it is; tell whether it was, and is sealed.
@@ -503,6 +516,7 @@ class Visiting:
         """Tell that the engine of a visit is gone, recover its record, and go home."""
         from estim.tui.screens.lost import LostScreen
 
+        self.next_person = ""
         await self._app.push_screen_wait(LostScreen(controller, reason))
         await asyncio.to_thread(controller.abandon)
         self._app.end_session()

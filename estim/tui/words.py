@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from estim.text import REPLACEMENT, sanitize
@@ -34,6 +35,8 @@ NOT_CERTIFIED = (
     "somebody who is qualified to make it."
 )
 
+_ENDS = ("\n", "\r", "\t")
+_AT_ENDS = re.compile(f"([{''.join(_ENDS)}])")
 _NO_BEATS = str.maketrans(BEAT_SIGNS, REPLACEMENT * len(BEAT_SIGNS))
 
 
@@ -45,6 +48,11 @@ def safe(text: str) -> str:
 def safe_lines(text: str) -> str:
     """Return text of several lines that may be drawn."""
     return "\n".join(map(safe, text.split("\n")))
+
+
+def pasted(text: str) -> str:
+    """Return what was pasted as text that may be drawn; ends of lines and tabs stay."""
+    return "".join(each if each in _ENDS else safe(each) for each in _AT_ENDS.split(text))
 
 
 def table(rows: Iterable[tuple[str, str]]) -> str:

@@ -25,7 +25,7 @@ from estim.units import US_PER_MS
 from estim.visit import course, guide, protocol
 from estim.visit.course import READ_BACK, VISIT
 from estim.visit.fold import Confirmed, Facts, Stimulation, read_facts
-from estim.visit.guide import Given
+from estim.visit.known import Given
 from estim.visit.protocol import LoadedProtocol, Protocol, Step
 from estim.visit.questions import Question
 

@@ -4,7 +4,8 @@ Rules:
 1. A visit is what its annotations say, folded in the order of the record; nothing else is
    remembered. Of two answers to one step the newer holds; both stay in the record.
 2. Steps come in the order of the protocol. A step opens once each one before it was answered, or
-   was left out with a reason, which only steps that may be skipped can be.
+   was left out with a reason, which only steps that may be skipped can be. While a stimulation is
+   next, what hangs on nothing that it does (`MEANWHILE`) opens too; it lets nothing else open.
 3. What was answered can be answered again, until the visit is reviewed.
 4. Folding never raises: what is not as it should be in a record changes nothing and is counted.
 """
@@ -17,8 +18,9 @@ from types import MappingProxyType
 from typing import Any
 
 from estim.errors import LimitRefused, UsageError
+from estim.profile.loader import LoadedProfile
 from estim.text import sanitize
-from estim.visit.protocol import BEFORE_OUTPUT, KINDS, Protocol, Step
+from estim.visit.protocol import BEFORE_OUTPUT, KINDS, MEANWHILE, Protocol, Step
 from estim.visit.questions import TEXT_MAX, Answer, Answers
 from estim.visit.screening import Override
 
@@ -75,6 +77,7 @@ class Visit:
         note: the note as it was saved last.
         plan: content of the plan that was made in this visit, if any.
         odd_count: annotations that were not as they should be.
+        profiles: by id, as they were read when the visit began; none for a visit of the past.
     """
 
     protocol: Protocol
@@ -88,6 +91,9 @@ class Visit:
     note: str = ""
     plan: Content | None = None
     odd_count: int = 0
+    profiles: Mapping[str, LoadedProfile] = field(
+        default_factory=lambda: MappingProxyType({}), repr=False, compare=False
+    )
 
     @property
     def next_step(self) -> Step | None:
@@ -107,7 +113,15 @@ class Visit:
         """Tell whether a step can be answered now (rules 2 and 3)."""
         if self.is_reviewed:
             return False
-        return self.is_past(step) or step == self.next_step
+        ahead = self.next_step
+        is_meanwhile = ahead is not None and ahead.kind == "stimulate" and step.kind in MEANWHILE
+        return self.is_past(step) or step == ahead or is_meanwhile
+
+    @property
+    def open_meanwhile(self) -> tuple[Step, ...]:
+        """Return the steps that wait for nothing, though the stimulation comes first."""
+        steps = [step for step in self.protocol.steps if step != self.next_step]
+        return tuple(each for each in steps if self.may_open(each) and not self.is_past(each))
 
     def answers(self, kind: str, when: str | None = None) -> Answers | None:
         """Return the answers to the last answered step of a kind; None without one."""
@@ -128,9 +142,14 @@ class Visit:
         )
 
 
-def begin(protocol: Protocol, pseudonym: str, operator: str) -> Visit:
+def begin(
+    protocol: Protocol,
+    pseudonym: str,
+    operator: str,
+    profiles: Mapping[str, LoadedProfile] | None = None,
+) -> Visit:
     """Return a visit in which nothing was answered."""
-    return Visit(protocol, pseudonym, operator)
+    return Visit(protocol, pseudonym, operator, profiles=MappingProxyType(dict(profiles or {})))
 
 
 def answer(

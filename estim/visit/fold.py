@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,12 @@ class Facts:
     def corrections(self) -> tuple[Written, ...]:
         """Return the addenda that change what the record says; a late note does not."""
         return tuple(each for each in self.addenda if each.content.get("why") != NOTE_LATER)
+
+    @property
+    def noted_later_on(self) -> date | None:
+        """Return the day of the last note that was added to the closed record."""
+        notes = [e.wall.date() for e in self.addenda if e.content.get("why") == NOTE_LATER]
+        return notes[-1] if notes else None
 
     @property
     def reassigned_to(self) -> str | None:

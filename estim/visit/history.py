@@ -4,7 +4,7 @@ Rules:
 1. Records are the truth. Nothing here raises because of what one of them holds: a damaged record is
    a visit that says so, with whatever could still be read. Only a folder that cannot be read does.
 2. A visit is finished once its record is closed, and holds a review and a note; else it says why it
-   is not.
+   is not. One that was cut short, or left, is closed by the note that somebody adds to it later.
 3. Answers are given back as they were confirmed, with the day and the session in which they were.
    Of a step that was confirmed twice, both stand there in order; the newest holds.
 4. Readings are passed over or condensed line by line; none is held.
@@ -20,7 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from estim.errors import RecordError
-from estim.record.catalogue import CatalogueEntry, list_records
+from estim.record.catalogue import LATE_NOTE, CatalogueEntry, list_records
 from estim.record.names import record_path
 from estim.record.verify import SealState
 from estim.visit.course import NOTE
@@ -62,7 +62,9 @@ class Visit:
 
     @property
     def unfinished_because(self) -> tuple[str, ...]:
-        """Say what is missing; nothing where the visit is finished."""
+        """Say what is missing; nothing where the visit is finished, or closed by a later note."""
+        if self.closed_on is not None:
+            return ()
         missing = [self.problem] if self.problem else []
         if self.state == SealState.UNSEALED:
             missing.append("its record was never closed, or the visit is still going on")
@@ -73,6 +75,14 @@ class Visit:
         if not self.facts.notes:
             missing.append("there is no note")
         return tuple(missing)
+
+    @property
+    def closed_on(self) -> date | None:
+        """Return when a note closed a visit that lacks something (rule 2); None where none did."""
+        is_whole = self.facts.latest(REVIEW) is not None and self.end_reason is not None
+        if self.problem or is_whole or self.state == SealState.UNSEALED:
+            return None
+        return self.facts.noted_later_on
 
     @property
     def is_finished(self) -> bool:
@@ -134,7 +144,7 @@ def unfinished(folder: Path, key: bytes | None = None) -> tuple[Visit, ...]:
     """Return the visits that somebody still has to look at, newest first.
 
     Records of which nobody can tell whose they are, or what they are, are among them. Those that
-    the catalogue knows to be finished are not read.
+    the catalogue knows to be finished, or closed by a later note, are not read.
 
     Raises:
         RecordError: the folder itself cannot be read.
@@ -204,8 +214,10 @@ def _read(folder: Path, entries: Iterable[CatalogueEntry]) -> tuple[Visit, ...]:
 
 
 def _is_finished(entry: CatalogueEntry) -> bool:
-    is_closed = entry.state != SealState.UNSEALED and entry.end_reason is not None
-    return is_closed and not _problem(entry) and {REVIEW, NOTE} <= set(entry.annotations.split())
+    if entry.state == SealState.UNSEALED or _problem(entry):
+        return False
+    kinds = set(entry.annotations.split())
+    return LATE_NOTE in kinds or (entry.end_reason is not None and {REVIEW, NOTE} <= kinds)
 
 
 def _visit(folder: Path, entry: CatalogueEntry) -> Visit:

@@ -17,7 +17,7 @@ from datetime import date
 
 from estim.text import sanitize
 from estim.units import format_ma
-from estim.visit import course, forms, guide, report, screening, sensation
+from estim.visit import course, forms, gates, report, screening, sensation
 from estim.visit.account import Account, Noted, count, counts, text
 from estim.visit.fold import ADVERSE, REVIEW, Confirmed
 from estim.visit.instruments import BY_ID, Instrument, Score
@@ -213,7 +213,7 @@ def _sensation(account: Account) -> list[str]:
         found.append(f"Sensation at the pad sites{_origin(step)}:")
         ending = "-sharp-dull"
         sites = [name.removesuffix(ending) for name in step.answers if name.endswith(ending)]
-        tested_on = _day(step.answers.get(guide.TESTED_ON))
+        tested_on = _day(step.answers.get(gates.TESTED_ON))
         given = account.given
         judged = sensation.judge(
             sites, step.answers, tested_on, given.today, given.sensation_valid_days

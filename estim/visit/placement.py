@@ -88,11 +88,19 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """What must be changed first, in words; `is_open`: a question was not answered yet."""
+
+    words: str
+    is_open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
     """What the answers come to.
 
     Attributes:
-        problems: what must be changed first, in words.
+        found: what must be changed first.
         cautions: what may stay, but has to be known.
         sites_by_channel: as far as they are told.
         area_cm2_by_channel: smallest pad of each channel; None while a size is not told.
@@ -100,12 +108,22 @@ class Placement:
         words: what is read back, channel by channel.
     """
 
-    problems: tuple[str, ...]
+    found: tuple[Problem, ...]
     cautions: tuple[str, ...]
     sites_by_channel: tuple[tuple[str, ...], ...]
     area_cm2_by_channel: tuple[Decimal | None, ...]
     is_sensation_impaired: bool
     words: tuple[str, ...]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Return everything that must be changed first, in words."""
+        return tuple(each.words for each in self.found)
+
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        """Return of the problems what more answers alone do not mend."""
+        return tuple(each.words for each in self.found if not each.is_open)
 
     @property
     def area_cm2(self) -> Decimal | None:
@@ -142,7 +160,7 @@ def form(wanted: Wanted, answers: Answers) -> Form:
 def judge(wanted: Wanted, answers: Answers) -> Placement:
     """Return what the answers come to; an answer that its question does not take is none."""
     heard = _heard(form(wanted, answers), answers)
-    problems: list[str] = [] if wanted.pads_by_channel else ["no channel has pads"]
+    problems = [] if wanted.pads_by_channel else [Problem("no channel has pads")]
     cautions: list[str] = []
     sites_by_channel: list[tuple[str, ...]] = []
     areas: list[Decimal | None] = []
@@ -152,12 +170,14 @@ def judge(wanted: Wanted, answers: Answers) -> Placement:
         sites_by_channel.append(told)
         for pad, site in zip(pads, sites, strict=True):
             if site is None:
-                problems.append(f"channel {channel}: pad {pad} is missing")
+                problems.append(Problem(f"channel {channel}: pad {pad} is missing", is_open=True))
         on = parts(told)
         if len(on) > 1:
             problems.append(
-                f"channel {channel}: pads on {' and '.join(on)}; current must not cross the body, "
-                "so all pads of a channel lie on one part of it"
+                Problem(
+                    f"channel {channel}: pads on {' and '.join(on)}; current must not cross the "
+                    "body, so all pads of a channel lie on one part of it"
+                )
             )
         area, wrong = _area(wanted, heard, channel, pads)
         areas.append(area)
@@ -168,7 +188,7 @@ def judge(wanted: Wanted, answers: Answers) -> Placement:
     problems += _site_problems(wanted, sites_by_channel)
     cautions += _impaired_words(wanted, sites_by_channel)
     return Placement(
-        problems=tuple(problems),
+        found=tuple(problems),
         cautions=tuple(cautions),
         sites_by_channel=tuple(sites_by_channel),
         area_cm2_by_channel=tuple(areas),
@@ -251,7 +271,7 @@ def _heard(asked: Form, answers: Answers) -> dict[str, object]:
 
 def _area(
     wanted: Wanted, heard: Mapping[str, object], channel: int, pads: str
-) -> tuple[Decimal | None, list[str]]:
+) -> tuple[Decimal | None, list[Problem]]:
     """Return the smallest area of a channel, None while one is not told, with problems."""
     areas: list[Decimal | None] = []
     problems = []
@@ -263,16 +283,21 @@ def _area(
             area = AREA_CM2[str(size)]
         areas.append(area)
         if area is None:
-            problems.append(f"channel {channel}: the size of pad {pad} is not told")
+            untold = f"channel {channel}: the size of pad {pad} is not told"
+            problems.append(Problem(untold, is_open=True))
         elif area < wanted.minimum_area_cm2:
             problems.append(
-                f"channel {channel}: pad {pad} has {area} cm2, the profile requires at least "
-                f"{wanted.minimum_area_cm2} cm2"
+                Problem(
+                    f"channel {channel}: pad {pad} has {area} cm2, the profile requires at least "
+                    f"{wanted.minimum_area_cm2} cm2"
+                )
             )
         elif area < IMPAIRED_AREA_MIN_CM2 and _lowers(wanted, heard, channel, pad):
             problems.append(
-                f"channel {channel}: pad {pad} has {area} cm2; where sensation is impaired at "
-                f"least {IMPAIRED_AREA_MIN_CM2} cm2 are required [E]"
+                Problem(
+                    f"channel {channel}: pad {pad} has {area} cm2; where sensation is impaired at "
+                    f"least {IMPAIRED_AREA_MIN_CM2} cm2 are required [E]"
+                )
             )
     told = [area for area in areas if area is not None]
     return (min(told) if len(told) == len(areas) else None), problems
@@ -283,41 +308,49 @@ def _lowers(wanted: Wanted, heard: Mapping[str, object], channel: int, pad: str)
     return felt is not None and felt.lowers_ceilings
 
 
-def _pack(wanted: Wanted, heard: Mapping[str, object], channel: int) -> tuple[list[str], list[str]]:
+def _pack(
+    wanted: Wanted, heard: Mapping[str, object], channel: int
+) -> tuple[list[Problem], list[str]]:
     """Return problems and cautions of a channel's pads as things: lot, expiry, uses, seat."""
     name = f"channel {channel}"
-    problems, cautions = [], []
+    problems: list[Problem] = []
+    cautions: list[str] = []
     if heard.get(pad_id(channel, "", "lot")) is None:
-        problems.append(f"{name}: the lot of the pads is not told")
+        problems.append(Problem(f"{name}: the lot of the pads is not told", is_open=True))
     expiry = heard.get(pad_id(channel, "", "expiry"))
     last_day = last_day_of(str(expiry))
     if expiry is None:
-        problems.append(f"{name}: the expiry of the pads is not told")
+        problems.append(Problem(f"{name}: the expiry of the pads is not told", is_open=True))
     elif str(expiry).strip().lower() == NOT_PRINTED:
         cautions.append(f"{name}: no expiry is printed on the pads; look at the gel")
     elif last_day is None:
         problems.append(
-            f"{name}: expiry {expiry!r} is no date; YYYY-MM-DD or YYYY-MM expected, or "
-            f"'{NOT_PRINTED}'"
+            Problem(
+                f"{name}: expiry {expiry!r} is no date; YYYY-MM-DD or YYYY-MM expected, or "
+                f"'{NOT_PRINTED}'"
+            )
         )
     elif last_day < wanted.today:
-        problems.append(f"{name}: the pads have expired ({expiry}); take new ones")
+        problems.append(Problem(f"{name}: the pads have expired ({expiry}); take new ones"))
     uses = heard.get(pad_id(channel, "", "uses"))
     if not isinstance(uses, int):
-        problems.append(f"{name}: the number of uses is not told")
+        problems.append(Problem(f"{name}: the number of uses is not told", is_open=True))
     elif uses > wanted.uses_max:
         problems.append(
-            f"{name}: use {uses} of these pads, the site's policy allows {wanted.uses_max}; take "
-            "new ones"
+            Problem(
+                f"{name}: use {uses} of these pads, the site's policy allows {wanted.uses_max}; "
+                "take new ones"
+            )
         )
     for what, wrong in (
         ("gap", "leave a gap of at least one pad between the pads"),
         ("edges", "clean and dry the skin, and press the pads on until no edge lifts"),
     ):
         answer = heard.get(pad_id(channel, "", what))
-        if answer is not False:
-            told = wrong if answer is True else f"it is not told whether to {wrong}"
-            problems.append(f"{name}: {told}")
+        if answer is True:
+            problems.append(Problem(f"{name}: {wrong}"))
+        elif answer is not False:
+            problems.append(Problem(f"{name}: it is not told whether to {wrong}", is_open=True))
     return problems, cautions
 
 
@@ -333,23 +366,24 @@ def last_day_of(expiry: str) -> date | None:
         return None
 
 
-def _site_problems(wanted: Wanted, sites_by_channel: Sequence[Sequence[str]]) -> list[str]:
-    problems = []
+def _site_problems(wanted: Wanted, sites_by_channel: Sequence[Sequence[str]]) -> list[Problem]:
+    problems: list[Problem] = []
     seen: dict[str, int] = {}
     for channel, sites in enumerate(sites_by_channel, start=1):
         for site in sites:
             name = f"channel {channel}: {SITES[site].words}"
             if site in seen:
-                problems.append(f"{name} holds a pad of channel {seen[site]} already")
+                problems.append(Problem(f"{name} holds a pad of channel {seen[site]} already"))
                 continue
             seen[site] = channel
             if site in wanted.forbidden_sites:
-                problems.append(f"{name} is forbidden: {wanted.forbidden_sites[site]}")
+                reason = wanted.forbidden_sites[site]
+                problems.append(Problem(f"{name} is forbidden: {reason}"))
             felt = wanted.sensation.get(site)
             if felt is None:
-                problems.append(f"{name}: sensation is not tested")
+                problems.append(Problem(f"{name}: sensation is not tested"))
             elif not felt.is_allowed:
-                problems.append(f"channel {channel}: {felt.words}")
+                problems.append(Problem(f"channel {channel}: {felt.words}"))
     return problems
 
 

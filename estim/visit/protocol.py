@@ -18,8 +18,10 @@ from __future__ import annotations
 import difflib
 import functools
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -27,7 +29,7 @@ from pydantic import Field, model_validator
 from estim.errors import ProfileError
 from estim.profile import library
 from estim.profile.fields import Identifier, Member, Version, Whole, Words
-from estim.profile.loader import load_as
+from estim.profile.loader import LoadedProfile, load_as
 from estim.profile.models import Basis, Neuropathy
 from estim.profile.table import KeyProblem, Table
 from estim.text import sanitize
@@ -65,6 +67,10 @@ BEFORE_OUTPUT = (
 
 ON_BENCH = ("check", "stimulate", "educate", "review")
 """Kinds of steps with nobody connected."""
+
+MEANWHILE = ("educate", "adjunct")
+"""Kinds of steps that hang on nothing that a stimulation does: they may be answered while it is the
+stimulation's turn, current flowing or not."""
 
 NEVER_SKIPPED = (*BEFORE_OUTPUT, "review")
 
@@ -253,11 +259,14 @@ class Protocol(Table):
 
 @dataclass(frozen=True, slots=True)
 class LoadedProtocol:
-    """A protocol, the SHA-256 of its file's bytes, and where it came from."""
+    """A protocol, the SHA-256 of its file's bytes, where it came from, and its profiles by id."""
 
     protocol: Protocol
     sha256: str
     path: str
+    profiles: Mapping[str, LoadedProfile] = field(
+        default_factory=lambda: MappingProxyType({}), repr=False, compare=False
+    )
 
     @property
     def facts(self) -> dict[str, str]:
@@ -276,7 +285,8 @@ def load(path: str | os.PathLike[str]) -> LoadedProtocol:
         ProfileError: it cannot be read, is no protocol, or names a profile that it may not.
     """
     protocol, sha256 = load_as(Protocol, path)
-    loaded = LoadedProtocol(protocol, sha256, os.fspath(path))
+    profiles: dict[str, LoadedProfile] = {}
+    loaded = LoadedProtocol(protocol, sha256, os.fspath(path), MappingProxyType(profiles))
     for number, step in enumerate(protocol.steps, start=1):
         for name in step.instruments:
             if name not in instruments.BY_ID:
@@ -288,7 +298,8 @@ def load(path: str | os.PathLike[str]) -> LoadedProtocol:
             where = f"{sanitize(loaded.path)}: steps[{number}].profiles: {profile_id!r}"
             if profile_id not in library.shipped_ids():
                 raise ProfileError(f"{where}; expected a profile of the library")
-            if protocol.is_for_people and library.find(profile_id).profile.is_bench_only:
+            profiles[profile_id] = library.find(profile_id)
+            if protocol.is_for_people and profiles[profile_id].profile.is_bench_only:
                 raise ProfileError(f"{where} is for the bench only; expected one for a person")
     return loaded
 

@@ -20,12 +20,13 @@ from types import MappingProxyType
 
 from estim.errors import UsageError
 from estim.profile.body_chart import SITES
-from estim.visit import carry, guide, placement, questions, sensation
+from estim.visit import carry, guide, placement, questions, resume, sensation, treatment
 from estim.visit.carry import MAY_BE_CARRIED, PLACE, Offer
 from estim.visit.course import Visit
-from estim.visit.guide import Earlier, Given, Treatment
+from estim.visit.gates import TESTED_ON
 from estim.visit.history import Visit as PastVisit
 from estim.visit.history import find
+from estim.visit.known import Earlier, Given, Treatment
 from estim.visit.plan import plan_of
 from estim.visit.protocol import Step
 from estim.visit.questions import Answer, Answers, Form, Gravity, Question
@@ -58,6 +59,7 @@ def given(
     sensation_valid_days: int,
     electrode_uses_max: int,
     clinicians: frozenset[str],
+    protocol_id: str = "",
 ) -> Given:
     """Return what is known before a visit.
 
@@ -66,6 +68,7 @@ def given(
         today: the day.
         screening_valid_days, sensation_valid_days, electrode_uses_max: of the site policy.
         clinicians: ids on the roster that may override.
+        protocol_id: by which the visit is walked; '' takes nothing from one that was cut off.
     """
     earlier: dict[str, Earlier] = {}
     anew: dict[str, str] = {}
@@ -80,6 +83,7 @@ def given(
         origin = find(visits, carried.session_id)
         read_back = _read_back(origin) if origin is not None else frozenset()
         earlier[kind] = Earlier(carried.session_id, carried.asked_on, answers, read_back)
+    cut_off = resume.cut_off(visits, protocol_id, today)
     return Given(
         today=today,
         sensation_valid_days=sensation_valid_days,
@@ -90,15 +94,18 @@ def given(
         planned=plan_of(visits),
         earlier=MappingProxyType(earlier),
         asked_anew=MappingProxyType(anew),
+        cut_off=MappingProxyType(resume.earlier(cut_off)),
+        cut_off_anew=MappingProxyType(resume.asked_anew(cut_off)),
+        delivered_ms=resume.delivered_ms(cut_off),
         visits=tuple(visits),
     )
 
 
 def shown(step: Step, visit: Visit, known: Given) -> Shown:
     """Return what a step of today's visit shows of earlier ones."""
-    earlier = known.earlier.get(step.kind)
+    earlier = known.earlier.get(step.kind) or known.cut_off.get(step.id)
     if earlier is None:
-        return Shown(None, known.asked_anew.get(step.kind, ""))
+        return Shown(None, known.asked_anew.get(step.kind) or known.cut_off_anew.get(step.id, ""))
     why = _why_anew(step, visit, known, earlier)
     if why:
         return Shown(None, f"asked anew: {why}")
@@ -120,9 +127,9 @@ def markers(
     """
     loaded = carry.Today(
         known.today,
-        guide.profile_id(visit),
+        treatment.profile_id(visit),
         program_digest,
-        guide.placement_words(visit),
+        treatment.placement_words(visit),
         ceilings_ua,
     )
     return carry.comfortable(known.visits, loaded, known.sensation_valid_days)
@@ -170,8 +177,8 @@ def _why_anew(step: Step, visit: Visit, known: Given, earlier: Earlier) -> str:
     if step.kind == _SENSATION:
         return _why_sensation_anew(known, earlier.answers)
     if step.kind == PLACE:
-        treatment = guide.profile_id(visit), _places(visit, earlier.answers)
-        if treatment not in earlier.read_back:
+        wanted = treatment.profile_id(visit), _places(visit, earlier.answers)
+        if wanted not in earlier.read_back:
             return "other places, or another profile, than were read back then"
         remarks = guide.remarks(step, visit, known, earlier.answers)
         return next((each.text for each in remarks if each.gravity is Gravity.STOP), "")
@@ -180,7 +187,7 @@ def _why_anew(step: Step, visit: Visit, known: Given, earlier: Earlier) -> str:
 
 def _why_sensation_anew(known: Given, answers: Answers) -> str:
     try:
-        tested_on = date.fromisoformat(str(answers.get(guide.TESTED_ON)))
+        tested_on = date.fromisoformat(str(answers.get(TESTED_ON)))
     except ValueError:
         return "nobody wrote down when sensation was tested"
     if tested_on > known.today:
@@ -191,7 +198,7 @@ def _why_sensation_anew(known: Given, answers: Answers) -> str:
 
 
 def _places(visit: Visit, answers: Answers) -> tuple[str, ...]:
-    return tuple(placement.read_back(guide.sites_by_channel(visit, answers)))
+    return tuple(placement.read_back(treatment.sites_by_channel(visit, answers)))
 
 
 # In words.
@@ -207,7 +214,7 @@ def _lines(step: Step, visit: Visit, known: Given, earlier: Earlier) -> Iterator
             yield channel, places
         left = {n: a for n, a in left.items() if n != "as-profile" and not n.endswith("-site")}
     elif step.kind == _SENSATION:
-        yield "tested on", str(left.pop(guide.TESTED_ON))
+        yield "tested on", str(left.pop(TESTED_ON))
         yield from _site_lines(left)
     asked = _by_id(
         guide.form(step, visit, replace(known, is_first_session=True), answers),

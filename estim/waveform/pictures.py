@@ -247,6 +247,8 @@ class _Drawing:
             axes.set_xlim(-0.015 * length_us / per_unit, length_us / per_unit)
         lanes[0].set_title(_train_title(channels[0]))
         where = "time from the plateau's start" if channels[0].cycle else "time"
+        if len({channel.cycle for channel in channels}) > 1:
+            where = "time from the start of each channel's own plateau"
         lanes[-1].set_xlabel(f"{where} ({unit})")
 
     def _varies(self, name: str) -> bool:

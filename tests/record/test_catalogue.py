@@ -79,7 +79,7 @@ def test_an_addendum_gives_a_record_to_another_person_or_adds_its_note(tmp_path:
             wall=wall(10**9),
         )
     (entry,) = list_records(tmp_path, KEY)
-    assert (entry.pseudonym, entry.annotations, entry.state) == ("P-7", "note", "sealed")
+    assert (entry.pseudonym, entry.annotations, entry.state) == ("P-7", "note note:later", "sealed")
 
 
 def test_states_are_told_apart(tmp_path: Path) -> None:

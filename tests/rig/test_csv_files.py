@@ -65,6 +65,23 @@ STYLES = {
         "Horizontal Scale,0.001\nModel Number,SDS1104X-E\nSerial Number,SDSMMEBX000000\n"
         "Software Version,7.1\nSource,CH1\nSecond,Value\n" + rows("{t:.9f},{v:.5f}\n")
     ),
+    "rigol, interval beside the name": (
+        "CH1(V),t0 =-5.000000e-03, tInc = 2.000000e-06,\n" + rows("{v:.5f},,\n")
+    ),
+    "readings below a word for time": (
+        "Memory Length,6,\nVertical Units,V,\nSampling Period,2.0e-06,\n"
+        "Time,20-Nov-2026 10:11:12,\nWaveform Data,,\n" + rows("{v:.5f},\n")
+    ),
+    "siglent, amperes": (
+        "Record Length,Analog:6\nSample Interval,Analog:2.000000e-06\nVertical Units,CH1:A,\n"
+        "Source,CH1\nSecond,Value\n"
+        + rows("{t:.9f},{v:.5f}\n", tuple(v / 500 for v in VOLTS))
+    ),
+    "siglent, the unit of another channel first": (
+        "Record Length,Analog:6\nSample Interval,CH1:0.000002 CH2:0.000002\n"
+        "Vertical Units,CH1:V CH2:A,,\nSource,CH2\nSecond,Value\n"
+        + rows("{t:.9f},{v:.5f}\n", tuple(v / 500 for v in VOLTS))
+    ),
     "lecroy": (
         "LECROYWS3024,32767,Waveform\nSegments,1,SegmentSize,6\nSegment,TrigTime,TimeSinceSegment1\n"
         "#1,20-Nov-2026 10:11:12,0\nTime,Ampl\n" + rows("{t:.6e},{v}\n")

@@ -52,6 +52,18 @@ def dense_disperse(cycles: int, stretch: float = 1.0, long_us: float = 600) -> l
     return pulses
 
 
+def ended(pulses: list[Pulse], at_s: float) -> list[Pulse]:
+    """Return pulses that ramp down to nothing in the two seconds from `at_s`."""
+    left = []
+    for pulse in pulses:
+        share = min(1.0, (at_s + 2 - pulse.at_s) / 2)
+        ma, length_us = pulse.phases[0]
+        level = int(ma * share * 10 + 1e-9) / 10
+        if level > 0:
+            left.append(biphasic(pulse.at_s, level, length_us, length_us))
+    return left
+
+
 def bursts(count: int, size: int = 10) -> list[Pulse]:
     """Return bursts of 100 Hz twice a second."""
     return [biphasic(0.1 + b / 2 + n / 100, 20) for b in range(count) for n in range(size)]
@@ -102,6 +114,41 @@ def test_a_single_contraction_is_timed_and_does_not_pass_with_another_form(tmp_p
     for name, result in (("on_time", single(on_s=10)), ("ramp.up", single(up_s=0.5))):
         assert (result.verdict, open_checks(result)) == ("inconclusive", {name})
         assert "may still be rising" in result.check(name).note
+
+
+def test_output_that_ends_within_a_contraction_says_nothing_of_the_others(tmp_path: Path) -> None:
+    # The third one has 10 s of its 21 and ramps down in 2.
+    pulses = ended(contractions(count=3), 132 + 10)
+    result = of_trace(tmp_path, pulses, "nmes-quadriceps", 40_000)
+    assert (result.verdict, failed(result)) == ("pass", set())
+    assert "the last on-phase is short, as if output was ended; not judged" in result.notes
+    slow = ended(contractions(count=3, down_s=2, on_s=16), 132 + 10)
+    assert failed(of_trace(tmp_path, slow, "nmes-quadriceps", 40_000)) == {"ramp.down", "on_time"}
+
+
+def test_a_ramp_down_is_told_where_its_last_pulses_are_far_apart(tmp_path: Path) -> None:
+    # From 17.05 s on, at 100 Hz; the last two pulses come after 18 s, at 2 Hz.
+    pulses = ended(dense_disperse(4), 17.05)
+    result = of_trace(tmp_path, pulses, "tens-dense-disperse", 10_000)
+    assert (result.verdict, failed(result)) == ("pass", set())
+    assert any("ramps down in the last 1." in note for note in result.notes)
+
+
+def test_a_rise_is_told_from_a_beat(tmp_path: Path) -> None:
+    # Up to 7 mA, the last of it at 2 mA/s, 1.2 s there, and down; all of it rounded down to
+    # 0.1 mA, so that at first the weak holds, 158 permille, are no current at all.
+    swell = (158, 460, 716, 902, 1000, 1000, 902, 716, 460, 158)
+    shares = (309, 809, 1000, 809, 309)
+    pulses = []
+    for n in range(8400):
+        at_s = n * 250e-6
+        setpoint = int(np.interp(at_s, (0, 0.2, 0.6, 1.8, 1.9, 2.1), (0, 62, 70, 70, 68, 0)) + 1e-9)
+        level = setpoint * swell[n // 4 % 10] // 1000
+        steps = [level * share // 1000 / 10 for share in shares]
+        pulses.append(Pulse(at_s, [(ma, 25) for ma in (*steps, *(-ma for ma in steps))]))
+    result = of_trace(tmp_path, pulses, "interferential-premodulated", 7_000)
+    assert (result.verdict, failed(result)) == ("pass", set())
+    assert any("the amplitude rises for 0." in note for note in result.notes)
 
 
 def test_what_sags_at_the_end_of_a_contraction_is_no_ramp(tmp_path: Path) -> None:

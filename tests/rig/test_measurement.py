@@ -397,6 +397,69 @@ def test_coarse_readings_leave_the_balance_open(tmp_path: Path) -> None:
     assert any("800 uA apart" in text for text in result.unknowns)
 
 
+def test_readings_coarser_than_the_noise_are_no_imbalance(tmp_path: Path) -> None:
+    # Readings 312.5 uA apart, as of 8 bits: 20.16 mA and 20.04 mA read as 20.3125 and 20 mA, and
+    # silence as nothing but 0. The pulses are balanced.
+    step_ua = 312.5
+    samples = slowed(sampled(steady(20.1, LENGTH_S), LENGTH_S), 3) * 1000 + 60
+    readings = np.round(samples / step_ua) * step_ua
+    assert set(readings[:1000]) == {0.0}
+    assert (readings.max(), readings.min()) == (20_312.5, -20_000)
+    path = tmp_path / "coarse.csv"
+    head = "# Sample rate: 1000000 Hz\nCH1 (uA)\n"
+    path.write_text(head + "\n".join(map(str, readings.tolist())) + "\n")
+    expected = expected_of("dpn-conventional", 20_000)
+    result = measure(path, expected, Settings(ReadOptions(), instrument=SCOPE, today=TODAY))
+    assert (result.verdict, failed(result)) == ("inconclusive", set())
+    assert "net_charge" in open_checks(result)
+    assert any("readings are 312 uA apart" in unknown for unknown in result.unknowns)
+    # 312.5 uA / sqrt(12), doubled, is 180 uA, and 1.5 % of 20.2 mA is 302: 352 together.
+    check = result.check("amplitude.phase1")
+    assert check.uncertainty == pytest.approx(352, rel=0.02)
+
+
+@pytest.mark.parametrize("deviation", [0.08, 0.2])
+def test_steps_that_hardly_stand_out_of_the_noise_fail_nothing(
+    deviation: float, tmp_path: Path
+) -> None:
+    # Premodulated interferential at 12 mA: in the weakest hold, 158 permille, a step of 309
+    # permille is 0.5 mA. Six times the noise is as much, or more.
+    result = measured(
+        tmp_path,
+        noisy(beating(12.0), deviation, 0.05),
+        profile_id="interferential-premodulated",
+        amplitude_ua=12_000,
+    )
+    assert (result.verdict, failed(result), result.looks_like) == ("inconclusive", set(), "")
+    assert any("hardly stands out" in unknown for unknown in result.unknowns)
+
+
+def test_a_wrong_amplitude_fails_where_weak_steps_hardly_stand_out(tmp_path: Path) -> None:
+    result = measured(
+        tmp_path,
+        noisy(beating(10.8), 0.08, 0.05),
+        profile_id="interferential-premodulated",
+        amplitude_ua=12_000,
+    )
+    # The three middle steps of each half are at least 1.4 mA in every hold; 0.84 mA is clear.
+    assert failed(result) == {f"amplitude.phase{number}" for number in (2, 3, 4, 7, 8, 9)}
+
+
+def beating(ma: float) -> list[Pulse]:
+    """Return 40 ms of stepped sines of 250 us whose amplitude swells and fades every 10 ms."""
+    shares = (0.309, 0.809, 1.0, 0.809, 0.309)
+    swell = (0.158, 0.46, 0.716, 0.902, 1.0, 1.0, 0.902, 0.716, 0.46, 0.158)
+    return [
+        Pulse(
+            0.005 + n * 250e-6,
+            tuple(
+                (ma * swell[n // 4 % 10] * sign * share, 25) for sign in (1, -1) for share in shares
+            ),
+        )
+        for n in range(160)
+    ]
+
+
 def test_the_page_has_every_tolerance() -> None:
     page = (Path(__file__).parents[2] / "MEASURING.md").read_text()
     lines = {line.split("|")[1].strip(): line for line in page.splitlines() if "|" in line}
@@ -467,3 +530,7 @@ def test_stepped_pulses_without_silence_between_them(is_burst: bool, tmp_path: P
     wrong = [Pulse(pulse.at_s, [(ma * 1.06, us) for ma, us in phases]) for pulse in pulses]
     result = measured(tmp_path, noisy(wrong, 0.02), profile_id=profile, amplitude_ua=8_000)
     assert "amplitude.phase4" in failed(result)
+    if is_burst:  # where silence begins each burst, swapped leads are told as such
+        swapped = [Pulse(pulse.at_s, [(-ma, us) for ma, us in phases]) for pulse in pulses]
+        result = measured(tmp_path, noisy(swapped, 0.02), profile_id=profile, amplitude_ua=8_000)
+        assert failed(result) == {"polarity"}

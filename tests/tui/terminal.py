@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -40,11 +40,12 @@ class Terminal:
         program: str = PROGRAM,
         columns: int = 80,
         rows: int = 24,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.records = records
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        environment = dict(
+        inherited = dict(
             os.environ,
             PYTHONPATH=str(CHECKOUT),
             TERM="xterm-256color",
@@ -55,7 +56,7 @@ class Terminal:
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env=environment,
+            env=inherited | dict(environment or {}),
             preexec_fn=lambda: _own_terminal(slave),
         )
         os.close(slave)

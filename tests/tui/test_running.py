@@ -253,7 +253,7 @@ def test_the_number_pad_raises_lowers_pauses_resumes_and_stops(records: Path) ->
         await until(lambda: "commanded 1: 0.5 mA, 2: 0.5 mA" in app.text())
         await until(lambda: _flows_ua(app) == [500, 500])
         await pilot.press("s")
-        await until(lambda: "1 s 0.5" in app.text())
+        await until(lambda: "1: s 0.5" in app.text())
         await pilot.press("7")
         await until(lambda: app.state is HostState.ARMED)
         await until(lambda: "PAUSED" in app.strip())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from estim.record import station_key
 from estim.record.reader import read
 from estim.record.verify import verify
 from estim.session.states import HostState
-from estim.tui import people as people_words
 from estim.tui.link import Delivered
 from estim.tui.screens.lost import LostScreen
 from estim.tui.screens.override import OverrideScreen
@@ -32,10 +30,8 @@ from estim.tui.screens.visit import VisitScreen
 from estim.tui.screens.visit_report import VisitReportScreen
 from estim.visit import protocol
 from estim.visit.questions import Answer
-from tests.soak.monkey import PROGRAM, come_to_output
 from tests.tui import visits
 from tests.tui.harness import WatchedApp, until
-from tests.tui.terminal import Terminal
 from tests.tui.visits import drive_visit, make_roster
 
 pytestmark = pytest.mark.long
@@ -392,43 +388,3 @@ def test_a_form_with_an_open_question_is_not_confirmed_and_no_key_tries_the_stop
         await until(lambda: screen.sitting.visit.answers("try_stop") is not None)
 
     drive_visit(script, records, url=NO_STOP)
-
-
-@pytest.mark.parametrize("step", ["inspect_skin", "place_electrodes", "stimulate"])
-def test_the_interface_killed_at_a_step_loses_nothing_confirmed_and_today_tells_it(
-    records: Path, step: str
-) -> None:
-    """A process of its own on a pseudo-terminal; the step is asked, the one before is durable."""
-    (records / "configuration").mkdir(parents=True)
-    with Terminal(records, program=PROGRAM.replace('"stimulate"', f'"{step}"')) as terminal:
-        asked = {
-            "inspect_skin": "Look at both calves",
-            "place_electrodes": "At least 25 cm2",
-            "stimulate": "F6 finds",
-        }
-        assert terminal.wait_for(lambda: terminal.shows(asked[step]), 20)
-        if step == "stimulate":
-            come_to_output(terminal, is_begun=True)
-            assert terminal.wait_for(lambda: '"to":"running"' in terminal.record())
-        terminal.process.kill()
-        terminal.process.wait(5)
-    (path,) = records.glob("*.jsonl")
-    until_sealed = time.monotonic() + 5
-    while '"kind":"seal"' not in path.read_text() and time.monotonic() < until_sealed:
-        time.sleep(0.05)
-    key = station_key.load_or_make(records / "configuration" / "estim")
-    assert verify(path, key).is_ok
-    kinds = [kind for kind, _ in told(records)]
-    before = {
-        "inspect_skin": ["consent"],
-        "place_electrodes": ["consent", "inspect_skin", "test_sensation", "try_stop"],
-        "stimulate": ["consent", "inspect_skin", "test_sensation", "try_stop", "read_back"],
-    }
-    assert set(before[step]) <= set(kinds)
-    if step == "stimulate":
-        ends = [e.content["to"] for e in read(path).events if e.kind == "state"]
-        assert "running" in ends
-        assert ends[-1] == "closed"
-    ((who, said),) = people_words.due_and_unfinished(records, key)
-    assert who == visits.PERSON
-    assert "the interface is gone" in said

@@ -262,3 +262,29 @@ def shown(app: WatchedApp) -> Snapshot:
     assert app.controller is not None
     assert app.controller.snapshot is not None
     return app.controller.snapshot
+
+
+async def walk_to(sitting: Sitting, step_id: str, url: str) -> None:
+    """Confirm every step before one of an id, without a key; what is to be delivered is."""
+    while (step := sitting.visit.next_step) is not None and step.id != step_id:
+        if step.kind == "stimulate":
+            await deliver(sitting, url)
+        else:
+            await sitting.confirm(step, answers_to(sitting, step, {}))
+
+
+async def deliver(sitting: Sitting, url: str) -> None:
+    """Read back, arm, deliver one step for a moment, stop, and confirm that it was."""
+    controller = sitting.controller
+    await sitting.connect(url)
+    await sitting.prepare()
+    await sitting.read_back()
+    await controller.arm()
+    await controller.start()
+    controller.raise_channels((0,))
+    while not sitting.delivered_ms:
+        await controller.next_snapshot()
+    controller.stop("for the test")
+    while sitting.is_energised:
+        await controller.next_snapshot()
+    assert await sitting.confirm_stimulation()

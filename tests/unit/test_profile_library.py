@@ -34,6 +34,7 @@ def test_a_profile_is_found_by_id_and_by_path(tmp_path: Path) -> None:
         ("dpn-convential", "did you mean 'dpn-conventional'?"),
         ("nope", "'nope'; `estim profiles list` names them all"),
         ("zzz", "`estim profiles list` names them all"),
+        ("hvpc", "did you mean 'high-voltage-pulsed-current'?"),
         ("Tens-Burst", "is not a profile id"),
         ("..", "is not a profile id"),
         ("", "is not a profile id"),

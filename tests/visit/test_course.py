@@ -62,6 +62,33 @@ def test_output_waits_for_every_gate() -> None:
     assert [step.id for step in visit.missing_before_output()] == waiting[2:]
 
 
+def test_while_the_stimulation_is_next_only_what_hangs_on_nothing_of_it_opens() -> None:
+    assert START.open_meanwhile == ()
+    visit = START
+    for step in PROTOCOL.steps[: PROTOCOL.steps.index(PROTOCOL.step("stimulation"))]:
+        visit = _answered(visit, step.id)
+    assert visit.next_step == PROTOCOL.step("stimulation")
+    assert [step.id for step in visit.open_meanwhile] == ["adjuncts", "education"]
+    for later in ("skin-after", "exercise", "manual", "outcome", "review"):
+        with pytest.raises(LimitRefused, match="first comes 'Stimulation'"):
+            course.answer(visit, PROTOCOL.step(later), {})
+    visit = _answered(visit, "education")
+    assert visit.next_step == PROTOCOL.step("stimulation")
+    assert [step.id for step in visit.open_meanwhile] == ["adjuncts"]
+    visit = _answered(visit, "stimulation")
+    assert visit.open_meanwhile == ()
+    assert visit.next_step == PROTOCOL.step("skin-after")
+
+
+def test_nothing_answered_meanwhile_takes_the_place_of_a_gate() -> None:
+    visit = _answered(START, "screening", "consent")
+    visit = course.fold(visit, "educate", {"step": "education", "operator": "t1", "answers": {}})
+    assert visit.open_meanwhile == ()
+    assert [step.id for step in visit.missing_before_output()] == [
+        "skin-before", "sensation", "stop", "electrodes",
+    ]  # fmt: skip
+
+
 def test_a_gate_answered_anew_takes_back_what_was_read_back() -> None:
     visit = _answered(START, "screening", "consent")
     visit = course.fold(visit, "read_back", {"program_digest": "aa"})

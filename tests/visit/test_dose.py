@@ -9,8 +9,8 @@ import pytest
 
 from estim.errors import LimitRefused
 from estim.profile.library import find
-from estim.visit import course, guide, protocol
-from estim.visit.guide import Given
+from estim.visit import course, guide, protocol, treatment
+from estim.visit.known import Given
 
 # dpn-conventional: 30 min, at most 60 min, a first exposure of 10 min.
 PROFILE = find("dpn-conventional").profile
@@ -20,7 +20,7 @@ VISIT = course.fold(
     {"step": "sensation", "operator": "t1", "answers": {"profile": "dpn-conventional"}},
 )
 FIRST = Given(date(2026, 11, 21), 30, 20)
-BORNE = {("dpn-conventional", guide.placement_words(VISIT)): 600_000}
+BORNE = {("dpn-conventional", treatment.placement_words(VISIT)): 600_000}
 LATER = dataclasses.replace(FIRST, is_first_session=False, longest_ms=BORNE)
 MIN_MS = 60_000
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from estim.profile.body_chart import SITES
 from estim.visit import course, forms, guide, protocol
+from estim.visit.known import Given
 from estim.visit.questions import Answer, Form, Kind, missing
 
 PROTOCOL = protocol.find("diabetic-neuropathy-first").protocol
@@ -204,7 +205,7 @@ def test_a_check_that_failed_holds_output_back_and_one_left_out_is_told() -> Non
 
 
 def test_on_the_bench_a_failed_check_is_what_output_waits_for() -> None:
-    given = guide.Given(date(2026, 3, 2), sensation_valid_days=28, electrode_uses_max=20)
+    given = Given(date(2026, 3, 2), sensation_valid_days=28, electrode_uses_max=20)
     visit = course.begin(BENCH, "none", "tech")
     assert guide.output_problems(visit, given) == ()
     passed: dict[str, Answer] = {f"check-{number}": "pass" for number in range(1, 5)}
@@ -218,7 +219,7 @@ def test_on_the_bench_a_failed_check_is_what_output_waits_for() -> None:
 
 
 def test_the_bench_ends_with_the_decision_and_its_reason() -> None:
-    given = guide.Given(date(2026, 3, 2), sensation_valid_days=28, electrode_uses_max=20)
+    given = Given(date(2026, 3, 2), sensation_valid_days=28, electrode_uses_max=20)
     visit = course.begin(BENCH, "none", "tech")
     form = guide.form(BENCH.step("review"), visit, given, {})
     assert [q.id for q in missing(form, {})] == ["accepted", "assessment"]

@@ -149,6 +149,24 @@ def test_a_note_written_later_finishes_a_visit(tmp_path: Path) -> None:
     assert visit.facts.corrections == ()
 
 
+def test_a_crashed_visit_is_closed_by_the_note_that_is_added_to_it(tmp_path: Path) -> None:
+    past = Past(tmp_path, "a", day(1))
+    past.step("screen", {"insulin": True})
+    path = past.tear()
+    (crashed,) = history.unfinished(tmp_path, KEY)
+    assert "there is no review" in crashed.unfinished_because
+    assert crashed.closed_on is None
+    recover(path, KEY, mono_us=10**15, wall=day(2))
+    addendum(path, NOTE_LATER, "S: sent home, no harm.")
+    assert history.unfinished(tmp_path, KEY) == ()
+    (visit,) = history.visits_of(tmp_path, PERSON, KEY)
+    assert visit.is_finished
+    assert visit.closed_on is not None
+    damage(path, 2)
+    (visit,) = history.unfinished(tmp_path, KEY)  # a note does not close what cannot be relied on
+    assert visit.closed_on is None
+
+
 def test_what_a_crash_tore_keeps_everything_confirmed(tmp_path: Path) -> None:
     past = Past(tmp_path, "a", day(0))
     past.step("screen", {"insulin": True})

@@ -104,6 +104,20 @@ def test_each_answer_left_out_is_a_problem(left_out: str) -> None:
     assert len(placement.judge(wanted(), answers).problems) == 1
 
 
+@pytest.mark.parametrize("left_out", sorted(channel()))
+def test_an_open_question_is_no_fault_of_what_was_answered(left_out: str) -> None:
+    answers = {name: answer for name, answer in channel().items() if name != left_out}
+    assert placement.judge(wanted(), answers).wrong == ()
+
+
+@pytest.mark.parametrize("typed", ["missing", "not told"])
+def test_what_is_wrong_is_told_whatever_its_words_are(typed: str) -> None:
+    (told,) = judged(expiry=typed).wrong
+    assert typed in told
+    told = only(judged(wanted(forbidden={MIDDLE: "the reason is not told"})))
+    assert judged(wanted(forbidden={MIDDLE: "the reason is not told"})).wrong == (told,)
+
+
 def test_a_forbidden_site_tells_the_reason() -> None:
     told = only(judged(wanted(forbidden={MIDDLE: "at or near: wound"})))
     assert told == "channel 1: left calf middle is forbidden: at or near: wound"

@@ -8,6 +8,7 @@ import pytest
 
 from estim.profile import library
 from estim.visit import course, guide, protocol
+from estim.visit.known import Given
 from estim.visit.protocol import Protocol, Step
 from estim.visit.questions import Answers
 
@@ -123,7 +124,7 @@ def test_a_repeat_visit_asks_these_and_nothing_else_before_the_current(protocol_
 @pytest.mark.parametrize("protocol_id", [name for name in PEOPLE if name.endswith("-follow-up")])
 def test_what_a_repeat_visit_asks_anew_is_one_question_each(protocol_id: str) -> None:
     found = get(protocol_id)
-    given = guide.Given(date(2026, 3, 2), sensation_valid_days=28, electrode_uses_max=20)
+    given = Given(date(2026, 3, 2), sensation_valid_days=28, electrode_uses_max=20)
     visit = course.begin(found, "p", "t1")
     answered: dict[str, Answers] = {"inspect_skin": {"clear": True}}
     for step in found.steps[3:7]:

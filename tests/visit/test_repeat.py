@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from estim.profile import library
 from estim.record.addenda import add_addendum
 from estim.visit import course, guide, history, protocol, repeat
 from estim.visit.course import Visit
-from estim.visit.guide import Given
+from estim.visit.gates import TESTED_ON
+from estim.visit.known import Given
 from estim.visit.protocol import Step
 from estim.visit.questions import Answer
 from tests.record.samples import KEY
@@ -79,7 +81,7 @@ def test_everything_of_last_week_is_shown_and_nothing_of_it_answers(tmp_path: Pa
     assert empty.answers(SCREEN) is None
     visit = carried(given, SCREEN, SENSATION, PADS)
     assert {each.carried_from for each in visit.answered.values()} == {"first"}
-    assert (visit.answers(SENSATION) or {})[guide.TESTED_ON] == "2000-01-01"
+    assert (visit.answers(SENSATION) or {})[TESTED_ON] == "2000-01-01"
     assert set(given.earlier) == {SCREEN, SENSATION, PADS}  # consent and skin are asked each time
 
 
@@ -131,8 +133,8 @@ def test_expired_sensation_is_asked_anew_on_the_day_after_its_last(tmp_path: Pat
 @pytest.mark.parametrize(
     ("kind", "changed", "why"),
     [
-        (SENSATION, {guide.TESTED_ON: "1999-11-01"}, "over 30 days ago"),
-        (SENSATION, {guide.TESTED_ON: "soon"}, "nobody wrote down when"),
+        (SENSATION, {TESTED_ON: "1999-11-01"}, "over 30 days ago"),
+        (SENSATION, {TESTED_ON: "soon"}, "nobody wrote down when"),
         (SENSATION, {"profile": "low-back-pain"}, "profile"),
         (SENSATION, {"left-calf-upper-sharp-dull": "10"}, "a whole number"),
         (PADS, {"all-expiry": "1999-12"}, "the pads have expired"),
@@ -194,7 +196,7 @@ def test_a_first_exposure_is_over_once_it_was_borne_whole_at_these_places(
     first_visit(other, day(0), plateau_ms=plateau_ms, placement=placement).finish()
     given = known(other, day(7).date())
     assert guide.is_first_exposure(visit, given) is is_first
-    made = guide.arguments(visit, given, guide._found(PROFILE))
+    made = guide.arguments(visit, given, library.find(PROFILE).profile)
     assert made.duration_s == (600 if is_first else 1800)
 
 
@@ -205,7 +207,7 @@ def test_the_plan_lowers_the_ceiling_and_one_made_today_goes_first(tmp_path: Pat
     first_visit(tmp_path, day(0), plan=PLAN).finish()
     given = known(tmp_path, day(7).date())
     visit = carried(given, SCREEN, SENSATION, PADS)
-    profile = guide._found(PROFILE)
+    profile = library.find(PROFILE).profile
     assert guide.arguments(visit, given, profile).patient_ceiling_ua == 20_000
     today = course.fold(visit, "plan", PLAN | {"ceiling_ua": 8_000})
     assert guide.arguments(today, given, profile).patient_ceiling_ua == 8_000

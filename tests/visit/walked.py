@@ -6,9 +6,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from estim.visit import course, guide, protocol
+from estim.visit import course, guide, protocol, treatment
 from estim.visit.course import Visit
-from estim.visit.guide import TESTED_ON, Given
+from estim.visit.gates import TESTED_ON
+from estim.visit.known import Given
 from estim.visit.questions import Answer, Kind, Question
 from tests.visit.past import Past
 
@@ -99,7 +100,7 @@ def first_visit(
         "prepared", profile=PROFILE, program_digest=digest, prepared_digest="cd" * 32,
         ceilings_ua=[40_000, 40_000],
     )  # fmt: skip
-    places = guide.placement_words(visit) if placement is None else placement
+    places = treatment.placement_words(visit) if placement is None else placement
     past.annotate("read_back", prepared_digest="cd" * 32, placement=list(places), operator="T-1")
     past.event("state", **{"from": "armed", "to": "running", "by": "device running"})
     for channel in (1, 2):

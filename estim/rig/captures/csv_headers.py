@@ -1,7 +1,8 @@
 """Read what stands before the numbers of a CSV: delimiter, columns, units, sample interval.
 
 Known styles: Tektronix (key, value in leading columns or lines), Keysight (`x-axis,1` over
-`second,Volt`), Rigol (`X,CH1,Start,Increment` over `Sequence,Volt,...`), Siglent (keys, then
+`second,Volt`), Rigol (`X,CH1,Start,Increment` over `Sequence,Volt,...`; `CH1(V),t0 = ..., tInc =
+...`), Siglent (keys, then
 `Source,CH1` over `Second,Value`), LeCroy (`Time,Ampl`), PicoScope (a row of units in brackets),
 Digilent (`#Sample rate:`), sigrok (remarks after ';'), and plain `time,value`.
 
@@ -43,7 +44,7 @@ _CHANNEL = re.compile(
 _INTERVAL_KEYS = {
     "sample interval", "sampling interval", "sampling period", "sample period", "h resolution",
     "hresolution", "xinc", "x increment", "increment", "interval", "dt", "delta t", "time interval",
-    "sample time", "xincrement",
+    "sample time", "xincrement", "tinc",
 }  # fmt: skip
 _RATE_KEYS = {
     "sample rate", "samplerate", "sampling rate", "sampling frequency", "sample frequency", "fs",
@@ -59,6 +60,7 @@ _COUNT = re.compile(
     r"\s*(?:pts?|points?|samples?|sa|s)?",
     re.IGNORECASE,
 )
+_CHANNEL_UNIT = re.compile(r"ch(\d)\s*:\s*([a-zµμ]+)", re.IGNORECASE)
 _UNIT_KEYS = {"vertical units", "vertical unit", "vunit", "y units", "yunit", "y unit"}
 _RATE = re.compile(r"([0-9.eE+]+)\s*([kMG]?)\s*(?:Hz|S/s|Sa/s|SPS)?", re.IGNORECASE)
 _WITH_UNIT = re.compile(r"(?:.*:)?\s*([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)\s*([a-zµμ]*)\s*")
@@ -229,6 +231,9 @@ class _Reader:
                 keys.setdefault(_plain(cells[0]), cells[1])
             if len(cells) >= 4 and _plain(cells[0]) == "segments" and cells[1] == "1":
                 keys.setdefault(_plain(cells[2]), cells[3])
+            for key, separator, rest in (cell.partition("=") for cell in cells):
+                if separator:
+                    keys.setdefault(_plain(key), rest.strip())
             key, separator, rest = joined.partition(":")
             if not separator:
                 key, separator, rest = joined.partition("=")
@@ -257,7 +262,8 @@ class _Reader:
         interval_s, start_s = self._interval()
         start_s = start_s or 0.0
         time_column = None
-        for column in numeric:
+        # A lone column beside a stated interval holds readings, whatever stands above it.
+        for column in numeric if len(numeric) > 1 or interval_s is None else []:
             words = [_plain(_BRACKETS.sub("", title)) for title in titles[column]]
             if any(
                 word in _TIME_WORDS or word.startswith(("time", "t_", "second")) for word in words
@@ -389,9 +395,8 @@ class _Reader:
         if self._options.unit is not None:
             return self._options.unit
         unit = _unit_of(titles)
-        if unit is None:
-            for key in _UNIT_KEYS & self._keys.keys():
-                unit = unit or _QUANTITY.get(_plain(self._keys[key]))
+        for key in _UNIT_KEYS & self._keys.keys():
+            unit = unit or _keyed_unit(self._keys[key], self._channel(titles))
         if unit is None and "ampl" in [_plain(title) for title in titles]:
             unit = "V"  # LeCroy writes volts, and no unit
         if unit is None and self._options.load_ohm is not None:
@@ -403,6 +408,13 @@ class _Reader:
                 f"{'|'.join(UNITS_UA)}"
             )
         return unit
+
+    def _channel(self, titles: list[str]) -> int:
+        """Return the number that the header's source or a column's title names, or the asked."""
+        names = [self._keys.get("source", ""), *(t for t in titles[::-1] if not _KEYED.search(t))]
+        return next((number for name in names if (number := _channel_of(name))), 0) or (
+            self._options.channel
+        )
 
     def _style(self, titles: dict[int, list[str]]) -> str:
         head = "\n".join(self._lines[:40]).lower()
@@ -464,6 +476,13 @@ def _unit_of(titles: list[str]) -> str | None:
             if unit is not None:
                 return unit
     return None
+
+
+def _keyed_unit(stated: str, channel: int) -> str | None:
+    """Return a unit that the header states: 'V', or one for each channel as 'CH1:V CH2:A'."""
+    of_channels = {int(number): unit for number, unit in _CHANNEL_UNIT.findall(stated)}
+    unit = of_channels.get(channel, "") if of_channels else stated
+    return _QUANTITY.get(_plain(unit))
 
 
 def _name_of(titles: list[str]) -> str:

@@ -32,6 +32,7 @@ _SMOOTH = 9
 _RISE_BEGINS_SHARE = 0.5
 _RAMP_DOWN_S = 2.5
 _HELD_PULSES_MIN = 3
+_LAST_STEP_US = 200_000.0
 _EDGE_BEGINS, _RAMP_LONG = 0.6, 1.5
 
 
@@ -128,7 +129,7 @@ class _Search:
         self._periods_us = expected.periods_us(settings).astype(np.float64)
         self.slacks_us: list[float] = []
         self._amplitude_ua = pulses.amplitude_ua
-        self._top_ua = float(np.quantile(self._amplitude_ua, 0.95)) or 1.0
+        self._top_ua = _top(self._amplitude_ua)
         per_block = _CYCLES_IN_BLOCK * expected.cycle_us
         whole = max(1, int(self._onset_us[-1] // per_block))
         edges_us = np.arange(whole + 1, dtype=np.float64) * per_block
@@ -144,6 +145,9 @@ class _Search:
         cycle_us = self._expected.cycle_us
         shifts: list[float] = []
         for block in self.blocks:
+            if self._expected.channel.cycle is None:
+                # Where the amplitude still rises, only its own neighbours tell a weak hold.
+                self._top_ua = _top(self._amplitude_ua[block])
             coarse = _thinned(block, _COARSE_PULSES)
             fine = _thinned(block, _FINE_PULSES)
             candidates = np.arange(_CANDIDATES, dtype=np.float64) * (cycle_us / _CANDIDATES)
@@ -256,6 +260,10 @@ class _Search:
         return spent
 
 
+def _top(amplitude_ua: Floats) -> float:
+    return float(np.quantile(amplitude_ua, 0.95)) or 1.0
+
+
 def _misfit(measured: Floats, wanted: Floats) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.abs(measured / wanted - 1.0) / _TIME_SHARE
@@ -281,8 +289,10 @@ def _held(
     places = alignment.places
     share = places.ramp[steady] * expected.shares(places.setting[steady])
     full_ua = amplitude_ua[steady] / np.maximum(share, 1e-9)
+    # What a hold leaves of the amplitude is rounded down to a step: of the whole it is more.
     grid_ua = expected.channel.grid_ua(expected.amplitude_step_ua)
-    return _held_of(alignment, steady, full_ua, onset_us, grid_ua)
+    step_ua = grid_ua / max(float(share.min()), 0.1)
+    return _held_of(alignment, steady, full_ua, onset_us, grid_ua, step_ua)
 
 
 def _without_edges(
@@ -325,25 +335,41 @@ def _edge(times_us: Floats, heights: Floats, longest_us: float, grid_ua: int) ->
 
 
 def _held_of(
-    alignment: Alignment, steady: Integers, full_ua: Floats, onset_us: Floats, grid_ua: int
+    alignment: Alignment,
+    steady: Integers,
+    full_ua: Floats,
+    onset_us: Floats,
+    grid_ua: int,
+    step_ua: float,
 ) -> Alignment:
     smooth = smoothed(full_ua, _SMOOTH)
     level_ua = float(np.median(full_ua[smooth > 0.9 * smooth.max()]))
     spread_ua = 1.5 * float(np.median(np.abs(full_ua - smooth)))
     near_ua = max(_HELD_SHARE * level_ua, 3 * spread_ua)
     there = np.flatnonzero(smooth >= level_ua - near_ua)
-    first, last = int(there[0]), int(there[-1])
+    # The last step of a rise may be as near as noise: what is reached soon after is held.
+    reached = np.flatnonzero(smooth >= level_ua - 0.5 * grid_ua)
+    edges = [int(there[0]), int(there[-1])]
+    is_inside = (edges[0] > 0, edges[1] < len(smooth) - 1)
+    for side, end in ((0, 0), (1, -1)) if len(reached) else ():
+        if not is_inside[side]:
+            continue
+        apart_us = abs(onset_us[steady[reached[end]]] - onset_us[steady[edges[side]]])
+        if apart_us <= _LAST_STEP_US:
+            edges[side] = int(reached[end])
+    first, last = edges
     notes, unknowns = list(alignment.notes), list(alignment.unknowns)
     # The very end of a ramp, taken for the plateau, lies one step of the device below it.
-    if first and not _only_rises(smooth[: first + 1], max(near_ua, grid_ua)):
+    if first and not _only_rises(smooth[: first + 1], max(near_ua, step_ua)):
         first = 0
     after = smooth[last + 1 :]
     time_s = (onset_us[steady[-1]] - onset_us[steady[min(last + 1, len(steady) - 1)]]) / US_PER_S
     is_ramp_down = (
         len(after) > 0
         and time_s <= _RAMP_DOWN_S
-        and _only_rises(after[::-1], near_ua)
-        and after[-1] < 0.5 * level_ua
+        and _only_rises(after[::-1], max(near_ua, step_ua))
+        # Sparse pulses at the end are too few for what is smoothed to follow them down.
+        and min(after[-1], full_ua[-1]) < 0.5 * level_ua
     )
     if not is_ramp_down:
         last = len(smooth) - 1

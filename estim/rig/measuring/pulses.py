@@ -297,6 +297,9 @@ def group(
     firsts = np.flatnonzero(np.concatenate(([True], breaks)))
     place = np.arange(len(starts)) - firsts[groups]
     shifted = signs[firsts] != layout.signs[0]
+    # Where most groups after a silence begin the other way, the leads are swapped.
+    if np.count_nonzero(shifted[1:]) > len(shifted[1:]) / 2:
+        shifted = ~shifted
     place = place - shifted[groups]
     number = np.floor_divide(place, len(layout.signs))
     keys = groups * (int(number.max()) + 3) + number + 1

@@ -25,6 +25,7 @@ _MAD_TO_SIGMA = 1.4826
 _BLOCKS_MIN = 4
 _RESOLUTION_SAMPLES = 1 << 17
 _STEP_SHARE_MAX = 0.125
+_PASSED_MIN = 4
 _WINDOWS_MIN = 16
 _REACH_WINDOWS = 12
 _SWAY_SIGMAS, _SWAY_SHARE, _SWAY_PART = 5.0, 0.002, 0.5
@@ -169,6 +170,8 @@ class Silence:
         if _SIGMAS * whole < peak / 4:
             self.noise_ua = max(self.noise_ua, whole)
         self.resolution_ua = _resolution(silent, peak)
+        if self.resolution_ua is None and not np.ptp(silent):
+            self.resolution_ua = _resolution(np.abs(_passed(samples) - self.offset_ua), peak)
         if self.resolution_ua is not None:
             # Noise below a step shows as readings that flicker by one, now and then.
             flicker = silent[np.abs(silent - self.offset_ua) <= 2 * self.resolution_ua]
@@ -176,12 +179,25 @@ class Silence:
                 self.noise_ua = max(self.noise_ua, float(flicker.std()))
 
 
-def _resolution(silent: Floats, peak: float) -> float | None:
-    """Return the smallest step between silent readings; None where they do not tell."""
-    readings = np.unique(silent.ravel()[:_RESOLUTION_SAMPLES])
+def _passed(samples: Floats) -> Floats:
+    """Return what was read on the way from one level to another.
+
+    Where an instrument's steps are coarser than its noise, silence reads as one figure, and only
+    the edges show how far apart its readings are, rising ones beside falling ones. A computed
+    waveform leaps: it has none of these.
+    """
+    steps = np.diff(samples)
+    on_the_way = (steps[:-1] != 0) & (steps[1:] != 0)
+    passed: Floats = samples[1:-1][on_the_way]
+    return passed if len(np.unique(passed)) >= _PASSED_MIN else np.empty(0)
+
+
+def _resolution(readings: Floats, peak: float) -> float | None:
+    """Return the smallest step between readings; None where they do not tell."""
+    readings = np.unique(readings.ravel()[:_RESOLUTION_SAMPLES])
     if len(readings) < 2:
         return None
-    smallest = float(np.quantile(np.diff(readings), 0.05))
+    smallest = float(np.quantile(np.diff(readings), 0.05, method="lower"))
     if not 1e-9 * peak < smallest < _STEP_SHARE_MAX * peak:
         return None
     multiples = (readings - readings[0]) / smallest

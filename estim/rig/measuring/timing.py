@@ -8,7 +8,7 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import sqrt
 
@@ -35,6 +35,8 @@ _RAMP_LOW, _RAMP_HIGH, _RAMP_PULSES = 0.1, 0.9, 3
 _PLATEAU = 0.97
 _STAIRS = 2.5
 _FLAT, _STEP_TOLD = 0.05, 0.01
+_SHORT_PERIODS = 4
+_STEPS_OF_WEAKEST = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,11 @@ class Timing:
         before = np.clip(np.searchsorted(onset_us, self._onset_us, side="right") - 1, 0, None)
         self._setting: Integers = alignment.places.setting[before]
         is_faint = found.pulses.amplitude_ua < _FAINT * found.threshold_ua
+        # Where the weakest hold comes to less than a step of the device, its pulses are no current.
+        shares = expected.shares(alignment.places.setting)
+        least = float(expected.shares(np.arange(len(expected.settings))).min())
+        weakest_ua = found.pulses.amplitude_ua / np.maximum(shares, 1e-9) * least
+        is_faint |= weakest_ua < _STEPS_OF_WEAKEST * expected.amplitude_step_ua
         self._is_sure: Booleans = (alignment.places.is_sure & ~is_faint)[before]
         self._period_us = expected.periods_us(self._setting).astype(np.float64)
         cycle = expected.channel.cycle
@@ -424,7 +431,22 @@ class Timing:
                 rose = alignment.has_rise or is_captured
                 is_sure = bool(times_us[0] >= held_us) or not rose
                 segments.append(self._segment(times_us, heights, is_begun, is_over, is_sure))
-        return segments
+        return self._without_last(segments)
+
+    def _without_last(self, segments: list[_Segment]) -> list[_Segment]:
+        """Leave the last on-phase out where it is short: output may have been ended in it.
+
+        Where no other is sure it stays: nothing else tells the times of the programme.
+        """
+        cycle = self._expected.channel.cycle
+        if cycle is None or not any(segment.is_sure for segment in segments[:-1]):
+            return segments
+        last = segments[-1]
+        short_us = cycle.on_phase_ms * US_PER_MS - (last.down_us - last.up_us)
+        if short_us <= _SHORT_PERIODS * self._expected.longest_spacing_us:
+            return segments
+        self._judge.notes.append("the last on-phase is short, as if output was ended; not judged")
+        return [*segments[:-1], replace(last, is_sure=False)]
 
     def _segment(
         self, times_us: Floats, heights: Floats, is_begun: bool, is_over: bool, is_sure: bool

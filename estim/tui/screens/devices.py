@@ -59,26 +59,25 @@ class DeviceScreen(EstimScreen[str | None]):
         self.query_one("#url" if self.estim.options.device_url else "#devices").focus()
 
     def action_look_again(self) -> None:
-        """List the ports that are there now."""
-        shelf = self.query_one("#devices", OptionList)
-        shelf.clear_options()
+        """List the ports that are there now, what was used last before all."""
+        from estim.prepare import last_device, places
+
+        told: dict[str, list[str]] = {}
         for port in self.estim.options.list_ports():
-            label = Content.assemble(
-                (words.safe(port.url), "bold"), f"\n  {words.safe(port.description)}"
-            )
+            told[port.url] = [port.description]
             found = self._standing(port.serial_number)
             if found is not None:
                 mark = "" if found.is_for_people else "! "
-                label = Content.assemble(label, f"\n  {mark}{words.safe(found.words)}")
-            shelf.add_option(Option(label, port.url))
-        shelf.add_option(
-            Option(
-                Content.assemble(
-                    (SIMULATOR_URL, "bold"), "\n  the built-in simulator, into a simulated load"
-                ),
-                SIMULATOR_URL,
-            )
-        )
+                told[port.url].append(f"{mark}{found.words}")
+        told[SIMULATOR_URL] = ["the built-in simulator, into a simulated load"]
+        last = last_device.recall(places.configuration_folder())
+        if last:
+            told = {last: ["used here last", *told.pop(last, [])], **told}
+        shelf = self.query_one("#devices", OptionList)
+        shelf.clear_options()
+        for url, lines in told.items():
+            below = "".join(f"\n  {words.safe(line)}" for line in lines)
+            shelf.add_option(Option(Content.assemble((words.safe(url), "bold"), below), url))
         shelf.highlighted = 0
 
     def _standing(self, serial_number: str | None) -> Standing | None:

@@ -20,6 +20,7 @@ from estim.tui.screens.base import EstimScreen, HelpLines
 from estim.tui.sitting import Sitting
 from estim.tui.widgets.form import FormView
 from estim.visit import plan, protocol
+from estim.visit.protocol import Protocol
 from estim.visit.questions import Answers, Choice
 
 
@@ -40,11 +41,10 @@ class PlanScreen(EstimScreen[bool]):
 
     def compose_body(self) -> ComposeResult:
         found = self._sitting.found_plan
-        choices = tuple(
-            Choice(each.protocol.id, each.protocol.title)
-            for each in protocol.shipped()
-            if each.protocol.is_for_people
-        )
+        offered, why_not = _offered(self._sitting.visit.protocol)
+        choices = tuple(Choice(each.id, each.title) for each in offered)
+        if why_not:
+            self.notify(words.safe(why_not), severity="warning", markup=False, timeout=15)
         kept = plan.answers_of(found.plan) if found.plan is not None else {}
         with Vertical(classes="page"):
             whose = f"Plan of {self._sitting.visit.pseudonym}"
@@ -70,3 +70,12 @@ class PlanScreen(EstimScreen[bool]):
     def action_leave(self) -> None:
         """Leave the plan as it was."""
         self.dismiss(False)
+
+
+def _offered(followed: Protocol) -> tuple[tuple[Protocol, ...], str]:
+    """Return the protocols that may be planned; where one is damaged, this visit's, and why."""
+    try:
+        found = (each.protocol for each in protocol.shipped())
+        return tuple(each for each in found if each.is_for_people), ""
+    except EstimError as error:
+        return (followed,), str(error)

@@ -6,7 +6,8 @@ Rules:
    over unless somebody says that it did not.
 3. Output is not begun here: the stimulation step opens the session's own screen, once the engine
    and what was read back allow it.
-4. While output is possible what gates it is shown, and not asked.
+4. While output is possible what gates it is shown, and not asked; what hangs on nothing that the
+   stimulation does is asked meanwhile, by the protocol's own order.
 5. That the patient's stop works is the device's word, never a person's.
 """
 
@@ -31,7 +32,7 @@ from estim.tui.screens.base import EstimScreen, HelpLines
 from estim.tui.sitting import Sitting
 from estim.tui.widgets.form import FormView
 from estim.visit import forms
-from estim.visit.guide import Earlier
+from estim.visit.known import Earlier
 from estim.visit.protocol import Exercise, Step
 from estim.visit.questions import Answers, Kind, Question
 from estim.visit.repeat import Shown
@@ -117,8 +118,17 @@ class VisitScreen(EstimScreen[None]):
     # Which step.
 
     def open_next(self) -> None:
-        """Ask what comes next."""
-        self._open(self._sitting.visit.next_step)
+        """Ask what comes next; while current flows, what can be filled in meanwhile."""
+        visit = self._sitting.visit
+        meanwhile = visit.open_meanwhile if self._sitting.is_energised else ()
+        self._open(meanwhile[0] if meanwhile else visit.next_step)
+
+    def show_meanwhile(self) -> None:
+        """Go on where somebody was, over a session that runs; an answer half given stays."""
+        if self._step is None or self._sitting.is_held(self._step):
+            self.open_next()
+        else:
+            self.tick()
 
     def _open(self, step: Step | None) -> None:
         self._step = step
@@ -131,6 +141,8 @@ class VisitScreen(EstimScreen[None]):
         visit = self._sitting.visit
         body = self.query_one("#step-body", Vertical)
         await body.remove_children()
+        if not body.is_attached:
+            return  # the screen was left meanwhile
         self.query_one("#visit-title", Static).update(
             Content.assemble(
                 (f"{words.safe(visit.pseudonym)}  ", "bold"),
@@ -174,6 +186,9 @@ class VisitScreen(EstimScreen[None]):
         why = "Every step is done." if ahead is None else f"First comes '{ahead.title}'."
         if self._sitting.is_held(step):
             why = "Output is on: this is answered once it is stopped."
+        meanwhile = ", ".join(f"'{each.title}'" for each in visit.open_meanwhile)
+        if meanwhile:
+            why += f" F4 comes to what can be filled in meanwhile: {meanwhile}."
         answered = visit.answered.get(step.id)
         answers = answered.answers if answered is not None else {}
         lines = [Content.styled(words.safe(why), "bold $warning")]
@@ -188,6 +203,8 @@ class VisitScreen(EstimScreen[None]):
         """Ask a step's own questions."""
         body = self.query_one("#step-body", Vertical)
         await body.remove_children()
+        if not body.is_attached:
+            return
         said = "F11 makes or changes the plan." if step.kind == "review" else why_anew
         if said:
             await body.mount(Static(words.safe(said), classes="label", markup=False))
@@ -232,9 +249,11 @@ class VisitScreen(EstimScreen[None]):
     async def _confirm(self, step: Step, answers: Answers) -> None:
         await self._sitting.confirm(step, answers)
         self.open_next()
+        steps = self._sitting.visit.protocol.steps
         following = self._sitting.visit.next_step
-        is_stimulation = following is not None and following.kind == "stimulate"
-        if is_stimulation and not self._sitting.output_problems():
+        if following is None or following.kind != "stimulate" or self._sitting.is_energised:
+            return
+        if steps.index(step) < steps.index(following) and not self._sitting.output_problems():
             self.action_stimulation()
 
     # The stop is tried.

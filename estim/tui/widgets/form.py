@@ -282,6 +282,8 @@ class FormView(Vertical):
     # Drawing.
 
     def _show(self, *, moves_focus: bool) -> None:
+        if not self.query(AnswerField):
+            return  # it is not composed yet, or is gone already; an answer counts all the same
         form = self.form
         question = self.current
         lines = [self._line(each, index == self._at) for index, each in enumerate(form)]

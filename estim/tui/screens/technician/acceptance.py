@@ -25,7 +25,7 @@ from estim.tui.screens.technician.base import TechnicianScreen
 from estim.tui.sitting import delivered_answers
 from estim.tui.widgets.form import FormView
 from estim.visit import course, forms, guide, protocol
-from estim.visit.guide import Given
+from estim.visit.known import Given
 from estim.visit.protocol import Step
 from estim.visit.questions import Answers, Form, Kind, Question, Remark
 
