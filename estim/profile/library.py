@@ -86,7 +86,9 @@ def find_any(id_or_path: str) -> LoadedProfile | LoadedEntry:
 
 def _is_meant(item_id: str, text: str) -> bool:
     is_entry = item_id in entry_ids()
-    return search.matches(_load_shipped_entry(item_id) if is_entry else _load_shipped(item_id), text)
+    return search.matches(
+        _load_shipped_entry(item_id) if is_entry else _load_shipped(item_id), text
+    )
 
 
 def folder() -> Path:
