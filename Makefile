@@ -48,7 +48,7 @@ generate: $(RUN_STAMP)
 	@$(VENV_PYTHON) -m firmware_protocol.generate
 	@$(VENV_PYTHON) -m estim.session.diagram
 
-# In real time, on the simulator: a minute. What has not changed is left as it is.
+# In real time, on the simulator: five minutes. What has not changed is left as it is.
 pictures: $(DEV_STAMP)
 	@$(VENV_PYTHON) -m tests.tui.pictures
 
