@@ -50,7 +50,7 @@ generate: $(RUN_STAMP)
 	@$(VENV_PYTHON) -m estim.session.diagram
 	@$(VENV_PYTHON) -m estim.rig.conformance.page
 
-# In real time, on the simulator: a minute. What has not changed is left as it is.
+# In real time, on the simulator: five minutes. What has not changed is left as it is.
 pictures: $(DEV_STAMP)
 	@$(VENV_PYTHON) -m tests.tui.pictures
 

@@ -37,7 +37,10 @@ from estim.tui.screens.visit import VisitScreen
 from estim.tui.widgets.channels import ChannelPanel, ChannelsState
 from estim.tui.widgets.events import EventList
 from estim.tui.widgets.fault import FaultPanel
+from estim.tui.widgets.form import FormView
+from estim.tui.widgets.scale import CELL, ScaleRow
 from estim.tui.widgets.strip import StatusStrip, StripState
+from estim.visit.questions import Kind, Question
 from tests.tui.harness import WatchedApp, drive, open_demo, start, until
 from tests.tui.snapshots import FAULT, channel, snapshot
 
@@ -251,3 +254,42 @@ def test_the_session_screen_names_every_key_it_has_in_its_help() -> None:
         )
         assert spelt in named or spelt in "234", spelt
     assert "T" in [key for key, _ in SessionScreen.HELP_LINES]  # a key of the application
+
+
+def test_a_ramp_is_one_line_and_a_fall_never_takes_the_place_of_a_rise() -> None:
+    events = EventList()
+
+    def add() -> None:
+        for words_said, kind in (
+            ("commanded 1 mA", "rise"), ("commanded 2 mA", "rise"),
+            ("lowered to 1 mA", "fall"), ("lowered to 0 mA", "fall"), ("stopped", ""),
+        ):  # fmt: skip
+            events.add(Severity.INFORMATION, words_said, replaces=kind)
+
+    shown(events, add)
+    assert [each.text for each in events.events] == ["commanded 2 mA", "lowered to 0 mA", "stopped"]
+
+
+def test_a_scale_is_one_line_whose_numbers_are_clicked_on() -> None:
+    asked = Question("pain", "How much?", Kind.WHOLE, minimum=0, maximum=10)
+    form = FormView(lambda answers: (asked,))
+
+    class Alone(App[None]):
+        CSS_PATH = WatchedApp.CSS_PATH
+
+        def compose(self) -> ComposeResult:
+            yield form
+
+    async def look() -> None:
+        app = Alone()
+        async with app.run_test(size=(60, 10)) as pilot:
+            scale = app.query_one(ScaleRow)
+            assert scale.region.height == 1
+            assert str(scale.render()).split() == [*map(str, range(10)), "t", "10"]
+            await pilot.click(ScaleRow, offset=(7 * CELL + 1, 0))
+            await pilot.pause()
+            assert form.answers == {"pain": 7}
+            await pilot.press("u", "t")
+            assert form.answers == {"pain": 10}
+
+    asyncio.run(look())

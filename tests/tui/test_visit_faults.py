@@ -56,10 +56,10 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def annotated(records: Path) -> list[tuple[str, dict[str, Any]]]:
+def told(records: Path) -> list[tuple[str, dict[str, Any]]]:
     (path,) = records.glob("*.jsonl")
-    told = [event.content for event in read(path).events if event.kind == "annotation"]
-    return [(each["kind"], each["content"]) for each in told]
+    noted = [event.content for event in read(path).events if event.kind == "annotation"]
+    return [(each["kind"], each["content"]) for each in noted]
 
 
 def _notified(app: WatchedApp) -> str:
@@ -130,9 +130,9 @@ def test_a_visit_does_not_begin_by_a_damaged_file_and_says_which(
         app.visiting.operator = visits.THERAPIST
         app.visiting.ask_to_begin(visits.PERSON, loaded)
         await until(lambda: bool(app._notifications))
-        (told,) = [each.message for each in app._notifications]
-        assert damaged in told
-        assert "\n" not in told
+        (said,) = [each.message for each in app._notifications]
+        assert damaged in said
+        assert "\n" not in said
         assert isinstance(app.screen, TodayScreen)
         assert app.controller is None
         assert app.visiting.sitting is None
@@ -239,7 +239,7 @@ def test_a_paste_into_every_question_that_is_typed_leaves_the_visit_whole(record
     assert taken  # words take it, as far as it may be drawn
     (path,) = records.glob("*.jsonl")
     assert is_sound(path)
-    for kind, content in annotated(records):
+    for kind, content in told(records):
         for text in content.get("answers", content).values():
             lines = str(text).split("\n")
             assert [sanitize(line) for line in lines] == lines, kind
@@ -306,7 +306,7 @@ def test_later_steps_and_the_next_person_are_prepared_while_current_flows(record
         assert app.controller is None
 
     drive_visit(script, records, url=NO_STOP)
-    kept = [content.get("step", kind) for kind, content in annotated(records)]
+    kept = [content.get("step", kind) for kind, content in told(records)]
     assert kept.index("read_back") < kept.index("adjuncts") < kept.index("education")
     assert kept.index("education") < kept.index("stimulation")
 

@@ -21,7 +21,7 @@ from estim.tui.screens.technician.base import TechnicianScreen
 from firmware_protocol.fields import wire_fields
 from firmware_protocol.messages import Capabilities, CapabilityFlag
 
-LABEL_CELLS = 40
+LABEL_CELLS = 42
 LOOK_S = 0.5
 
 FLAG_WORDS = {
