@@ -320,9 +320,9 @@ def test_the_device_of_last_time_is_offered_and_not_connected_unasked(records: P
         await visits.confirm_up_to(screen.sitting, "try_stop")
         screen.open_next()
         await until(lambda: screen.sitting.is_connected)
+        await until(lambda: last_device.recall(places.configuration_folder()) == NO_STOP)
 
     drive_visit(first, records, url=NO_STOP)
-    assert last_device.recall(places.configuration_folder()) == NO_STOP
 
     async def second(app: WatchedApp, pilot: Pilot[Any]) -> None:
         screen = await visits.begin(app, pilot)
