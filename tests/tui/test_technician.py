@@ -107,6 +107,7 @@ def test_every_tool_opens_by_keys_takes_any_size_and_leaves_by_escape(records: P
     async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
         await open_bench(app, pilot)
         app.visiting.operator = THERAPIST  # else the acceptance test asks who tests
+        app.visiting._idle_lock_us = 10**9
         for name in SCREENS:
             await open_tool(app, pilot, name)
             await pilot.resize_terminal(20, 5)
