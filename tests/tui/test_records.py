@@ -373,7 +373,7 @@ def test_a_visit_is_written_as_papers_too_and_a_bench_session_as_csv_alone(
     assert {each.ending for each in archive.exports_of("bench")} == {"-events.csv", "-readings.csv"}
     for ending, words in (
         ("-note.txt", b"S: better."), ("-report.txt", b"delivered"),
-        ("-take-home.txt", b"foot"), (".pdf", b"%PDF-"),
+        ("-take-home.txt", b"TAKE HOME"), (".pdf", b"%PDF-"),
     ):  # fmt: skip
         target = tmp_path / f"visit{ending}"
         archive.write_export(records / "first.jsonl", offered[ending], str(target))

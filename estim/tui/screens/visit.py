@@ -172,7 +172,7 @@ class VisitScreen(EstimScreen[None]):
         if earlier is None:
             await self._ask(step, shown.words)
             return
-        self._show_chart(earlier.answers)
+        self._show_chart(earlier.answers, is_asked=False)
         await body.mount(
             VerticalScroll(Static(_earlier_words(earlier), markup=False), classes="earlier"),
             FormView(lambda answers: (_changed_since(earlier),)),
@@ -427,10 +427,13 @@ class VisitScreen(EstimScreen[None]):
 
     # Drawing.
 
-    def _show_chart(self, answers: Answers) -> None:
+    def _show_chart(self, answers: Answers, *, is_asked: bool = True) -> None:
+        """Show where pads lie; where there is little room, while they are placed alone."""
         lines = self._sitting.chart(self._step, answers) if self._step is not None else ()
         self.query_one("#chart", Static).update("\n".join(map(words.safe, lines)))
+        is_placing = self._step is not None and self._step.kind == "place_electrodes"
         self.set_class(bool(lines), "-charted")
+        self.set_class(bool(lines) and is_placing and is_asked, "-placing")
 
     def _stimulation_words(self) -> str:
         snapshot = self._sitting.controller.snapshot
