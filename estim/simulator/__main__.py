@@ -40,7 +40,6 @@ END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 def main(argv: list[str] | None = None) -> int:
     """Run until ended by a signal; return the exit code."""
     arguments = _parser().parse_args(argv)
-    ask_to_come_first()  # a device of its own would not wait for this computer either
     try:
         process = Simulator(arguments)
     except EstimError as error:
@@ -84,6 +83,7 @@ class Simulator:
 
     def run(self) -> None:
         """Turn the loop until a signal, or until closed where that was asked."""
+        ask_to_come_first()  # a device of its own would not wait for this computer either
         self._catch_signals()
         if self._trace is not None:
             self._trace.write_behind()
