@@ -1,0 +1,805 @@
+#include "gate.h"
+
+#include <string.h>
+
+#include "interpreter.h"
+
+#define US_PER_S UINT32_C(1000000)
+#define US_PER_MS UINT32_C(1000)
+
+static uint32_t least(uint32_t one, uint32_t other)
+{
+    return (one < other) ? one : other;
+}
+
+static uint64_t rounded_up(uint64_t dividend, uint32_t divisor)
+{
+    return (dividend + divisor - 1U) / divisor;
+}
+
+/* Refusals. */
+
+struct est_refusal est_refuse(uint8_t reason)
+{
+    struct est_refusal refusal = {0U, 0U, 0U, 0U, EST_NO_CHANNEL};
+
+    refusal.reason = reason;
+    return refusal;
+}
+
+static struct est_refusal refuse_figures(uint8_t reason, uint8_t channel, uint32_t asked,
+                                         uint32_t allowed)
+{
+    struct est_refusal refusal = est_refuse(reason);
+
+    refusal.channel = channel;
+    refusal.asked = asked;
+    refusal.allowed = allowed;
+    return refusal;
+}
+
+static struct est_refusal refuse_limit(uint8_t limit, uint8_t channel, uint32_t asked,
+                                       uint32_t allowed)
+{
+    struct est_refusal refusal =
+        refuse_figures(EST_REFUSAL_REASON_LIMIT, channel, asked, allowed);
+
+    refusal.limit = limit;
+    return refusal;
+}
+
+static struct est_refusal review_range(uint8_t limit, uint8_t channel, uint32_t asked,
+                                       uint32_t lowest, uint32_t highest)
+{
+    struct est_refusal refusal = est_refuse(0U);
+
+    if (asked > highest) {
+        refusal = refuse_limit(limit, channel, asked, highest);
+    } else if (asked < lowest) {
+        refusal = refuse_limit(limit, channel, asked, lowest);
+    } else {
+        /* Within. */
+    }
+    return refusal;
+}
+
+/* Session limits. */
+
+static uint32_t amplitude_max_ua(const struct est_gate *gate)
+{
+    return least(EST_LIMIT_AMPLITUDE_UA_MAX, gate->settings->amplitude_max_ua);
+}
+
+static uint32_t session_digest(const struct est_gate *gate)
+{
+    const struct est_session *session = &gate->session;
+    uint8_t payload[EST_CHANNEL_LIMITS_SIZE];
+    uint32_t digest;
+    uint8_t index;
+
+    est_put_u16(&payload[EST_SET_LIMITS_AT_SETPOINT_SLEW_UA_PER_S],
+                session->setpoint_slew_ua_per_s);
+    est_put_u16(&payload[EST_SET_LIMITS_AT_RISE_PER_CYCLE_UA], session->rise_per_cycle_ua);
+    est_put_u16(&payload[EST_SET_LIMITS_AT_STEP_UA], session->step_ua);
+    est_put_u32(&payload[EST_SET_LIMITS_AT_RUNNING_MS], session->running_ms);
+    payload[EST_SET_LIMITS_AT_POLICY] = session->policy;
+    payload[EST_SET_LIMITS_AT_CHANNELS_COUNT] = gate->settings->channel_count;
+    digest = est_crc32(0U, payload, EST_SET_LIMITS_SIZE);
+    for (index = 0U; index < gate->settings->channel_count; index++) {
+        const struct est_channel_limits *limits = &session->channels[index];
+        est_put_u32(&payload[EST_CHANNEL_LIMITS_AT_AMPLITUDE_UA], limits->amplitude_ua);
+        est_put_u32(&payload[EST_CHANNEL_LIMITS_AT_PHASE_CHARGE_PC], limits->phase_charge_pc);
+        est_put_u32(&payload[EST_CHANNEL_LIMITS_AT_RMS_UA], limits->rms_ua);
+        est_put_u32(&payload[EST_CHANNEL_LIMITS_AT_AVERAGE_UA], limits->average_ua);
+        digest = est_crc32(digest, payload, EST_CHANNEL_LIMITS_SIZE);
+    }
+    return digest;
+}
+
+static void put_in_force(struct est_gate *gate, const struct est_session *session)
+{
+    uint8_t index;
+
+    gate->session = *session;
+    gate->limits_digest = session_digest(gate);
+    for (index = 0U; index < EST_CHANNELS; index++) {
+        gate->figures[index].reviewed_ua = 0U;
+    }
+}
+
+void est_gate_init(struct est_gate *gate, const struct est_settings *settings)
+{
+    (void)memset(gate, 0, sizeof *gate);
+    gate->settings = settings;
+    est_gate_reset(gate);
+}
+
+void est_gate_reset(struct est_gate *gate)
+{
+    struct est_session compiled;
+    uint8_t index;
+
+    (void)memset(&compiled, 0, sizeof compiled);
+    compiled.setpoint_slew_ua_per_s = (uint16_t)EST_LIMIT_SETPOINT_SLEW_UA_PER_S_MAX;
+    compiled.rise_per_cycle_ua = (uint16_t)EST_LIMIT_RISE_PER_CYCLE_UA_MAX;
+    compiled.step_ua = (uint16_t)EST_LIMIT_STEP_UA_MAX;
+    compiled.running_ms = EST_LIMIT_RUNNING_MS_MAX;
+    compiled.policy = EST_POLICY_FLAG_NONE;
+    for (index = 0U; index < EST_CHANNELS; index++) {
+        compiled.channels[index].amplitude_ua = amplitude_max_ua(gate);
+        compiled.channels[index].phase_charge_pc = EST_LIMIT_PHASE_CHARGE_PC_MAX;
+        compiled.channels[index].rms_ua = EST_LIMIT_RMS_UA_MAX;
+        compiled.channels[index].average_ua = EST_LIMIT_AVERAGE_UA_MAX;
+    }
+    put_in_force(gate, &compiled);
+    est_program_unload(&gate->program);
+}
+
+static struct est_refusal review_session(const struct est_session *asked)
+{
+    struct est_refusal refusal =
+        review_range(EST_LIMIT_SETPOINT_SLEW_UA_PER_S_ID, EST_NO_CHANNEL,
+                     asked->setpoint_slew_ua_per_s, EST_LIMIT_SETPOINT_SLEW_UA_PER_S_MIN,
+                     EST_LIMIT_SETPOINT_SLEW_UA_PER_S_MAX);
+
+    if (refusal.reason == 0U) {
+        refusal = review_range(EST_LIMIT_RISE_PER_CYCLE_UA_ID, EST_NO_CHANNEL,
+                               asked->rise_per_cycle_ua, EST_LIMIT_RISE_PER_CYCLE_UA_MIN,
+                               EST_LIMIT_RISE_PER_CYCLE_UA_MAX);
+    }
+    if (refusal.reason == 0U) {
+        refusal = review_range(EST_LIMIT_STEP_UA_ID, EST_NO_CHANNEL, asked->step_ua,
+                               EST_LIMIT_STEP_UA_MIN, EST_LIMIT_STEP_UA_MAX);
+    }
+    if (refusal.reason == 0U) {
+        refusal = review_range(EST_LIMIT_RUNNING_MS_ID, EST_NO_CHANNEL, asked->running_ms,
+                               EST_LIMIT_RUNNING_MS_MIN, EST_LIMIT_RUNNING_MS_MAX);
+    }
+    return refusal;
+}
+
+static struct est_refusal review_channel_limits(const struct est_gate *gate,
+                                                const struct est_channel_limits *asked,
+                                                uint8_t channel)
+{
+    struct est_refusal refusal = review_range(EST_LIMIT_AMPLITUDE_UA_ID, channel,
+                                              asked->amplitude_ua, 0U, amplitude_max_ua(gate));
+
+    if (refusal.reason == 0U) {
+        refusal = review_range(EST_LIMIT_PHASE_CHARGE_PC_ID, channel, asked->phase_charge_pc, 0U,
+                               EST_LIMIT_PHASE_CHARGE_PC_MAX);
+    }
+    if (refusal.reason == 0U) {
+        refusal =
+            review_range(EST_LIMIT_RMS_UA_ID, channel, asked->rms_ua, 0U, EST_LIMIT_RMS_UA_MAX);
+    }
+    if (refusal.reason == 0U) {
+        refusal = review_range(EST_LIMIT_AVERAGE_UA_ID, channel, asked->average_ua, 0U,
+                               EST_LIMIT_AVERAGE_UA_MAX);
+    }
+    return refusal;
+}
+
+struct est_refusal est_gate_take_limits(struct est_gate *gate, const struct est_message *message)
+{
+    const uint8_t *payload = message->payload;
+    const uint8_t *row = &payload[EST_SET_LIMITS_AT_CHANNELS];
+    struct est_session asked;
+    struct est_refusal refusal;
+    uint8_t index;
+
+    if (message->row_count != gate->settings->channel_count) {
+        return refuse_figures(EST_REFUSAL_REASON_CHANNELS, EST_NO_CHANNEL, message->row_count,
+                              gate->settings->channel_count);
+    }
+    (void)memset(&asked, 0, sizeof asked);
+    asked.setpoint_slew_ua_per_s = est_get_u16(&payload[EST_SET_LIMITS_AT_SETPOINT_SLEW_UA_PER_S]);
+    asked.rise_per_cycle_ua = est_get_u16(&payload[EST_SET_LIMITS_AT_RISE_PER_CYCLE_UA]);
+    asked.step_ua = est_get_u16(&payload[EST_SET_LIMITS_AT_STEP_UA]);
+    asked.running_ms = est_get_u32(&payload[EST_SET_LIMITS_AT_RUNNING_MS]);
+    asked.policy = payload[EST_SET_LIMITS_AT_POLICY];
+    refusal = review_session(&asked);
+    for (index = 0U; (index < message->row_count) && (refusal.reason == 0U); index++) {
+        struct est_channel_limits *limits = &asked.channels[index];
+        limits->amplitude_ua = est_get_u32(&row[EST_CHANNEL_LIMITS_AT_AMPLITUDE_UA]);
+        limits->phase_charge_pc = est_get_u32(&row[EST_CHANNEL_LIMITS_AT_PHASE_CHARGE_PC]);
+        limits->rms_ua = est_get_u32(&row[EST_CHANNEL_LIMITS_AT_RMS_UA]);
+        limits->average_ua = est_get_u32(&row[EST_CHANNEL_LIMITS_AT_AVERAGE_UA]);
+        refusal = review_channel_limits(gate, limits, index);
+        row = &row[EST_CHANNEL_LIMITS_SIZE];
+    }
+    if (refusal.reason == 0U) {
+        put_in_force(gate, &asked);
+    }
+    return refusal;
+}
+
+/* Programme: capabilities and durations. */
+
+static uint16_t needed_flags(const struct est_channel_program *channel)
+{
+    uint16_t needed = EST_CAPABILITY_FLAG_NONE;
+
+    if (channel->pulses_per_burst > 0U) {
+        needed |= EST_CAPABILITY_FLAG_HOLDS_BURST;
+    }
+    if (est_has_cycle(channel)) {
+        needed |= EST_CAPABILITY_FLAG_HOLDS_CYCLE;
+    }
+    if (channel->keyframe_count > 0U) {
+        needed |= EST_CAPABILITY_FLAG_HOLDS_KEYFRAMES;
+    }
+    if (!est_is_paired(channel)) {
+        needed |= EST_CAPABILITY_FLAG_UNEQUAL_PHASES;
+    }
+    return needed;
+}
+
+struct extremes {
+    uint32_t phase_min_us;
+    uint32_t phase_max_us;
+    uint32_t period_min_us;
+    uint32_t period_max_us;
+    uint16_t unit_min_us;
+    uint16_t share_min_permille;
+};
+
+static struct extremes find_extremes(const struct est_channel_program *channel)
+{
+    struct extremes found = {UINT32_MAX, 0U, UINT32_MAX, 0U, UINT16_MAX, UINT16_MAX};
+    uint8_t index;
+    uint8_t phase;
+
+    for (index = 0U; index < est_setting_count(channel); index++) {
+        const struct est_keyframe setting = est_setting(channel, index);
+        found.period_min_us = least(found.period_min_us, setting.pulse_period_us);
+        found.period_max_us = (setting.pulse_period_us > found.period_max_us)
+                                  ? setting.pulse_period_us
+                                  : found.period_max_us;
+        found.unit_min_us =
+            (setting.unit_us < found.unit_min_us) ? setting.unit_us : found.unit_min_us;
+        for (phase = 0U; phase < channel->phase_count; phase++) {
+            const uint16_t share = est_share_size(&channel->phases[phase]);
+            const uint32_t lasts_us = est_phase_us(&channel->phases[phase], setting.unit_us);
+            if (share != 0U) {
+                found.phase_min_us = least(found.phase_min_us, lasts_us);
+                found.phase_max_us =
+                    (lasts_us > found.phase_max_us) ? lasts_us : found.phase_max_us;
+                found.share_min_permille =
+                    (share < found.share_min_permille) ? share : found.share_min_permille;
+            }
+        }
+    }
+    return found;
+}
+
+static struct est_refusal review_capability(const struct est_settings *settings,
+                                            const struct est_channel_program *channel,
+                                            uint8_t index)
+{
+    const uint16_t needed = needed_flags(channel);
+    const struct extremes found = find_extremes(channel);
+    struct est_refusal refusal = est_refuse(0U);
+
+    if ((needed & settings->capability_flags) != needed) {
+        refusal = refuse_figures(EST_REFUSAL_REASON_CAPABILITY, index, needed,
+                                 settings->capability_flags);
+    } else if (found.phase_min_us < settings->phase_min_us) {
+        refusal = refuse_figures(EST_REFUSAL_REASON_CAPABILITY, index, found.phase_min_us,
+                                 settings->phase_min_us);
+    } else if (found.phase_max_us > settings->phase_max_us) {
+        refusal = refuse_figures(EST_REFUSAL_REASON_CAPABILITY, index, found.phase_max_us,
+                                 settings->phase_max_us);
+    } else if (found.period_min_us < settings->pulse_period_min_us) {
+        refusal = refuse_figures(EST_REFUSAL_REASON_CAPABILITY, index, found.period_min_us,
+                                 settings->pulse_period_min_us);
+    } else if (settings->has_one_magnitude && (found.share_min_permille < EST_FULL_PERMILLE)) {
+        refusal = refuse_figures(EST_REFUSAL_REASON_CAPABILITY, index, found.share_min_permille,
+                                 EST_FULL_PERMILLE);
+    } else {
+        /* It can be played. */
+    }
+    return refusal;
+}
+
+static struct est_refusal review_active_phases(const struct est_channel_program *channel,
+                                               uint16_t unit_us, uint8_t index)
+{
+    struct est_refusal refusal = est_refuse(0U);
+    uint8_t phase;
+
+    for (phase = 0U; (phase < channel->phase_count) && (refusal.reason == 0U); phase++) {
+        if (channel->phases[phase].share_permille != 0) {
+            refusal = review_range(EST_LIMIT_PHASE_DURATION_US_ID, index,
+                                   est_phase_us(&channel->phases[phase], unit_us),
+                                   EST_LIMIT_PHASE_DURATION_US_MIN,
+                                   EST_LIMIT_PHASE_DURATION_US_MAX);
+        }
+    }
+    return refusal;
+}
+
+/* Return the index of the active phase that comes `from` or after it, round the ring. */
+static uint8_t next_active(const struct est_channel_program *channel, uint8_t from)
+{
+    uint8_t phase = (uint8_t)(from % channel->phase_count);
+
+    while (channel->phases[phase].share_permille == 0) {
+        phase = (uint8_t)((phase + 1U) % channel->phase_count);
+    }
+    return phase;
+}
+
+static bool is_positive(const struct est_channel_program *channel, uint8_t phase)
+{
+    return channel->phases[phase].share_permille > 0;
+}
+
+/* Judge what the body feels as one phase: neighbours of one sign, gaps ignored, the last joined
+ * with the first. A balanced pulse has both signs, so every run has a beginning. */
+static struct est_refusal review_runs(const struct est_channel_program *channel, uint16_t unit_us,
+                                      uint8_t index)
+{
+    struct est_refusal refusal = est_refuse(0U);
+    uint8_t first;
+
+    for (first = 0U; (first < channel->phase_count) && (refusal.reason == 0U); first++) {
+        uint8_t before = (uint8_t)(first + (channel->phase_count - 1U));
+        uint8_t phase = first;
+        uint32_t run_us = 0U;
+
+        if (channel->phases[first].share_permille == 0) {
+            continue;
+        }
+        while (channel->phases[before % channel->phase_count].share_permille == 0) {
+            before--;
+        }
+        if (is_positive(channel, (uint8_t)(before % channel->phase_count)) ==
+            is_positive(channel, first)) {
+            continue;
+        }
+        do {
+            run_us += est_phase_us(&channel->phases[phase], unit_us);
+            phase = next_active(channel, (uint8_t)(phase + 1U));
+        } while (is_positive(channel, phase) == is_positive(channel, first));
+        refusal =
+            review_range(EST_LIMIT_PHASE_DURATION_US_ID, index, run_us,
+                         EST_LIMIT_PHASE_DURATION_US_MIN, EST_LIMIT_PHASE_DURATION_US_MAX);
+    }
+    return refusal;
+}
+
+static struct est_refusal review_durations(const struct est_channel_program *channel,
+                                           uint8_t index)
+{
+    struct est_refusal refusal = est_refuse(0U);
+    uint8_t number;
+
+    for (number = 0U; (number < est_setting_count(channel)) && (refusal.reason == 0U); number++) {
+        const struct est_keyframe setting = est_setting(channel, number);
+        refusal = review_active_phases(channel, setting.unit_us, index);
+        if (refusal.reason == 0U) {
+            refusal = review_runs(channel, setting.unit_us, index);
+        }
+        if (refusal.reason == 0U) {
+            /* 16 phases of at most 65535 us. */
+            refusal = review_range(EST_LIMIT_PULSE_DURATION_US_ID, index,
+                                   (uint32_t)est_pulse_us(channel, setting.unit_us), 0U,
+                                   EST_LIMIT_PULSE_DURATION_US_MAX);
+        }
+    }
+    return refusal;
+}
+
+/* How many pulses the worst second holds. */
+
+/* Return how many on-phases in a second may cut in before pulses are `apart_us` apart. */
+static uint32_t fresh_starts(const struct est_channel_program *channel, uint16_t unit_min_us,
+                             uint32_t apart_us)
+{
+    const uint64_t cycle_ms = (uint64_t)channel->ramp_up_ms + channel->on_ms +
+                              channel->ramp_down_ms + channel->off_ms;
+    const uint64_t silence_us = est_pulse_us(channel, unit_min_us) +
+                                ((uint64_t)channel->off_ms * US_PER_MS) +
+                                channel->pulse_offset_us;
+
+    if ((!est_has_cycle(channel)) || (silence_us >= apart_us)) {
+        return 0U;
+    }
+    /* A cycle that is longer than a second starts afresh once in it. */
+    return (cycle_ms >= (US_PER_S / US_PER_MS))
+               ? 1U
+               : (uint32_t)rounded_up(US_PER_S / US_PER_MS, (uint32_t)cycle_ms);
+}
+
+/* Return the pulses of a second before which `skipped` pulses of a slow burst lie. */
+static int64_t pulses_after(const struct est_channel_program *channel, uint32_t period_us,
+                            uint32_t slowest_us, uint16_t skipped)
+{
+    const uint64_t window_us = US_PER_S + ((uint64_t)skipped * slowest_us);
+    const uint64_t bursts = window_us / channel->burst_period_us;
+    const uint64_t last = rounded_up(window_us % channel->burst_period_us, period_us);
+    const uint64_t pulses =
+        (bursts * channel->pulses_per_burst) +
+        ((last < channel->pulses_per_burst) ? last : channel->pulses_per_burst);
+
+    return (int64_t)pulses - skipped;
+}
+
+/* Return the most that `pulses_after` gives for `from` skipped pulses up to `to`.
+ *
+ * While the window holds a constant number of whole bursts, each pulse more that is skipped adds at
+ * least one to the last burst until that is full, and then none: the most lies where it has just
+ * become full. So bursts of 65535 pulses cost as little as short ones. */
+static int64_t most_pulses_between(const struct est_channel_program *channel, uint32_t period_us,
+                                   uint32_t slowest_us, uint16_t from, uint16_t to)
+{
+    const uint64_t rest_us =
+        (US_PER_S + ((uint64_t)from * slowest_us)) % channel->burst_period_us;
+    const uint64_t nearly_full_us = ((uint64_t)channel->pulses_per_burst - 1U) * period_us;
+    uint64_t full_at = from;
+
+    if (rest_us <= nearly_full_us) {
+        full_at += ((nearly_full_us - rest_us) / slowest_us) + 1U;
+    }
+    return pulses_after(channel, period_us, slowest_us,
+                        (full_at < to) ? (uint16_t)full_at : to);
+}
+
+static uint32_t pulses_in_bursts(const struct est_channel_program *channel, uint32_t period_us,
+                                 uint32_t slowest_us)
+{
+    const uint16_t last = (uint16_t)(channel->pulses_per_burst - 1U);
+    uint64_t to_next_us = channel->burst_period_us;
+    uint64_t next;
+    int64_t most;
+    int64_t other;
+
+    if (slowest_us == period_us) {
+        return (uint32_t)pulses_after(channel, period_us, slowest_us, 0U);
+    }
+    /* A burst fits into its period, so the window grows by less than one whole burst period: there
+     * are two stretches at most. */
+    to_next_us -= US_PER_S % channel->burst_period_us;
+    next = rounded_up(to_next_us, slowest_us);
+    if (next > last) {
+        return (uint32_t)most_pulses_between(channel, period_us, slowest_us, 0U, last);
+    }
+    most = most_pulses_between(channel, period_us, slowest_us, 0U, (uint16_t)(next - 1U));
+    other = most_pulses_between(channel, period_us, slowest_us, (uint16_t)next, last);
+    return (uint32_t)((other > most) ? other : most);
+}
+
+/* Return the most onsets in any second, pulses being at least the shortest period apart. */
+static uint32_t pulses_in_second(const struct est_channel_program *channel,
+                                 const struct extremes *found)
+{
+    const uint32_t period_us = found->period_min_us;
+    uint32_t pulses = (uint32_t)rounded_up(US_PER_S, period_us) +
+                      fresh_starts(channel, found->unit_min_us, period_us);
+
+    if (channel->pulses_per_burst > 0U) {
+        const uint32_t in_bursts =
+            pulses_in_bursts(channel, period_us, found->period_max_us) +
+            (channel->pulses_per_burst *
+             fresh_starts(channel, found->unit_min_us, channel->burst_period_us));
+        pulses = least(pulses, in_bursts);
+    }
+    return pulses;
+}
+
+/* Programme: acceptance. */
+
+static void load_figures(struct est_gate *gate, uint8_t index)
+{
+    const struct est_channel_program *channel = &gate->program.channels[index];
+    const struct extremes found = find_extremes(channel);
+    struct est_channel_figures *figures = &gate->figures[index];
+
+    figures->grid_ua = est_grid_ua(channel, gate->settings->amplitude_step_ua);
+    figures->pulses = pulses_in_second(channel, &found);
+    figures->restarts = fresh_starts(channel, found.unit_min_us, found.period_max_us);
+    figures->reviewed_ua = 0U;
+}
+
+void est_gate_begin_program(struct est_gate *gate, const struct est_message *message)
+{
+    est_program_begin(&gate->program, message);
+}
+
+static struct est_refusal review_program(const struct est_gate *gate, uint32_t digest)
+{
+    const struct est_program *program = &gate->program;
+    struct est_refusal refusal = est_refuse(0U);
+    uint8_t index;
+
+    if (program->loading != EST_LOADING_PARTS) {
+        return est_refuse(EST_REFUSAL_REASON_PROGRAM);
+    }
+    if (program->shortfall.allowed != 0U) {
+        return refuse_figures(EST_REFUSAL_REASON_CAPABILITY, program->shortfall.channel,
+                              program->shortfall.asked, program->shortfall.allowed);
+    }
+    if (!est_program_is_well_formed(program)) {
+        return est_refuse(EST_REFUSAL_REASON_PROGRAM);
+    }
+    if (est_program_digest(program) != digest) {
+        return est_refuse(EST_REFUSAL_REASON_PROGRAM_DIGEST);
+    }
+    if (program->channel_count > gate->settings->channel_count) {
+        return refuse_figures(EST_REFUSAL_REASON_CAPABILITY, EST_NO_CHANNEL,
+                              program->channel_count, gate->settings->channel_count);
+    }
+    for (index = 0U; (index < program->channel_count) && (refusal.reason == 0U); index++) {
+        refusal = review_capability(gate->settings, &program->channels[index], index);
+    }
+    for (index = 0U; (index < program->channel_count) && (refusal.reason == 0U); index++) {
+        refusal = review_durations(&program->channels[index], index);
+    }
+    return refusal;
+}
+
+struct est_refusal est_gate_take_program(struct est_gate *gate, uint32_t digest)
+{
+    const struct est_refusal refusal = review_program(gate, digest);
+    struct est_program *program = &gate->program;
+    uint8_t index;
+
+    if (refusal.reason == 0U) {
+        program->is_loaded = true;
+        program->digest = digest;
+        program->loading = EST_LOADING_NOTHING;
+        for (index = 0U; index < program->channel_count; index++) {
+            load_figures(gate, index);
+        }
+    } else if (program->loading != EST_LOADING_NOTHING) {
+        est_program_unload(program);
+    } else {
+        /* A commit without any parts leaves what is loaded. */
+    }
+    return refusal;
+}
+
+/* Drives. */
+
+struct est_refusal est_gate_review_digests(const struct est_gate *gate, uint32_t program_digest,
+                                           uint32_t limits_digest)
+{
+    struct est_refusal refusal = est_refuse(0U);
+
+    if (!gate->program.is_loaded) {
+        refusal = est_refuse(EST_REFUSAL_REASON_NO_PROGRAM);
+    } else if (program_digest != gate->program.digest) {
+        refusal = est_refuse(EST_REFUSAL_REASON_PROGRAM_DIGEST);
+    } else if (limits_digest != gate->limits_digest) {
+        refusal = est_refuse(EST_REFUSAL_REASON_LIMITS_DIGEST);
+    } else {
+        /* The host believes what is true. */
+    }
+    return refusal;
+}
+
+struct est_refusal est_gate_review_count(const struct est_gate *gate, uint8_t target_count)
+{
+    return (target_count == gate->program.channel_count)
+               ? est_refuse(0U)
+               : refuse_figures(EST_REFUSAL_REASON_CHANNELS, EST_NO_CHANNEL, target_count,
+                                gate->program.channel_count);
+}
+
+struct est_refusal est_gate_review_amplitude(const struct est_gate *gate, uint8_t channel,
+                                             uint32_t target_ua)
+{
+    return review_range(EST_LIMIT_AMPLITUDE_UA_ID, channel, target_ua, 0U,
+                        gate->session.channels[channel].amplitude_ua);
+}
+
+/* The pulse of one setting at one amplitude. */
+struct flows {
+    int32_t current_ua[EST_PHASES];
+    int32_t lasts_us[EST_PHASES];
+    uint8_t count;
+};
+
+static void find_flows(const struct est_channel_program *channel, uint16_t unit_us,
+                       uint32_t amplitude_ua, uint16_t step_ua, struct flows *flows)
+{
+    uint8_t phase;
+
+    flows->count = channel->phase_count;
+    for (phase = 0U; phase < channel->phase_count; phase++) {
+        flows->current_ua[phase] =
+            est_phase_current_ua(&channel->phases[phase], amplitude_ua, step_ua);
+        flows->lasts_us[phase] = (int32_t)est_phase_us(&channel->phases[phase], unit_us);
+    }
+}
+
+/* Charge in one direction of a stretch, its weak phases left out, and how long the others last. */
+struct strong {
+    int32_t charge_pc;
+    int32_t lasts_us;
+};
+
+static void add_flow(struct strong *strong, int32_t forward_ua, int32_t lasts_us)
+{
+    const int32_t slope_ua = (int32_t)EST_PHASE_CHARGE_SLOPE_PC_PER_US;
+
+    if (forward_ua > slope_ua) {
+        strong->charge_pc += forward_ua * lasts_us;
+        strong->lasts_us += lasts_us;
+    } else if (forward_ua < 0) {
+        strong->charge_pc += forward_ua * lasts_us;
+    } else {
+        /* A weak phase, or a gap. */
+    }
+}
+
+struct stretch {
+    int32_t charge_pc;
+    int32_t allowed_pc;
+};
+
+static void keep_worse(struct stretch *worst, int32_t charge_pc, int32_t allowed_pc)
+{
+    if ((charge_pc - allowed_pc) > (worst->charge_pc - worst->allowed_pc)) {
+        worst->charge_pc = charge_pc;
+        worst->allowed_pc = allowed_pc;
+    }
+}
+
+/* Return charge and charge allowed of the stretch of the ring that is nearest to its limit. */
+static struct stretch worst_stretch(const struct flows *flows, uint32_t session_pc)
+{
+    struct stretch worst = {0, 0};
+    uint8_t first;
+    uint8_t count;
+
+    worst.allowed_pc = (int32_t)session_pc;
+    for (first = 0U; first < flows->count; first++) {
+        struct strong forward = {0, 0};
+        struct strong backward = {0, 0};
+        int32_t net_pc = 0;
+        for (count = 0U; count < flows->count; count++) {
+            const uint8_t at = (uint8_t)((first + count) % flows->count);
+            const int32_t current_ua = flows->current_ua[at];
+            const int32_t lasts_us = flows->lasts_us[at];
+            const struct strong *strong;
+            net_pc += current_ua * lasts_us;
+            add_flow(&forward, current_ua, lasts_us);
+            add_flow(&backward, -current_ua, lasts_us);
+            strong = (net_pc >= 0) ? &forward : &backward;
+            keep_worse(&worst, (net_pc >= 0) ? net_pc : -net_pc, (int32_t)session_pc);
+            keep_worse(&worst, strong->charge_pc,
+                       (int32_t)EST_PHASE_CHARGE_BASE_PC +
+                           ((int32_t)EST_PHASE_CHARGE_SLOPE_PC_PER_US * strong->lasts_us));
+        }
+    }
+    return worst;
+}
+
+static uint32_t square_root(uint64_t number)
+{
+    uint64_t root = 0U;
+    uint64_t bit = UINT64_C(1) << 31U;
+
+    while (bit != 0U) {
+        const uint64_t candidate = root | bit;
+        if ((candidate * candidate) <= number) {
+            root = candidate;
+        }
+        bit >>= 1U;
+    }
+    return (uint32_t)root;
+}
+
+/* What the worst second holds: of one setting, or put together from several. */
+struct second {
+    uint64_t largest;      /* of a single pulse */
+    uint64_t most_evenly;  /* of ceil(second / period) pulses of one setting */
+};
+
+static void add_setting(struct second *second, uint64_t quantity, uint32_t period_us)
+{
+    const uint64_t evenly = rounded_up(US_PER_S, period_us) * quantity;
+
+    second->largest = (quantity > second->largest) ? quantity : second->largest;
+    second->most_evenly = (evenly > second->most_evenly) ? evenly : second->most_evenly;
+}
+
+static uint64_t worst_second(const struct est_channel_program *channel,
+                             const struct est_channel_figures *figures,
+                             const struct second *second)
+{
+    uint64_t most;
+
+    if (est_setting_count(channel) == 1U) {
+        most = figures->pulses * second->largest;
+    } else if (channel->pulses_per_burst > 0U) {
+        /* A second that spans two keyframes may hold one pulse more. */
+        most = ((uint64_t)figures->pulses + 1U) * second->largest;
+    } else {
+        most = (((uint64_t)figures->restarts + 1U) * second->largest) + second->most_evenly;
+    }
+    return most;
+}
+
+static struct est_refusal review_second(const struct est_channel_limits *limits, uint64_t squares,
+                                        uint64_t charge, uint8_t channel)
+{
+    struct est_refusal refusal = est_refuse(0U);
+
+    if (squares > ((uint64_t)limits->rms_ua * limits->rms_ua * US_PER_S)) {
+        refusal = refuse_limit(EST_LIMIT_RMS_UA_ID, channel,
+                               square_root((squares - 1U) / US_PER_S) + 1U, limits->rms_ua);
+    } else if (charge > ((uint64_t)limits->average_ua * US_PER_S)) {
+        refusal = refuse_limit(EST_LIMIT_AVERAGE_UA_ID, channel,
+                               (uint32_t)rounded_up(charge, US_PER_S), limits->average_ua);
+    } else {
+        /* Within both. */
+    }
+    return refusal;
+}
+
+static struct est_refusal review_derived(const struct est_gate *gate, uint8_t index,
+                                         uint32_t target_ua)
+{
+    const struct est_channel_program *channel = &gate->program.channels[index];
+    const struct est_channel_figures *figures = &gate->figures[index];
+    const struct est_channel_limits *limits = &gate->session.channels[index];
+    struct second squares = {0U, 0U};
+    struct second charge = {0U, 0U};
+    uint8_t number;
+    uint8_t phase;
+
+    for (number = 0U; number < est_setting_count(channel); number++) {
+        const struct est_keyframe setting = est_setting(channel, number);
+        struct flows flows;
+        struct stretch worst;
+        uint64_t q2 = 0U;
+        uint32_t q1 = 0U;
+        find_flows(channel, setting.unit_us,
+                   est_setting_amplitude_ua(&setting, target_ua, figures->grid_ua),
+                   gate->settings->amplitude_step_ua, &flows);
+        worst = worst_stretch(&flows, limits->phase_charge_pc);
+        if (worst.charge_pc > worst.allowed_pc) {
+            return refuse_limit(EST_LIMIT_PHASE_CHARGE_PC_ID, index, (uint32_t)worst.charge_pc,
+                                (uint32_t)worst.allowed_pc);
+        }
+        for (phase = 0U; phase < flows.count; phase++) {
+            const int32_t current_ua = flows.current_ua[phase];
+            const uint32_t size_ua = (uint32_t)((current_ua < 0) ? -current_ua : current_ua);
+            const uint32_t charge_pc = size_ua * (uint32_t)flows.lasts_us[phase];
+            q1 += charge_pc;
+            q2 += (uint64_t)charge_pc * size_ua;
+        }
+        add_setting(&squares, q2, setting.pulse_period_us);
+        add_setting(&charge, q1, setting.pulse_period_us);
+    }
+    return review_second(limits, worst_second(channel, figures, &squares),
+                         worst_second(channel, figures, &charge), index);
+}
+
+struct est_refusal est_gate_review_target(struct est_gate *gate, uint8_t channel,
+                                          uint32_t target_ua)
+{
+    struct est_refusal refusal = est_refuse(0U);
+
+    /* A host repeats its target 20 times a second. */
+    if (target_ua != gate->figures[channel].reviewed_ua) {
+        refusal = est_gate_review_amplitude(gate, channel, target_ua);
+        if (refusal.reason == 0U) {
+            refusal = review_derived(gate, channel, target_ua);
+        }
+        if (refusal.reason == 0U) {
+            gate->figures[channel].reviewed_ua = target_ua;
+        }
+    }
+    return refusal;
+}
+
+bool est_gate_is_sound(const struct est_gate *gate)
+{
+    return (session_digest(gate) == gate->limits_digest) &&
+           ((!gate->program.is_loaded) ||
+            (est_program_digest(&gate->program) == gate->program.digest));
+}
