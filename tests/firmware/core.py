@@ -15,6 +15,7 @@ from typing import NamedTuple
 from estim.simulator.device import DeviceSettings, VirtualDevice
 from estim.simulator.load import Load
 from estim.simulator.trace import DeliveredPhases
+from firmware_protocol.messages import Status
 from tests.simulator.host import PulseList
 
 C_FOLDER = Path(__file__).resolve().parents[2] / "firmware_protocol" / "c"
@@ -122,54 +123,70 @@ class Twins:
         self.python = VirtualDevice(settings, self.trace)
         self._compared = 0
         self._output = bytearray()
-        self._now_us = 0
+        self._now_us = self._boot_us = settings.boot_us
         self._compare(lockstep.boot(settings))
 
     def receive(self, received: bytes, now_us: int) -> None:
-        self._now_us = now_us
         self.python.receive(received, now_us)
-        self._compare(self._lockstep.command(f"bytes {now_us} {received.hex()}"))
+        self._step(f"bytes {{}} {received.hex()}", now_us)
+
+    def advance(self, now_us: int) -> None:
+        self.python.advance(now_us)
+        self._step("advance {}", now_us)
 
     def take_output(self, now_us: int) -> bytes:
-        self._now_us = now_us
-        self.python.advance(now_us)
-        self._compare(self._lockstep.command(f"advance {now_us}"))
+        self.advance(now_us)
         output = bytes(self._output)
         self._output.clear()
         return output
 
     # What the world does, to both.
 
-    def set_load(self, channel_number: int, load_ohm: int, now_us: int) -> None:
-        """Connect a plain resistor; 0 is an open circuit."""
-        load = Load(load_ohm, is_open=not load_ohm)
+    def set_load(self, channel_number: int, load: Load, now_us: int) -> None:
         self.python.set_load(channel_number, load, now_us)
-        self._happen(f"load {channel_number} {load_ohm or 'open'}", now_us)
+        words = "open" if load.is_open else str(load.series_ohm)
+        self._step(f"happen {{}} load {channel_number} {words}", now_us)
 
     def set_lead_off(self, channel_number: int, is_off: bool, now_us: int) -> None:
         self.python.set_lead_off(channel_number, is_off, now_us)
-        self._happen(f"lead-{'off' if is_off else 'on'} {channel_number}", now_us)
+        self._step(f"happen {{}} lead-{'off' if is_off else 'on'} {channel_number}", now_us)
 
     def set_gain(self, channel_number: int, gain_permille: int, now_us: int) -> None:
         self.python.set_gain(channel_number, gain_permille, now_us)
-        self._happen(f"gain {channel_number} {gain_permille}", now_us)
+        self._step(f"happen {{}} gain {channel_number} {gain_permille}", now_us)
 
     def set_patient_stop(self, is_pressed: bool, now_us: int) -> None:
         self.python.set_patient_stop(is_pressed, now_us)
-        self._happen(f"patient-stop {'press' if is_pressed else 'release'}", now_us)
+        self._step(f"happen {{}} patient-stop {'press' if is_pressed else 'release'}", now_us)
 
     def set_battery(self, percent: int, now_us: int) -> None:
         self.python.set_battery(percent, now_us)
-        self._happen(f"battery {percent}", now_us)
+        self._step(f"happen {{}} battery {percent}", now_us)
 
-    def _happen(self, words: str, now_us: int) -> None:
+    def reboot(self, now_us: int) -> None:
+        self.python.reboot(now_us)
+        self._output.clear()
+        step = self._lockstep.command(f"reboot {now_us - self._boot_us}")
+        self._now_us = self._boot_us = now_us
+        self._compare(step)
+
+    def peek(self) -> Status:
+        """Return the simulator's Status as of now; both begin their next peaks."""
+        self._lockstep.command("peek")
+        return self.python._status()
+
+    def _step(self, command: str, now_us: int) -> None:
         self._now_us = now_us
-        self._compare(self._lockstep.command(f"happen {now_us} {words}"))
+        self._compare(self._lockstep.command(command.format(now_us - self._boot_us)))
 
     def _compare(self, step: Step) -> None:
         due_us = self.python.next_deadline_us()
         frames = self.python.take_output(self._now_us)
         pulses, self._compared = self.trace.pulses[self._compared :], len(self.trace.pulses)
-        assert (step.frames, step.pulses, step.due_us) == (frames, pulses, due_us)
+        boot_us = self._boot_us
+        of_core = [(boot_us + onset_us, number, phases) for onset_us, number, phases in step.pulses]
+        assert step.frames == frames
+        assert of_core == pulses
+        assert (None if step.due_us is None else boot_us + step.due_us) == due_us
         assert step.said == []
         self._output += frames

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from estim.simulator.device import DeviceSettings
+from estim.simulator.load import Load
 from firmware_protocol.messages import (
     PROTOCOL_VERSION,
     AcknowledgeFault,
@@ -204,7 +205,8 @@ class Scene:
         elif what == "lead":
             self.twins.set_lead_off(number, draw(st.booleans()), now_us)
         elif what == "load":
-            self.twins.set_load(number, draw(st.sampled_from([0, 50, 500, 14_999, 15_000])), now_us)
+            ohm = draw(st.sampled_from([0, 50, 500, 14_999, 15_000]))
+            self.twins.set_load(number, Load(ohm, is_open=not ohm), now_us)
         else:
             self.twins.set_gain(
                 number, draw(st.sampled_from([0, 900, 1000, 1000, 1100, 1500, 5000])), now_us
