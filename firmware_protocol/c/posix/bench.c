@@ -48,6 +48,12 @@ void bench_boot(struct bench *bench, uint32_t load_ohm, bool is_stop_pressed)
                     is_stop_pressed);
 }
 
+void bench_reboot(struct bench *bench)
+{
+    est_device_init(&bench->device, &bench->settings, bench, bench->battery_percent,
+                    bench->device.is_stop_pressed);
+}
+
 /* Return the largest amplitude on the grid, up to `asked_ua`, that the compliance voltage carries.
  * The largest phase of a pulse carries the whole amplitude. */
 static uint32_t largest_that_fits(const struct bench *bench, const struct bench_leads *leads,

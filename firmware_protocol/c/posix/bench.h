@@ -44,6 +44,9 @@ struct est_settings bench_settings(uint8_t channel_count, const char *serial_num
 /* Connect a load to every channel and switch the device on. */
 void bench_boot(struct bench *bench, uint32_t load_ohm, bool is_stop_pressed);
 
+/* Start again as after a reset: loads, supply and the stop's position stay; the clock begins at 0. */
+void bench_reboot(struct bench *bench);
+
 /* Let something happen, in the words of the simulator's fault scripts ("lead-off 1"); return false
  * where the words are not known or do not fit. */
 bool bench_happen(struct bench *bench, const char *words, est_us now_us);

@@ -4,6 +4,8 @@
  *        PHASE_MIN_US PHASE_MAX_US PERIOD_MIN_US
  *   bytes US HEX      bytes from the host      advance US      let time pass
  *   happen US WORDS   as in a fault script
+ *   reboot US         start again; the clock begins at 0
+ *   peek              report all channels to nobody: it begins their next peaks
  *   decode HEX        judge a frame given without its closing zero
  *   encode HEX        make the frame of a body
  *
@@ -169,6 +171,15 @@ static void obey(struct bench *bench, const char *line)
             exit(EXIT_FAILURE);
         }
         print_output(bench);
+    } else if (sscanf(line, "reboot %" SCNu64, &at_us) == 1) {
+        est_device_advance(&bench->device, at_us);
+        bench_reboot(bench);
+        print_output(bench);
+    } else if (strcmp(line, "peek") == 0) {
+        uint8_t index;
+        for (index = 0U; index < bench->settings.channel_count; index++) {
+            est_channel_report(&bench->device.channels[index], false, 0U, bytes);
+        }
     } else if (sscanf(line, "advance %" SCNu64, &at_us) == 1) {
         est_device_advance(&bench->device, at_us);
         print_output(bench);

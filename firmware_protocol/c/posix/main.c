@@ -225,12 +225,9 @@ static void obey_line(struct process *process, const char *line, est_us now_us)
     struct bench *bench = &process->bench;
 
     if (strcmp(line, "reboot") == 0) {
-        const bool is_pressed = bench->device.is_stop_pressed;
         est_device_advance(&bench->device, now_us);
-        (void)memset(&bench->device, 0, sizeof bench->device);
         process->boot_us += now_us;
-        est_device_init(&bench->device, &bench->settings, bench, bench->battery_percent,
-                        is_pressed);
+        bench_reboot(bench);
     } else if ((line[0] != '\0') && (!bench_happen(bench, line, now_us))) {
         (void)fprintf(stderr, "estim-device: not understood: %s\n", line);
     } else {
