@@ -72,6 +72,7 @@ extern uint8_t __heap_start;
 
 ISR(TIMER0_COMPA_vect)
 {
+    clock_tick();
     CHECK_INS |= TASK_TICK;
 }
 

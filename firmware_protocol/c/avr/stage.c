@@ -24,6 +24,9 @@
 #define HOP_FROM_US 3500U
 #define HOP_US 2048U
 #define HOP_CYCLES (HOP_US * CYCLES_PER_US)
+/* Every match lies in the middle of a microsecond, never where the counter begins a new round: there
+ * simavr overlooks it. */
+#define PLACE 8U
 /* Between two edges of one pin the interrupt has to set the second one. */
 #define EDGES_APART_MIN_US 50U
 /* After the last edge an interrupt may come late by no more than this before it is a defect. */
@@ -260,10 +263,19 @@ ALWAYS_INLINE void set_first_edge(uint8_t side, const struct train *train)
     set_interval(side, onset, train->sides[side].intervals_us[0]);
 }
 
-/* Write the amplitude and set the first edge of each pin; interrupts are off. */
-static void begin_pulse(const struct train *train)
+static int32_t cycles_left(const struct train *train)
+{
+    return (int32_t)(train->onset_cycles - clock_cycles());
+}
+
+/* Write the amplitude and set the first edge of each pin; interrupts are off. Return false where
+ * that took too long. */
+static bool begin_pulse(const struct train *train)
 {
     write_dac(train->dac_word);
+    if (cycles_left(train) < COMMITTED_CYCLES) {
+        return false;
+    }
     is_in_first_phase = false;
     has_sample = false;
     is_visible = train->is_visible;
@@ -272,6 +284,7 @@ static void begin_pulse(const struct train *train)
     set_first_edge(NEGATIVE, train);
     TIFR1 = (uint8_t)((1U << OCF1A) | (1U << OCF1B));
     TIMSK1 |= (uint8_t)((1U << OCIE1A) | (1U << OCIE1B));
+    return true;
 }
 
 /* Wait for the next pulse, or begin it; interrupts are off. Pulses that are too late are dropped. */
@@ -280,17 +293,17 @@ static void approach(void)
     mode = MODE_IDLE;
     while (queue_count > 0U) {
         const struct train *train = &queue[queue_first];
-        const int32_t left = (int32_t)(train->onset_cycles - clock_cycles());
+        const int32_t left = cycles_left(train);
         if (left > (AHEAD_CYCLES + (int32_t)EDGES_APART_MIN_US)) {
             const int32_t wait = left - AHEAD_CYCLES;
+            const uint16_t hop = (wait > (int32_t)HOP_CYCLES) ? HOP_CYCLES : (uint16_t)wait;
+            OCR1A = (uint16_t)((uint16_t)(TCNT1 + hop) | PLACE);
             mode = MODE_WAITING;
-            OCR1A = (uint16_t)(TCNT1 + ((wait > (int32_t)HOP_CYCLES) ? HOP_CYCLES : (uint16_t)wait));
             TIFR1 = (uint8_t)(1U << OCF1A);
             TIMSK1 |= (uint8_t)(1U << OCIE1A);
             return;
         }
-        if (left > TOO_LATE_CYCLES) {
-            begin_pulse(train);
+        if ((left > TOO_LATE_CYCLES) && begin_pulse(train)) {
             return;
         }
         queue_first = NEXT_IN_QUEUE(queue_first);
@@ -374,7 +387,7 @@ enum est_play est_hardware_play(void *port, const struct est_pulse *pulse,
     {
         train = &queue[(uint8_t)(queue_first + queue_count) % QUEUE_SIZE];
     }
-    train->onset_cycles = (uint32_t)(pulse->onset_us & UINT32_MAX) * CYCLES_PER_US;
+    train->onset_cycles = ((uint32_t)(pulse->onset_us & UINT32_MAX) * CYCLES_PER_US) + PLACE;
     train->dac_word = (uint16_t)(DAC_RUN | (uint16_t)(pulse->peak_ua / DAC_UA_PER_COUNT));
     train->is_visible = pulse->peak_ua >= VISIBLE_UA;
     if (!plan(train, pulse)) {
@@ -383,7 +396,7 @@ enum est_play est_hardware_play(void *port, const struct est_pulse *pulse,
     ATOMIC_BLOCK(ATOMIC_RESTORESTATE)
     {
         if (is_running &&
-            ((int32_t)(train->onset_cycles - clock_cycles()) > TOO_LATE_CYCLES)) {
+            (cycles_left(train) > TOO_LATE_CYCLES)) {
             play = EST_PLAY_PENDING;
             queue_count++;
             if (mode == MODE_IDLE) {
@@ -403,8 +416,7 @@ void est_hardware_enter_state(void *port, uint8_t state)
         if (is_running) {
             enable(true);
         } else if ((mode == MODE_PLAYING) &&
-                   ((int32_t)(queue[queue_first].onset_cycles - clock_cycles()) <
-                    COMMITTED_CYCLES)) {
+                   (cycles_left(&queue[queue_first]) < COMMITTED_CYCLES)) {
             queue_count = 1U;
         } else {
             enable(false);
@@ -512,7 +524,7 @@ bool stage_is_alive(void)
     ATOMIC_BLOCK(ATOMIC_RESTORESTATE)
     {
         if (mode != MODE_IDLE) {
-            is_alive = (int32_t)(clock_cycles() - queue[queue_first].onset_cycles) < OVERDUE_CYCLES;
+            is_alive = cycles_left(&queue[queue_first]) > -OVERDUE_CYCLES;
         }
     }
     return is_alive;

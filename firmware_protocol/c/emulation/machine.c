@@ -27,6 +27,10 @@
 #define VOLTAGE_FULL_MV 128000U
 
 #define CHECK_INS_AT 0x3EU /* GPIOR0, in data space */
+#define SPI_BYTE_CYCLES 17U
+#define RAM_START 0x100U
+#define RAM_SIZE 0x800U
+#define PAINT 0xC5U /* what no one has written since the reset */
 #define SPIN 0xCFFFU       /* rjmp to itself */
 #define QUEUE_SIZE 65536U
 #define UNREAD_MAX 2U /* bytes that a chip keeps while nobody reads them */
@@ -36,6 +40,7 @@
 static avr_t *avr;
 static avr_uart_t *uart;
 static avr_timer_t *timer1;
+static avr_spi_t *spi;
 static FILE *trace;
 static machine_sent *on_sent;
 static void *sent_context;
@@ -63,6 +68,8 @@ static bool hangs_with_interrupts;
 static uint32_t hung_at;
 static uint8_t hung_code[2];
 
+static uint16_t statics_end;
+
 static uint64_t fed_cycle;
 static struct machine_figures figures;
 
@@ -88,6 +95,9 @@ static void *find_io(const char *kind, char name)
         if ((strcmp(kind, "timer") == 0) && (((avr_timer_t *)io)->name == name)) {
             return io;
         }
+        if (strcmp(kind, "spi") == 0) {
+            return io;
+        }
     }
     (void)fprintf(stderr, "estim-avr-run: no %s %c in this processor\n", kind, name);
     exit(EXIT_FAILURE);
@@ -95,13 +105,13 @@ static void *find_io(const char *kind, char name)
 
 /* Outputs. */
 
-/* Return the cycle of the compare match that moves a pin now. */
+/* Return the cycle of the compare match that moves a pin now: the one after the equal count. */
 static uint64_t match_cycle(unsigned compare)
 {
     const avr_timer_comp_t *comp = &timer1->comp[compare];
     const uint16_t at =
         (uint16_t)(avr->data[comp->r_ocr] | (avr->data[comp->r_ocrh] << 8));
-    const uint16_t late = (uint16_t)((uint16_t)(avr->cycle - timer1->tov_base) - at);
+    const uint16_t late = (uint16_t)((uint16_t)(avr->cycle - timer1->tov_base) - at - 1U);
 
     return (late <= HANDLED_LATE_MAX) ? (avr->cycle - late) : avr->cycle;
 }
@@ -146,6 +156,31 @@ static void on_dac_byte(struct avr_irq_t *irq, uint32_t number, void *context)
     if (is_selected) {
         dac_shift = (uint16_t)((dac_shift << 8) | (number & 0xFFU));
     }
+}
+
+/* End a transfer of the SPI. simavr lets every byte take 100 us: its own timer is called sooner. */
+static avr_cycle_count_t on_spi_end(struct avr_t *self, avr_cycle_count_t when, void *context)
+{
+    avr_cycle_timer_slot_p slot = self->cycle_timers.timer;
+
+    (void)context;
+    while ((slot != NULL) && (slot->param != spi)) {
+        slot = slot->next;
+    }
+    if (slot != NULL) {
+        const avr_cycle_timer_t raise = slot->timer;
+        avr_cycle_timer_cancel(self, raise, spi);
+        (void)raise(self, when, spi);
+    }
+    return 0U;
+}
+
+static void on_spi_begin(struct avr_t *self, avr_io_addr_t at, uint8_t number, void *context)
+{
+    (void)at;
+    (void)number;
+    (void)context;
+    avr_cycle_timer_register(self, SPI_BYTE_CYCLES, on_spi_end, NULL);
 }
 
 /* The load. */
@@ -324,6 +359,7 @@ static void on_reset(struct avr_t *self)
     figures.reset_count++;
     figures.longest_feed_cycles = 0U;
     fed_cycle = avr->cycle;
+    (void)memset(&avr->data[RAM_START], PAINT, RAM_SIZE);
     note(avr->cycle, "reset", figures.reset_count);
     on_polarity(NULL, 0U, &is_positive);
     on_polarity(NULL, 0U, &is_negative);
@@ -377,12 +413,8 @@ bool machine_run_until(uint64_t cycle)
     }
     while (avr->cycle < cycle) {
         const int state = avr_run(avr);
-        const uint16_t stack = (uint16_t)(avr->data[R_SPL] | (avr->data[R_SPH] << 8));
         if ((state == cpu_Done) || (state == cpu_Crashed)) {
             return false;
-        }
-        if ((stack > 0U) && (stack < figures.lowest_stack)) {
-            figures.lowest_stack = stack;
         }
         if (is_hang_wanted) {
             hang();
@@ -393,6 +425,14 @@ bool machine_run_until(uint64_t cycle)
 
 struct machine_figures machine_figures(void)
 {
+    /* Above the byte that guards it. */
+    uint16_t at = (uint16_t)(statics_end + 1U);
+
+    while ((at < (RAM_START + RAM_SIZE)) && (avr->data[at] == PAINT)) {
+        at++;
+    }
+    figures.stack_left = (uint16_t)(at - statics_end - 1U);
+    figures.static_size = (uint16_t)(statics_end - RAM_START);
     return figures;
 }
 
@@ -421,10 +461,12 @@ void machine_start(const char *image, FILE *to_trace, machine_sent *sent, void *
     trace = to_trace;
     on_sent = sent;
     sent_context = context;
-    figures.lowest_stack = UINT16_MAX;
+    statics_end = (uint16_t)(RAM_START + firmware.datasize + firmware.bsssize);
     uart = find_io("uart", '0');
     timer1 = find_io("timer", '1');
+    spi = find_io("spi", '0');
     follow_outputs();
+    avr_register_io_write(avr, spi->r_spdr, on_spi_begin, NULL);
     avr_register_io_write(avr, CHECK_INS_AT, on_fed, NULL);
     avr->reset = on_reset;
     if (trace != NULL) {

@@ -45,7 +45,8 @@ void machine_hang(bool has_interrupts);
 
 struct machine_figures {
     uint64_t longest_feed_cycles; /* between two feeds of the watchdog, since the last reset */
-    uint16_t lowest_stack;        /* address */
+    uint16_t static_size;         /* bytes of RAM */
+    uint16_t stack_left;          /* bytes between it and the deepest stack since the last reset */
     uint32_t reset_count;
     uint32_t overrun_count; /* bytes that a chip would have lost, the one before still unread */
 };

@@ -33,12 +33,25 @@
 #define BEHIND_CYCLES_MAX 800000ULL
 
 static int terminal = -1;
+static FILE *answers;
+
+/* libsimavr prints to standard output: that becomes nowhere, and answers go to what it was. */
+static void keep_output(void)
+{
+    const int nowhere = open("/dev/null", O_WRONLY);
+
+    answers = fdopen(dup(STDOUT_FILENO), "w");
+    if ((answers == NULL) || (nowhere < 0) || (dup2(nowhere, STDOUT_FILENO) < 0)) {
+        perror("estim-avr-run: standard output");
+        exit(EXIT_FAILURE);
+    }
+}
 
 static void tell_sent(void *context, uint64_t cycle, uint8_t byte)
 {
     (void)context;
     if (terminal < 0) {
-        (void)printf("sent %llu %02x\n", (unsigned long long)cycle, byte);
+        (void)fprintf(answers, "sent %llu %02x\n", (unsigned long long)cycle, byte);
     } else {
         /* Nobody reads: the byte is lost, as on a wire. */
         (void)!write(terminal, &byte, 1U);
@@ -62,10 +75,11 @@ static void tell_figures(void)
 {
     const struct machine_figures figures = machine_figures();
 
-    (void)printf("figures longest_feed_cycles=%llu lowest_stack=%u reset_count=%u "
-                 "overrun_count=%u\n",
-                 (unsigned long long)figures.longest_feed_cycles, (unsigned)figures.lowest_stack,
-                 (unsigned)figures.reset_count, (unsigned)figures.overrun_count);
+    (void)fprintf(answers, "figures longest_feed_cycles=%llu static_size=%u stack_left=%u "
+                 "reset_count=%u overrun_count=%u\n",
+                 (unsigned long long)figures.longest_feed_cycles, (unsigned)figures.static_size,
+                 (unsigned)figures.stack_left, (unsigned)figures.reset_count,
+                 (unsigned)figures.overrun_count);
 }
 
 /* Obey one line; return false where it is no command, or nothing can go on. */
@@ -79,7 +93,7 @@ static bool obey(char *line)
 
     if ((sscanf(line, "run %llu", &cycle) == 1) && (terminal < 0)) {
         is_known = machine_run_until(cycle);
-        (void)printf("now %llu\n", (unsigned long long)machine_cycle());
+        (void)fprintf(answers, "now %llu\n", (unsigned long long)machine_cycle());
     } else if (sscanf(line, "receive %llu %n", &cycle, &at) == 1) {
         is_known = machine_receive(cycle, bytes, from_hex(&line[at], bytes, sizeof bytes));
     } else if (strcmp(line, "load open") == 0) {
@@ -99,7 +113,7 @@ static bool obey(char *line)
     } else {
         is_known = false;
     }
-    (void)fflush(stdout);
+    (void)fflush(answers);
     return is_known;
 }
 
@@ -209,8 +223,8 @@ static void open_terminal(const char *link_path)
             exit(EXIT_FAILURE);
         }
     }
-    (void)printf("%s\n", name);
-    (void)fflush(stdout);
+    (void)fprintf(answers, "%s\n", name);
+    (void)fflush(answers);
 }
 
 static _Noreturn void tell_usage(void)
@@ -253,6 +267,7 @@ int main(int count, char **words)
     if (optind != (count - 1)) {
         tell_usage();
     }
+    keep_output();
     machine_start(words[optind], trace, tell_sent, NULL);
     if (has_terminal) {
         open_terminal(link_path);
