@@ -21,6 +21,11 @@ from tests.simulator.host import PulseList
 C_FOLDER = Path(__file__).resolve().parents[2] / "firmware_protocol" / "c"
 NO_COMPILER = "no C compiler (cc) here: the reference firmware is not tested"
 
+SMALL = (
+    "-DEST_CHANNELS=1U -DEST_PHASES=6U -DEST_KEYFRAMES=8U -DEST_EVENTS=16U -DEST_ANSWERS=32U"
+)
+"""What a microcontroller of 2 KB holds; only its queue is longer, for what tests ask at once."""
+
 Pulse = tuple[int, int, DeliveredPhases]
 
 
@@ -63,7 +68,13 @@ class Lockstep:
         self._process.stdout.close()
         return self._process.wait(10)
 
-    def boot(self, settings: DeviceSettings, *, is_stop_pressed: bool = False) -> Step:
+    def boot(
+        self,
+        settings: DeviceSettings,
+        *,
+        is_stop_pressed: bool = False,
+        has_one_magnitude: bool = False,
+    ) -> Step:
         """Switch a device on that is what the simulator's is; its clock begins at 0."""
         load = settings.load
         assert not load.parallel_ohm, "the C bench has plain resistors"
@@ -80,6 +91,7 @@ class Lockstep:
             settings.phase_min_us,
             settings.phase_max_us,
             settings.pulse_period_min_us,
+            int(has_one_magnitude),
         )
         return self.command("boot " + " ".join(map(str, figures)))
 

@@ -37,7 +37,10 @@ from tests.firmware.core import Lockstep, Twins
 from tests.simulator.host import EPOCH, MS, Host, S
 from tests.simulator.test_robustness import any_message
 
-SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
+SHARED = [
+    HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large,
+    HealthCheck.filter_too_much,
+]  # fmt: skip
 PHASES = (Phase.reuse, Phase.generate)
 OTHER_EPOCH = 0x0BAD_0BAD_0BAD_0BAD
 

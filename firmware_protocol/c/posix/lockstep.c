@@ -1,7 +1,7 @@
 /* The device with its time from outside: one command a line, and what came of it.
  *
  *   boot CHANNELS OHM PRESSED BATTERY STEP_UA AMPLITUDE_MAX_UA FLAGS BAUD COMPLIANCE_MV
- *        PHASE_MIN_US PHASE_MAX_US PERIOD_MIN_US
+ *        PHASE_MIN_US PHASE_MAX_US PERIOD_MIN_US ONE_MAGNITUDE
  *   bytes US HEX      bytes from the host      advance US      let time pass
  *   happen US WORDS   as in a fault script
  *   reboot US         start again; the clock begins at 0
@@ -89,11 +89,12 @@ static void boot(struct bench *bench, const char *words)
     unsigned phase_min = 0U;
     unsigned phase_max = 0U;
     unsigned period_min = 0U;
+    unsigned one_magnitude = 0U;
 
-    if (sscanf(words, "%u %u %u %u %u %u %u %u %u %u %u %u", &channels, &ohm, &pressed, &battery,
+    if (sscanf(words, "%u %u %u %u %u %u %u %u %u %u %u %u %u", &channels, &ohm, &pressed, &battery,
                &step, &most, &flags, &baud, &compliance, &phase_min, &phase_max,
-               &period_min) != 12) {
-        (void)fprintf(stderr, "lockstep: boot takes 12 figures\n");
+               &period_min, &one_magnitude) != 13) {
+        (void)fprintf(stderr, "lockstep: boot takes 13 figures\n");
         exit(EXIT_FAILURE);
     }
     bench->settings = bench_settings((uint8_t)channels, "SIM-0001", false);
@@ -106,6 +107,7 @@ static void boot(struct bench *bench, const char *words)
     bench->settings.phase_min_us = (uint16_t)phase_min;
     bench->settings.phase_max_us = (uint16_t)phase_max;
     bench->settings.pulse_period_min_us = period_min;
+    bench->settings.has_one_magnitude = one_magnitude != 0U;
     bench->failed_checks = 0U;
     bench->battery_percent = (uint8_t)battery;
     bench_boot(bench, ohm, pressed != 0U);
