@@ -594,84 +594,100 @@ struct est_refusal est_gate_review_amplitude(const struct est_gate *gate, uint8_
                         gate->session.channels[channel].amplitude_ua);
 }
 
-/* The pulse of one setting at one amplitude. */
+/* The pulse of one setting at one amplitude; what several figures need of a phase is worked out
+ * once, since a slow processor does this 20 times a second. */
+struct flow {
+    int32_t current_ua;
+    int32_t charge_pc;
+    int32_t slope_pc; /* charge allowed for its duration */
+};
+
 struct flows {
-    int32_t current_ua[EST_PHASES];
-    int32_t lasts_us[EST_PHASES];
+    struct flow phases[EST_PHASES];
     uint8_t count;
 };
 
 static void find_flows(const struct est_channel_program *channel, uint16_t unit_us,
                        uint32_t amplitude_ua, uint16_t step_ua, struct flows *flows)
 {
+    int32_t current_ua = 0;
+    int16_t share_permille = 0;
     uint8_t phase;
 
     flows->count = channel->phase_count;
     for (phase = 0U; phase < channel->phase_count; phase++) {
-        flows->current_ua[phase] =
-            est_phase_current_ua(&channel->phases[phase], amplitude_ua, step_ua);
-        flows->lasts_us[phase] = (int32_t)est_phase_us(&channel->phases[phase], unit_us);
+        const struct est_program_phase *each = &channel->phases[phase];
+        const int32_t lasts_us = (int32_t)est_phase_us(each, unit_us);
+        struct flow *flow = &flows->phases[phase];
+        if (each->share_permille == -share_permille) {
+            current_ua = -current_ua;
+        } else if (each->share_permille != share_permille) {
+            current_ua = est_phase_current_ua(each, amplitude_ua, step_ua);
+        } else {
+            /* As in the phase before. */
+        }
+        share_permille = each->share_permille;
+        flow->current_ua = current_ua;
+        flow->charge_pc = current_ua * lasts_us;
+        flow->slope_pc = (int32_t)EST_PHASE_CHARGE_SLOPE_PC_PER_US * lasts_us;
     }
 }
 
-/* Charge in one direction of a stretch, its weak phases left out, and how long the others last. */
+/* Charge in one direction of a stretch, its weak phases left out, and what the others allow. */
 struct strong {
     int32_t charge_pc;
-    int32_t lasts_us;
+    int32_t allowed_pc;
 };
-
-static void add_flow(struct strong *strong, int32_t forward_ua, int32_t lasts_us)
-{
-    const int32_t slope_ua = (int32_t)EST_PHASE_CHARGE_SLOPE_PC_PER_US;
-
-    if (forward_ua > slope_ua) {
-        strong->charge_pc += forward_ua * lasts_us;
-        strong->lasts_us += lasts_us;
-    } else if (forward_ua < 0) {
-        strong->charge_pc += forward_ua * lasts_us;
-    } else {
-        /* A weak phase, or a gap. */
-    }
-}
 
 struct stretch {
     int32_t charge_pc;
     int32_t allowed_pc;
 };
 
-static void keep_worse(struct stretch *worst, int32_t charge_pc, int32_t allowed_pc)
-{
-    if ((charge_pc - allowed_pc) > (worst->charge_pc - worst->allowed_pc)) {
-        worst->charge_pc = charge_pc;
-        worst->allowed_pc = allowed_pc;
-    }
-}
-
 /* Return charge and charge allowed of the stretch of the ring that is nearest to its limit. */
 static struct stretch worst_stretch(const struct flows *flows, uint32_t session_pc)
 {
+    const int32_t slope_ua = (int32_t)EST_PHASE_CHARGE_SLOPE_PC_PER_US;
     struct stretch worst = {0, 0};
     uint8_t first;
     uint8_t count;
 
     worst.allowed_pc = (int32_t)session_pc;
     for (first = 0U; first < flows->count; first++) {
-        struct strong forward = {0, 0};
-        struct strong backward = {0, 0};
+        struct strong forward = {0, (int32_t)EST_PHASE_CHARGE_BASE_PC};
+        struct strong backward = {0, (int32_t)EST_PHASE_CHARGE_BASE_PC};
         int32_t net_pc = 0;
+        uint8_t at = first;
         for (count = 0U; count < flows->count; count++) {
-            const uint8_t at = (uint8_t)((first + count) % flows->count);
-            const int32_t current_ua = flows->current_ua[at];
-            const int32_t lasts_us = flows->lasts_us[at];
+            const struct flow *flow = &flows->phases[at];
             const struct strong *strong;
-            net_pc += current_ua * lasts_us;
-            add_flow(&forward, current_ua, lasts_us);
-            add_flow(&backward, -current_ua, lasts_us);
+            int32_t size_pc;
+            net_pc += flow->charge_pc;
+            if (flow->current_ua > slope_ua) {
+                forward.charge_pc += flow->charge_pc;
+                forward.allowed_pc += flow->slope_pc;
+                backward.charge_pc -= flow->charge_pc;
+            } else if (flow->current_ua < -slope_ua) {
+                backward.charge_pc -= flow->charge_pc;
+                backward.allowed_pc += flow->slope_pc;
+                forward.charge_pc += flow->charge_pc;
+            } else if (flow->current_ua > 0) {
+                backward.charge_pc -= flow->charge_pc;
+            } else {
+                forward.charge_pc += flow->charge_pc;
+            }
             strong = (net_pc >= 0) ? &forward : &backward;
-            keep_worse(&worst, (net_pc >= 0) ? net_pc : -net_pc, (int32_t)session_pc);
-            keep_worse(&worst, strong->charge_pc,
-                       (int32_t)EST_PHASE_CHARGE_BASE_PC +
-                           ((int32_t)EST_PHASE_CHARGE_SLOPE_PC_PER_US * strong->lasts_us));
+            size_pc = (net_pc >= 0) ? net_pc : -net_pc;
+            if ((size_pc - (int32_t)session_pc) > (worst.charge_pc - worst.allowed_pc)) {
+                worst.charge_pc = size_pc;
+                worst.allowed_pc = (int32_t)session_pc;
+            }
+            if ((strong->charge_pc - strong->allowed_pc) > (worst.charge_pc - worst.allowed_pc)) {
+                worst.charge_pc = strong->charge_pc;
+                worst.allowed_pc = strong->allowed_pc;
+            }
+            at++;
+            at = (at < flows->count) ? at : 0U;
         }
     }
     return worst;
@@ -698,9 +714,9 @@ struct second {
     uint64_t most_evenly;  /* of ceil(second / period) pulses of one setting */
 };
 
-static void add_setting(struct second *second, uint64_t quantity, uint32_t period_us)
+static void add_setting(struct second *second, uint64_t quantity, uint32_t pulses)
 {
-    const uint64_t evenly = rounded_up(US_PER_S, period_us) * quantity;
+    const uint64_t evenly = pulses * quantity;
 
     second->largest = (quantity > second->largest) ? quantity : second->largest;
     second->most_evenly = (evenly > second->most_evenly) ? evenly : second->most_evenly;
@@ -754,26 +770,33 @@ static struct est_refusal review_derived(const struct est_gate *gate, uint8_t in
     for (number = 0U; number < est_setting_count(channel); number++) {
         const struct est_keyframe setting = est_setting(channel, number);
         struct flows flows;
-        struct stretch worst;
         uint64_t q2 = 0U;
         uint32_t q1 = 0U;
+        uint32_t pulses;
         find_flows(channel, setting.unit_us,
                    est_setting_amplitude_ua(&setting, target_ua, figures->grid_ua),
                    gate->settings->amplitude_step_ua, &flows);
-        worst = worst_stretch(&flows, limits->phase_charge_pc);
-        if (worst.charge_pc > worst.allowed_pc) {
-            return refuse_limit(EST_LIMIT_PHASE_CHARGE_PC_ID, index, (uint32_t)worst.charge_pc,
-                                (uint32_t)worst.allowed_pc);
-        }
         for (phase = 0U; phase < flows.count; phase++) {
-            const int32_t current_ua = flows.current_ua[phase];
-            const uint32_t size_ua = (uint32_t)((current_ua < 0) ? -current_ua : current_ua);
-            const uint32_t charge_pc = size_ua * (uint32_t)flows.lasts_us[phase];
+            const struct flow *flow = &flows.phases[phase];
+            const bool is_negative = flow->current_ua < 0;
+            const uint32_t charge_pc =
+                (uint32_t)(is_negative ? -flow->charge_pc : flow->charge_pc);
             q1 += charge_pc;
-            q2 += (uint64_t)charge_pc * size_ua;
+            q2 += (uint64_t)charge_pc *
+                  (uint32_t)(is_negative ? -flow->current_ua : flow->current_ua);
         }
-        add_setting(&squares, q2, setting.pulse_period_us);
-        add_setting(&charge, q1, setting.pulse_period_us);
+        /* No stretch carries more than half of all charge: mostly there is nothing to look for. */
+        if ((q1 / 2U) > least(limits->phase_charge_pc, EST_PHASE_CHARGE_BASE_PC)) {
+            const struct stretch worst = worst_stretch(&flows, limits->phase_charge_pc);
+            if (worst.charge_pc > worst.allowed_pc) {
+                return refuse_limit(EST_LIMIT_PHASE_CHARGE_PC_ID, index,
+                                    (uint32_t)worst.charge_pc, (uint32_t)worst.allowed_pc);
+            }
+        }
+        pulses = (US_PER_S / setting.pulse_period_us) +
+                 (((US_PER_S % setting.pulse_period_us) != 0U) ? 1U : 0U);
+        add_setting(&squares, q2, pulses);
+        add_setting(&charge, q1, pulses);
     }
     return review_second(limits, worst_second(channel, figures, &squares),
                          worst_second(channel, figures, &charge), index);

@@ -142,7 +142,11 @@ uint32_t est_player_amplitude_ua(const struct est_player *player, uint32_t setpo
 int32_t est_phase_current_ua(const struct est_program_phase *phase, uint32_t amplitude_ua,
                              uint16_t step_ua)
 {
-    const uint32_t shared_ua = (amplitude_ua * est_share_size(phase)) / PERMILLE;
+    const uint16_t size_permille = est_share_size(phase);
+    /* Mostly there is nothing to divide, and a small processor divides slowly. */
+    const uint32_t shared_ua = (size_permille == PERMILLE)
+                                   ? amplitude_ua
+                                   : ((amplitude_ua * size_permille) / PERMILLE);
     const int32_t current_ua = (int32_t)(shared_ua - (shared_ua % step_ua));
 
     return (phase->share_permille < 0) ? -current_ua : current_ua;
