@@ -53,7 +53,8 @@ static const struct est_settings settings = {
     .firmware_version = UINT32_C(1) << 16U,
     .amplitude_max_ua = 80000U,
     .compliance_mv = 100000U,
-    .pulse_period_min_us = 4000U,
+    /* The queue of the stage holds no more pulses in the time by which they are given ahead. */
+    .pulse_period_min_us = 5000U,
     .baud = LINE_BAUD,
     .amplitude_step_ua = 100U,
     .capability_flags = EST_CAPABILITY_FLAG_REPORTS_CURRENT | EST_CAPABILITY_FLAG_REPORTS_LOAD |

@@ -7,7 +7,8 @@
 #include "board.h"
 #include "clock.h"
 
-#define QUEUE_SIZE 3U
+/* The pulse in progress, and those whose onset comes within EST_LEAD_US. */
+#define QUEUE_SIZE 4U
 #define SIDES 2U
 #define POSITIVE 0U
 #define NEGATIVE 1U

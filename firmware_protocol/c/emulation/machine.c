@@ -427,13 +427,16 @@ struct machine_figures machine_figures(void)
 {
     /* Above the byte that guards it. */
     uint16_t at = (uint16_t)(statics_end + 1U);
+    struct machine_figures now;
 
     while ((at < (RAM_START + RAM_SIZE)) && (avr->data[at] == PAINT)) {
         at++;
     }
     figures.stack_left = (uint16_t)(at - statics_end - 1U);
     figures.static_size = (uint16_t)(statics_end - RAM_START);
-    return figures;
+    now = figures;
+    figures.longest_feed_cycles = 0U;
+    return now;
 }
 
 void machine_start(const char *image, FILE *to_trace, machine_sent *sent, void *context)

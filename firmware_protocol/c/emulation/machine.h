@@ -44,7 +44,7 @@ void machine_set_tripped(bool is_tripped);
 void machine_hang(bool has_interrupts);
 
 struct machine_figures {
-    uint64_t longest_feed_cycles; /* between two feeds of the watchdog, since the last reset */
+    uint64_t longest_feed_cycles; /* between two feeds of the watchdog, since last asked */
     uint16_t static_size;         /* bytes of RAM */
     uint16_t stack_left;          /* bytes between it and the deepest stack since the last reset */
     uint32_t reset_count;
