@@ -261,8 +261,7 @@ static bool are_keyframes_well_formed(const struct est_channel_program *channel)
     uint16_t largest = 0U;
     uint8_t frame;
 
-    if ((channel->keyframe_count != channel->keyframes_held) ||
-        (channel->keyframe_count > EST_KEYFRAMES)) {
+    if (channel->keyframe_count != channel->keyframes_held) {
         return false;
     }
     if (channel->keyframe_count == 0U) {
@@ -399,8 +398,7 @@ bool est_program_is_well_formed(const struct est_program *program)
 {
     uint8_t index;
 
-    if ((program->channels_held != program->channel_count) || (program->channel_count < 1U) ||
-        (program->channel_count > EST_CHANNELS)) {
+    if (program->channels_held != program->channel_count) {
         return false;
     }
     for (index = 0U; index < program->channel_count; index++) {

@@ -79,7 +79,7 @@ void est_program_begin(struct est_program *program, const struct est_message *me
 void est_program_add_phases(struct est_program *program, const struct est_message *message);
 void est_program_add_keyframes(struct est_program *program, const struct est_message *message);
 
-/* Tell whether what was collected is whole and well formed. */
+/* Tell whether what was collected, all of which fits, is whole and well formed. */
 bool est_program_is_well_formed(const struct est_program *program);
 
 /* Return the CRC-32 of the canonical bytes of what is stored. */

@@ -73,6 +73,19 @@ def test_every_length_around_the_bounds_of_a_body_and_of_a_frame(lockstep: Locks
         assert lockstep.command(f"decode {frame.hex()}").said == [verdict], size
     for size in (251, 252, 300):
         assert lockstep.command(f"decode {'01' * size}").said == ["bad frame"]
+    for size in (14, 15, 250, 251, 255):
+        content = bytes([Stop.message_id, *[0] * (size - 5)])
+        body = content + codec.CRC.pack(codec.zlib.crc32(content))
+        verdict = {15: "message 9 0 0000000000000000 0", 250: "bad message"}.get(size, "bad frame")
+        assert lockstep.command(f"judge {body.hex()}").said == [verdict]
+
+
+def test_zeros_between_frames_are_no_frames_and_no_damage(lockstep: Lockstep) -> None:
+    host = WireHost(lockstep, DeviceSettings())
+    assert host.send_raw(bytes(300)) == []
+    assert host.status().damaged_count == 0
+    assert host.send_raw(b"\x01\0" + b"\x01" * 252 + b"\0\0") == []
+    assert host.status().damaged_count == 2
 
 
 def bodies() -> list[tuple[type[Message], bytes]]:

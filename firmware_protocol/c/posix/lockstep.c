@@ -7,6 +7,8 @@
  *   reboot US         start again; the clock begins at 0
  *   peek              report all channels to nobody: it begins their next peaks
  *   decode HEX        judge a frame given without its closing zero
+ *   judge HEX         judge a body
+ *   spoil WHERE       flip one bit of memory: limits, program
  *   encode HEX        make the frame of a body
  *
  * Answers: `pulse US CHANNEL OFFSET:UA:US ...`, `frame HEX`, `due US`, closed by a line `.`. */
@@ -113,6 +115,17 @@ static void boot(struct bench *bench, const char *words)
     bench_boot(bench, ohm, pressed != 0U);
 }
 
+static void print_verdict(enum est_decoded decoded, const struct est_message *message)
+{
+    if (decoded == EST_DECODED_MESSAGE) {
+        (void)printf("message %u %u ", message->id, message->sequence);
+        print_hex(message->epoch, EST_EPOCH_SIZE);
+        (void)printf(" %u\n", message->row_count);
+    } else {
+        (void)printf("%s\n", (decoded == EST_DECODED_BAD_FRAME) ? "bad frame" : "bad message");
+    }
+}
+
 static void decode(const char *words)
 {
     struct est_deframer deframer;
@@ -131,12 +144,24 @@ static void decode(const char *words)
         est_deframer_decode(&deframer, &body_size)) {
         decoded = est_decode_body(&deframer.bytes[1], body_size, &message);
     }
-    if (decoded == EST_DECODED_MESSAGE) {
-        (void)printf("message %u %u ", message.id, message.sequence);
-        print_hex(message.epoch, EST_EPOCH_SIZE);
-        (void)printf(" %u\n", message.row_count);
+    print_verdict(decoded, &message);
+}
+
+static void judge(const char *words)
+{
+    struct est_message message;
+    uint8_t body[UINT8_MAX];
+    const size_t size = read_hex(words, body, sizeof body);
+
+    print_verdict(est_decode_body(body, (uint8_t)size, &message), &message);
+}
+
+static void spoil(struct est_gate *gate, const char *where)
+{
+    if (strcmp(where, "limits") == 0) {
+        gate->session.channels[0].amplitude_ua ^= 1U;
     } else {
-        (void)printf("%s\n", (decoded == EST_DECODED_BAD_FRAME) ? "bad frame" : "bad message");
+        gate->program.channels[0].unit_us ^= 1U;
     }
 }
 
@@ -161,6 +186,10 @@ static void obey(struct bench *bench, const char *line)
         print_output(bench);
     } else if (strncmp(line, "decode ", 7U) == 0) {
         decode(&line[7]);
+    } else if (strncmp(line, "judge ", 6U) == 0) {
+        judge(&line[6]);
+    } else if (strncmp(line, "spoil ", 6U) == 0) {
+        spoil(&bench->device.gate, &line[6]);
     } else if (strncmp(line, "encode ", 7U) == 0) {
         encode(&line[7]);
     } else if (sscanf(line, "bytes %" SCNu64 " %n", &at_us, &start) == 1) {
