@@ -13,21 +13,25 @@
 
 static volatile uint8_t ring[RING_SIZE];
 static volatile uint8_t ring_in;
-static uint8_t ring_out;
+static volatile uint8_t ring_out;
+static uint8_t newest;
 
 static uint8_t frame[EST_FRAME_OUT_MAX];
 static const uint8_t *volatile next_byte;
 static volatile uint8_t bytes_left;
 
-/* A byte that finds the ring full is lost; its frame will fail its check. */
+/* A byte that finds the ring full is lost; its frame will fail its check. A zero after a zero ends
+ * nothing and is left out, so that a host may fill the line with them. */
 ISR(USART_RX_vect)
 {
     const uint8_t byte = UDR0;
-    const uint8_t next = (uint8_t)((ring_in + 1U) & RING_MASK);
+    const uint8_t in = ring_in;
+    const uint8_t next = (uint8_t)((in + 1U) & RING_MASK);
 
-    if (next != *(volatile uint8_t *)&ring_out) {
-        ring[ring_in] = byte;
+    if ((next != ring_out) && ((byte != 0U) || (newest != 0U))) {
+        ring[in] = byte;
         ring_in = next;
+        newest = byte;
     }
 }
 
@@ -52,9 +56,10 @@ void line_init(void)
 const uint8_t *line_peek(uint8_t *size)
 {
     const uint8_t in = ring_in;
+    const uint8_t out = ring_out;
 
-    *size = (uint8_t)(((in >= ring_out) ? in : (uint8_t)RING_SIZE) - ring_out);
-    return (const uint8_t *)&ring[ring_out];
+    *size = (uint8_t)(((in >= out) ? in : (uint8_t)RING_SIZE) - out);
+    return (const uint8_t *)&ring[out];
 }
 
 void line_drop(uint8_t size)
