@@ -4,30 +4,34 @@
 
 #define US_PER_S UINT32_C(1000000)
 #define US_PER_MS UINT32_C(1000)
+#define HOUR_US UINT32_C(3600000000)
 #define BATTERY_LOW_PERCENT 10U  /* below it the device does not arm */
 #define BATTERY_EMPTY_PERCENT 5U /* below it the supply can no longer be trusted with output */
 #define TEXT_SIZE 16U
 
 /* Time and events. */
 
+/* Return whole milliseconds, modulo 2^32. Nearly always the time fits 32 bits, and a division of 64
+ * would be slow where they are not at home. */
+static uint32_t in_ms(est_us time_us)
+{
+    uint64_t rest_us = time_us;
+    uint32_t time_ms = 0U;
+
+    while (rest_us > UINT32_MAX) {
+        rest_us -= (uint64_t)HOUR_US;
+        time_ms += HOUR_US / US_PER_MS;
+    }
+    return time_ms + ((uint32_t)rest_us / US_PER_MS);
+}
+
 static void set_now(struct est_device *device, est_us now_us)
 {
-    const uint64_t since_us = now_us - device->tick_us;
-    uint32_t ticks = 1U;
+    const uint32_t ticks = in_ms(now_us - device->tick_us);
 
     device->now_us = now_us;
-    if (since_us < US_PER_MS) {
-        return;
-    }
-    /* Nearly always within 32 bits: 64 would be slow where they are not at home. */
-    if (since_us <= UINT32_MAX) {
-        ticks = (uint32_t)since_us / US_PER_MS;
-        device->tick_us += (uint64_t)ticks * US_PER_MS;
-        device->tick_ms += ticks;
-    } else {
-        device->tick_us += since_us - (since_us % US_PER_MS);
-        device->tick_ms += (uint32_t)((since_us / US_PER_MS) & UINT32_MAX);
-    }
+    device->tick_us += (uint64_t)ticks * US_PER_MS;
+    device->tick_ms += ticks;
 }
 
 static void emit(struct est_device *device, uint8_t code, uint8_t channel, int32_t detail)
@@ -43,7 +47,7 @@ static bool is_energised(const struct est_device *device)
 static uint32_t running_ms(const struct est_device *device)
 {
     return (device->state == EST_DEVICE_STATE_RUNNING)
-               ? (uint32_t)((device->now_us - device->run_us) / US_PER_MS)
+               ? in_ms(device->now_us - device->run_us)
                : device->ran_ms;
 }
 
@@ -291,30 +295,30 @@ static void on_hello(struct est_device *device, const struct est_message *messag
 
 static void on_set_limits(struct est_device *device, const struct est_message *message)
 {
-    const struct est_refusal refusal = est_gate_take_limits(&device->gate, message);
+    struct est_refusal refusal;
     uint8_t *payload;
 
-    if (refusal.reason != 0U) {
-        est_reports_refuse(&device->reports, message, &refusal);
-    } else {
+    if (est_gate_take_limits(&device->gate, message, &refusal)) {
         payload = est_reports_answer(&device->reports, EST_MESSAGE_LIMITS_ACCEPTED, NULL);
         est_put_u16(&payload[EST_LIMITS_ACCEPTED_AT_IN_REPLY_TO], message->sequence);
         est_put_u32(&payload[EST_LIMITS_ACCEPTED_AT_LIMITS_DIGEST], device->gate.limits_digest);
+    } else {
+        est_reports_refuse(&device->reports, message, &refusal);
     }
 }
 
 static void on_commit_program(struct est_device *device, const struct est_message *message)
 {
     const uint32_t digest = est_get_u32(&message->payload[EST_COMMIT_PROGRAM_AT_PROGRAM_DIGEST]);
-    const struct est_refusal refusal = est_gate_take_program(&device->gate, digest);
+    struct est_refusal refusal;
     uint8_t *payload;
 
-    if (refusal.reason != 0U) {
-        est_reports_refuse(&device->reports, message, &refusal);
-    } else {
+    if (est_gate_take_program(&device->gate, digest, &refusal)) {
         payload = est_reports_answer(&device->reports, EST_MESSAGE_PROGRAM_ACCEPTED, NULL);
         est_put_u16(&payload[EST_PROGRAM_ACCEPTED_AT_IN_REPLY_TO], message->sequence);
         est_put_u32(&payload[EST_PROGRAM_ACCEPTED_AT_PROGRAM_DIGEST], digest);
+    } else {
+        est_reports_refuse(&device->reports, message, &refusal);
     }
 }
 
@@ -325,56 +329,55 @@ static uint32_t target_of(const struct est_message *drive, uint8_t index)
     return est_get_u32(&drive->payload[row_at + EST_TARGET_ROW_AT_TARGET_UA]);
 }
 
-static struct est_refusal refuse_not_from_zero(uint8_t index, uint32_t target_ua)
+static bool refuse_target(struct est_refusal *refusal, uint8_t reason, uint8_t index,
+                          uint32_t target_ua)
 {
-    struct est_refusal refusal = est_refuse(EST_REFUSAL_REASON_NOT_FROM_ZERO);
-
-    refusal.channel = index;
-    refusal.asked = target_ua;
-    return refusal;
+    return est_refuse_figures(refusal, reason, index, target_ua, 0U);
 }
 
-static struct est_refusal review_digests(const struct est_device *device,
-                                         const struct est_message *drive)
+static bool review_digests(const struct est_device *device, const struct est_message *drive,
+                           struct est_refusal *refusal)
 {
     return est_gate_review_digests(&device->gate,
                                    est_get_u32(&drive->payload[EST_DRIVE_AT_PROGRAM_DIGEST]),
-                                   est_get_u32(&drive->payload[EST_DRIVE_AT_LIMITS_DIGEST]));
+                                   est_get_u32(&drive->payload[EST_DRIVE_AT_LIMITS_DIGEST]),
+                                   refusal);
 }
 
-static struct est_refusal arm(struct est_device *device, const struct est_message *drive)
+static bool arm(struct est_device *device, const struct est_message *drive,
+                struct est_refusal *refusal)
 {
-    struct est_refusal refusal = review_digests(device, drive);
     const bool needs_stop =
         (device->gate.session.policy & EST_POLICY_FLAG_REQUIRE_PATIENT_STOP) != 0U;
     const bool has_stop =
         (device->settings->capability_flags & EST_CAPABILITY_FLAG_HAS_PATIENT_STOP) != 0U;
+    bool is_armed = review_digests(device, drive, refusal);
 
-    if (refusal.reason != 0U) {
+    if (!is_armed) {
         /* The host believes what is not true. */
     } else if (needs_stop && (!has_stop)) {
-        refusal = est_refuse(EST_REFUSAL_REASON_PATIENT_STOP_MISSING);
+        is_armed = est_refuse(refusal, EST_REFUSAL_REASON_PATIENT_STOP_MISSING);
     } else if (device->battery_percent < BATTERY_LOW_PERCENT) {
-        refusal = est_refuse(EST_REFUSAL_REASON_CAUSE_PRESENT);
-        refusal.asked = device->battery_percent;
+        is_armed = est_refuse_figures(refusal, EST_REFUSAL_REASON_CAUSE_PRESENT, EST_NO_CHANNEL,
+                                      device->battery_percent, 0U);
     } else if (!est_gate_is_sound(&device->gate)) {
         latch_fault(device, EST_FAULT_CODE_SELF_TEST);
-        refusal = est_refuse(EST_REFUSAL_REASON_FAULT_LATCHED);
+        is_armed = est_refuse(refusal, EST_REFUSAL_REASON_FAULT_LATCHED);
     } else {
         change_state(device, EST_DEVICE_STATE_ARMED);
     }
-    return refusal;
+    return is_armed;
 }
 
-static struct est_refusal drive_below_running(struct est_device *device,
-                                              const struct est_message *drive)
+static bool drive_below_running(struct est_device *device, const struct est_message *drive,
+                                struct est_refusal *refusal)
 {
     const uint8_t wanted = drive->payload[EST_DRIVE_AT_WANTED_STATE];
     const bool was_safe = device->state == EST_DEVICE_STATE_SAFE;
     uint8_t index;
 
     if (device->state == EST_DEVICE_STATE_FAULT) {
-        return est_refuse(0U);
+        return true;
     }
     if (wanted == EST_WANTED_STATE_SAFE) {
         change_state(device, EST_DEVICE_STATE_SAFE);
@@ -385,57 +388,54 @@ static struct est_refusal drive_below_running(struct est_device *device,
     }
     for (index = 0U; index < drive->row_count; index++) {
         if (target_of(drive, index) != 0U) {
-            return refuse_not_from_zero(index, target_of(drive, index));
+            return refuse_target(refusal, EST_REFUSAL_REASON_NOT_FROM_ZERO, index,
+                                 target_of(drive, index));
         }
     }
     if (was_safe && (wanted == EST_WANTED_STATE_ARMED)) {
-        return arm(device, drive);
+        return arm(device, drive, refusal);
     }
-    return est_refuse(0U);
+    return true;
 }
 
-static struct est_refusal review_target(struct est_device *device, uint8_t index,
-                                        uint32_t target_ua)
+static bool review_target(struct est_device *device, uint8_t index, uint32_t target_ua,
+                          struct est_refusal *refusal)
 {
-    struct est_refusal refusal;
+    bool is_good;
 
     if ((target_ua != 0U) && (device->state == EST_DEVICE_STATE_ARMED)) {
-        refusal = refuse_not_from_zero(index, target_ua);
+        is_good = refuse_target(refusal, EST_REFUSAL_REASON_NOT_FROM_ZERO, index, target_ua);
     } else if ((target_ua != 0U) && device->channels[index].is_latched) {
         /* The amplitude limit is named first, where both apply. */
-        refusal = est_gate_review_amplitude(&device->gate, index, target_ua);
-        if (refusal.reason == 0U) {
-            refusal = est_refuse(EST_REFUSAL_REASON_LEAD_OFF_LATCHED);
-            refusal.channel = index;
-            refusal.asked = target_ua;
+        is_good = est_gate_review_amplitude(&device->gate, index, target_ua, refusal);
+        if (is_good) {
+            is_good = refuse_target(refusal, EST_REFUSAL_REASON_LEAD_OFF_LATCHED, index, target_ua);
         }
     } else {
-        refusal = est_gate_review_target(&device->gate, index, target_ua);
+        is_good = est_gate_review_target(&device->gate, index, target_ua, refusal);
     }
-    return refusal;
+    return is_good;
 }
 
-static struct est_refusal drive_to_running(struct est_device *device,
-                                           const struct est_message *drive)
+static bool drive_to_running(struct est_device *device, const struct est_message *drive,
+                             struct est_refusal *refusal)
 {
-    struct est_refusal refusal = est_refuse(0U);
     uint8_t index;
 
     if (device->state == EST_DEVICE_STATE_SAFE) {
-        return est_refuse(EST_REFUSAL_REASON_STEP_TOO_FAR);
+        return est_refuse(refusal, EST_REFUSAL_REASON_STEP_TOO_FAR);
     }
     if (device->state == EST_DEVICE_STATE_FAULT) {
-        return est_refuse(EST_REFUSAL_REASON_FAULT_LATCHED);
+        return est_refuse(refusal, EST_REFUSAL_REASON_FAULT_LATCHED);
     }
-    refusal = review_digests(device, drive);
-    if (refusal.reason == 0U) {
-        refusal = est_gate_review_count(&device->gate, drive->row_count);
+    if ((!review_digests(device, drive, refusal)) ||
+        (!est_gate_review_count(&device->gate, drive->row_count, refusal))) {
+        return false;
     }
-    for (index = 0U; (index < drive->row_count) && (refusal.reason == 0U); index++) {
-        refusal = review_target(device, index, target_of(drive, index));
-    }
-    if (refusal.reason != 0U) {
-        return refusal;
+    for (index = 0U; index < drive->row_count; index++) {
+        if (!review_target(device, index, target_of(drive, index), refusal)) {
+            return false;
+        }
     }
     if (device->state == EST_DEVICE_STATE_ARMED) {
         change_state(device, EST_DEVICE_STATE_RUNNING);
@@ -443,7 +443,7 @@ static struct est_refusal drive_to_running(struct est_device *device,
     for (index = 0U; index < drive->row_count; index++) {
         est_channel_set_target(&device->channels[index], target_of(drive, index));
     }
-    return refusal;
+    return true;
 }
 
 /* Let the lease last from a tick that is `age_ms` old; it never gets shorter. */
@@ -464,22 +464,23 @@ static void on_drive(struct est_device *device, const struct est_message *messag
     const uint32_t age_ms =
         device->tick_ms - est_get_u32(&message->payload[EST_DRIVE_AT_ECHOED_TICK_MS]);
     struct est_refusal refusal;
+    bool is_accepted;
 
     if (age_ms > EST_LIMIT_LEASE_MS_MAX) {
         device->ignored_count++;
         return;
     }
     if (message->payload[EST_DRIVE_AT_WANTED_STATE] == EST_WANTED_STATE_RUNNING) {
-        refusal = drive_to_running(device, message);
+        is_accepted = drive_to_running(device, message, &refusal);
     } else {
-        refusal = drive_below_running(device, message);
+        is_accepted = drive_below_running(device, message, &refusal);
     }
     answer_with_status(device);
-    if (refusal.reason != 0U) {
-        est_reports_refuse(&device->reports, message, &refusal);
-    } else {
+    if (is_accepted) {
         device->drive_sequence = message->sequence;
         renew_lease(device, age_ms);
+    } else {
+        est_reports_refuse(&device->reports, message, &refusal);
     }
 }
 
@@ -514,21 +515,21 @@ static bool is_cause_gone(struct est_device *device)
     return is_gone;
 }
 
-static struct est_refusal acknowledge_fault(struct est_device *device)
+static bool acknowledge_fault(struct est_device *device, struct est_refusal *refusal)
 {
     const uint8_t cleared = device->fault;
 
     if (device->state != EST_DEVICE_STATE_FAULT) {
-        return est_refuse(EST_REFUSAL_REASON_STATE);
+        return est_refuse(refusal, EST_REFUSAL_REASON_STATE);
     }
     if (!is_cause_gone(device)) {
-        return est_refuse(EST_REFUSAL_REASON_CAUSE_PRESENT);
+        return est_refuse(refusal, EST_REFUSAL_REASON_CAUSE_PRESENT);
     }
     device->fault = EST_FAULT_CODE_NONE;
     device->is_stop_latched = false;
     change_state(device, EST_DEVICE_STATE_SAFE);
     emit(device, EST_EVENT_CODE_FAULT_CLEARED, EST_NO_CHANNEL, (int32_t)cleared);
-    return est_refuse(0U);
+    return true;
 }
 
 static void rearm_channels(struct est_device *device, uint8_t mask)
@@ -546,24 +547,25 @@ static void rearm_channels(struct est_device *device, uint8_t mask)
 
 static void on_acknowledge(struct est_device *device, const struct est_message *message)
 {
-    const uint16_t latch_count = est_get_u16(&message->payload[EST_ACKNOWLEDGE_FAULT_AT_LATCH_COUNT]);
+    const uint16_t latch_count =
+        est_get_u16(&message->payload[EST_ACKNOWLEDGE_FAULT_AT_LATCH_COUNT]);
     const uint8_t mask = message->payload[EST_ACKNOWLEDGE_FAULT_AT_CHANNELS];
-    struct est_refusal refusal = est_refuse(0U);
+    const uint8_t channel_count = device->settings->channel_count;
+    struct est_refusal refusal;
+    bool is_done = true;
 
     if (latch_count != device->latch_count) {
-        refusal = est_refuse(EST_REFUSAL_REASON_NOT_THE_LATEST);
-        refusal.asked = latch_count;
-        refusal.allowed = device->latch_count;
-    } else if ((mask >> device->settings->channel_count) != 0U) {
-        refusal = est_refuse(EST_REFUSAL_REASON_CHANNELS);
-        refusal.asked = mask;
-        refusal.allowed = device->settings->channel_count;
+        is_done = est_refuse_figures(&refusal, EST_REFUSAL_REASON_NOT_THE_LATEST, EST_NO_CHANNEL,
+                                     latch_count, device->latch_count);
+    } else if ((mask >> channel_count) != 0U) {
+        is_done = est_refuse_figures(&refusal, EST_REFUSAL_REASON_CHANNELS, EST_NO_CHANNEL, mask,
+                                     channel_count);
     } else if (mask == 0U) {
-        refusal = acknowledge_fault(device);
+        is_done = acknowledge_fault(device, &refusal);
     } else {
         rearm_channels(device, mask);
     }
-    if (refusal.reason != 0U) {
+    if (!is_done) {
         est_reports_refuse(&device->reports, message, &refusal);
     }
     answer_with_status(device);
@@ -589,7 +591,8 @@ static void act_on_message(struct est_device *device, const struct est_message *
 
     /* A Hello that comes while RUNNING is answered, not refused. */
     if ((!is_allowed) && (message->id != EST_MESSAGE_HELLO)) {
-        const struct est_refusal refusal = est_refuse(EST_REFUSAL_REASON_STATE);
+        struct est_refusal refusal;
+        (void)est_refuse(&refusal, EST_REFUSAL_REASON_STATE);
         est_reports_refuse(&device->reports, message, &refusal);
         return;
     }
@@ -605,7 +608,7 @@ static void act_on_message(struct est_device *device, const struct est_message *
         on_set_limits(device, message);
         break;
     case EST_MESSAGE_BEGIN_PROGRAM:
-        est_gate_begin_program(&device->gate, message);
+        est_program_begin(&device->gate.program, message);
         break;
     case EST_MESSAGE_PROGRAM_PHASES:
         est_program_add_phases(&device->gate.program, message);

@@ -17,50 +17,65 @@ static uint64_t rounded_up(uint64_t dividend, uint32_t divisor)
     return (dividend + divisor - 1U) / divisor;
 }
 
-/* Refusals. */
+/* Refusals: every review returns true where it finds nothing, and else says what in `refusal`. */
 
-struct est_refusal est_refuse(uint8_t reason)
+bool est_refuse(struct est_refusal *refusal, uint8_t reason)
 {
-    struct est_refusal refusal = {0U, 0U, 0U, 0U, EST_NO_CHANNEL};
-
-    refusal.reason = reason;
-    return refusal;
+    return est_refuse_figures(refusal, reason, EST_NO_CHANNEL, 0U, 0U);
 }
 
-static struct est_refusal refuse_figures(uint8_t reason, uint8_t channel, uint32_t asked,
-                                         uint32_t allowed)
+bool est_refuse_figures(struct est_refusal *refusal, uint8_t reason, uint8_t channel,
+                        uint32_t asked, uint32_t allowed)
 {
-    struct est_refusal refusal = est_refuse(reason);
-
-    refusal.channel = channel;
-    refusal.asked = asked;
-    refusal.allowed = allowed;
-    return refusal;
+    refusal->reason = reason;
+    refusal->limit = 0U;
+    refusal->channel = channel;
+    refusal->asked = asked;
+    refusal->allowed = allowed;
+    return false;
 }
 
-static struct est_refusal refuse_limit(uint8_t limit, uint8_t channel, uint32_t asked,
-                                       uint32_t allowed)
+static bool refuse_limit(struct est_refusal *refusal, uint8_t limit, uint8_t channel,
+                         uint32_t asked, uint32_t allowed)
 {
-    struct est_refusal refusal =
-        refuse_figures(EST_REFUSAL_REASON_LIMIT, channel, asked, allowed);
-
-    refusal.limit = limit;
-    return refusal;
+    (void)est_refuse_figures(refusal, EST_REFUSAL_REASON_LIMIT, channel, asked, allowed);
+    refusal->limit = limit;
+    return false;
 }
 
-static struct est_refusal review_range(uint8_t limit, uint8_t channel, uint32_t asked,
-                                       uint32_t lowest, uint32_t highest)
-{
-    struct est_refusal refusal = est_refuse(0U);
+/* What is asked of one limit, and the highest that is allowed. */
+struct asked {
+    uint32_t asked;
+    uint32_t lowest;
+    uint32_t highest;
+    uint8_t limit;
+};
 
-    if (asked > highest) {
-        refusal = refuse_limit(limit, channel, asked, highest);
-    } else if (asked < lowest) {
-        refusal = refuse_limit(limit, channel, asked, lowest);
+static bool review_range(const struct asked *range, uint8_t channel, struct est_refusal *refusal)
+{
+    bool is_within = true;
+
+    if (range->asked > range->highest) {
+        is_within = refuse_limit(refusal, range->limit, channel, range->asked, range->highest);
+    } else if (range->asked < range->lowest) {
+        is_within = refuse_limit(refusal, range->limit, channel, range->asked, range->lowest);
     } else {
         /* Within. */
     }
-    return refusal;
+    return is_within;
+}
+
+static bool review_ranges(const struct asked *ranges, uint8_t count, uint8_t channel,
+                          struct est_refusal *refusal)
+{
+    uint8_t index;
+
+    for (index = 0U; index < count; index++) {
+        if (!review_range(&ranges[index], channel, refusal)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Session limits. */
@@ -135,62 +150,47 @@ void est_gate_reset(struct est_gate *gate)
     est_program_unload(&gate->program);
 }
 
-static struct est_refusal review_session(const struct est_session *asked)
+static bool review_session(const struct est_session *asked, struct est_refusal *refusal)
 {
-    struct est_refusal refusal =
-        review_range(EST_LIMIT_SETPOINT_SLEW_UA_PER_S_ID, EST_NO_CHANNEL,
-                     asked->setpoint_slew_ua_per_s, EST_LIMIT_SETPOINT_SLEW_UA_PER_S_MIN,
-                     EST_LIMIT_SETPOINT_SLEW_UA_PER_S_MAX);
+    const struct asked ranges[] = {
+        {asked->setpoint_slew_ua_per_s, EST_LIMIT_SETPOINT_SLEW_UA_PER_S_MIN,
+         EST_LIMIT_SETPOINT_SLEW_UA_PER_S_MAX, EST_LIMIT_SETPOINT_SLEW_UA_PER_S_ID},
+        {asked->rise_per_cycle_ua, EST_LIMIT_RISE_PER_CYCLE_UA_MIN,
+         EST_LIMIT_RISE_PER_CYCLE_UA_MAX, EST_LIMIT_RISE_PER_CYCLE_UA_ID},
+        {asked->step_ua, EST_LIMIT_STEP_UA_MIN, EST_LIMIT_STEP_UA_MAX, EST_LIMIT_STEP_UA_ID},
+        {asked->running_ms, EST_LIMIT_RUNNING_MS_MIN, EST_LIMIT_RUNNING_MS_MAX,
+         EST_LIMIT_RUNNING_MS_ID},
+    };
 
-    if (refusal.reason == 0U) {
-        refusal = review_range(EST_LIMIT_RISE_PER_CYCLE_UA_ID, EST_NO_CHANNEL,
-                               asked->rise_per_cycle_ua, EST_LIMIT_RISE_PER_CYCLE_UA_MIN,
-                               EST_LIMIT_RISE_PER_CYCLE_UA_MAX);
-    }
-    if (refusal.reason == 0U) {
-        refusal = review_range(EST_LIMIT_STEP_UA_ID, EST_NO_CHANNEL, asked->step_ua,
-                               EST_LIMIT_STEP_UA_MIN, EST_LIMIT_STEP_UA_MAX);
-    }
-    if (refusal.reason == 0U) {
-        refusal = review_range(EST_LIMIT_RUNNING_MS_ID, EST_NO_CHANNEL, asked->running_ms,
-                               EST_LIMIT_RUNNING_MS_MIN, EST_LIMIT_RUNNING_MS_MAX);
-    }
-    return refusal;
+    return review_ranges(ranges, (uint8_t)(sizeof ranges / sizeof ranges[0]), EST_NO_CHANNEL,
+                         refusal);
 }
 
-static struct est_refusal review_channel_limits(const struct est_gate *gate,
-                                                const struct est_channel_limits *asked,
-                                                uint8_t channel)
+static bool review_channel_limits(const struct est_gate *gate,
+                                  const struct est_channel_limits *asked, uint8_t channel,
+                                  struct est_refusal *refusal)
 {
-    struct est_refusal refusal = review_range(EST_LIMIT_AMPLITUDE_UA_ID, channel,
-                                              asked->amplitude_ua, 0U, amplitude_max_ua(gate));
+    const struct asked ranges[] = {
+        {asked->amplitude_ua, 0U, amplitude_max_ua(gate), EST_LIMIT_AMPLITUDE_UA_ID},
+        {asked->phase_charge_pc, 0U, EST_LIMIT_PHASE_CHARGE_PC_MAX, EST_LIMIT_PHASE_CHARGE_PC_ID},
+        {asked->rms_ua, 0U, EST_LIMIT_RMS_UA_MAX, EST_LIMIT_RMS_UA_ID},
+        {asked->average_ua, 0U, EST_LIMIT_AVERAGE_UA_MAX, EST_LIMIT_AVERAGE_UA_ID},
+    };
 
-    if (refusal.reason == 0U) {
-        refusal = review_range(EST_LIMIT_PHASE_CHARGE_PC_ID, channel, asked->phase_charge_pc, 0U,
-                               EST_LIMIT_PHASE_CHARGE_PC_MAX);
-    }
-    if (refusal.reason == 0U) {
-        refusal =
-            review_range(EST_LIMIT_RMS_UA_ID, channel, asked->rms_ua, 0U, EST_LIMIT_RMS_UA_MAX);
-    }
-    if (refusal.reason == 0U) {
-        refusal = review_range(EST_LIMIT_AVERAGE_UA_ID, channel, asked->average_ua, 0U,
-                               EST_LIMIT_AVERAGE_UA_MAX);
-    }
-    return refusal;
+    return review_ranges(ranges, (uint8_t)(sizeof ranges / sizeof ranges[0]), channel, refusal);
 }
 
-struct est_refusal est_gate_take_limits(struct est_gate *gate, const struct est_message *message)
+bool est_gate_take_limits(struct est_gate *gate, const struct est_message *message,
+                          struct est_refusal *refusal)
 {
     const uint8_t *payload = message->payload;
     const uint8_t *row = &payload[EST_SET_LIMITS_AT_CHANNELS];
     struct est_session asked;
-    struct est_refusal refusal;
     uint8_t index;
 
     if (message->row_count != gate->settings->channel_count) {
-        return refuse_figures(EST_REFUSAL_REASON_CHANNELS, EST_NO_CHANNEL, message->row_count,
-                              gate->settings->channel_count);
+        return est_refuse_figures(refusal, EST_REFUSAL_REASON_CHANNELS, EST_NO_CHANNEL,
+                                  message->row_count, gate->settings->channel_count);
     }
     (void)memset(&asked, 0, sizeof asked);
     asked.setpoint_slew_ua_per_s = est_get_u16(&payload[EST_SET_LIMITS_AT_SETPOINT_SLEW_UA_PER_S]);
@@ -198,20 +198,22 @@ struct est_refusal est_gate_take_limits(struct est_gate *gate, const struct est_
     asked.step_ua = est_get_u16(&payload[EST_SET_LIMITS_AT_STEP_UA]);
     asked.running_ms = est_get_u32(&payload[EST_SET_LIMITS_AT_RUNNING_MS]);
     asked.policy = payload[EST_SET_LIMITS_AT_POLICY];
-    refusal = review_session(&asked);
-    for (index = 0U; (index < message->row_count) && (refusal.reason == 0U); index++) {
+    if (!review_session(&asked, refusal)) {
+        return false;
+    }
+    for (index = 0U; index < message->row_count; index++) {
         struct est_channel_limits *limits = &asked.channels[index];
         limits->amplitude_ua = est_get_u32(&row[EST_CHANNEL_LIMITS_AT_AMPLITUDE_UA]);
         limits->phase_charge_pc = est_get_u32(&row[EST_CHANNEL_LIMITS_AT_PHASE_CHARGE_PC]);
         limits->rms_ua = est_get_u32(&row[EST_CHANNEL_LIMITS_AT_RMS_UA]);
         limits->average_ua = est_get_u32(&row[EST_CHANNEL_LIMITS_AT_AVERAGE_UA]);
-        refusal = review_channel_limits(gate, limits, index);
+        if (!review_channel_limits(gate, limits, index, refusal)) {
+            return false;
+        }
         row = &row[EST_CHANNEL_LIMITS_SIZE];
     }
-    if (refusal.reason == 0U) {
-        put_in_force(gate, &asked);
-    }
-    return refusal;
+    put_in_force(gate, &asked);
+    return true;
 }
 
 /* Programme: capabilities and durations. */
@@ -273,50 +275,56 @@ static struct extremes find_extremes(const struct est_channel_program *channel)
     return found;
 }
 
-static struct est_refusal review_capability(const struct est_settings *settings,
-                                            const struct est_channel_program *channel,
-                                            uint8_t index)
+static bool review_capability(const struct est_settings *settings,
+                              const struct est_channel_program *channel, uint8_t index,
+                              struct est_refusal *refusal)
 {
     const uint16_t needed = needed_flags(channel);
     const struct extremes found = find_extremes(channel);
-    struct est_refusal refusal = est_refuse(0U);
+    uint32_t asked = 0U;
+    uint32_t allowed = 0U;
 
     if ((needed & settings->capability_flags) != needed) {
-        refusal = refuse_figures(EST_REFUSAL_REASON_CAPABILITY, index, needed,
-                                 settings->capability_flags);
+        asked = needed;
+        allowed = settings->capability_flags;
     } else if (found.phase_min_us < settings->phase_min_us) {
-        refusal = refuse_figures(EST_REFUSAL_REASON_CAPABILITY, index, found.phase_min_us,
-                                 settings->phase_min_us);
+        asked = found.phase_min_us;
+        allowed = settings->phase_min_us;
     } else if (found.phase_max_us > settings->phase_max_us) {
-        refusal = refuse_figures(EST_REFUSAL_REASON_CAPABILITY, index, found.phase_max_us,
-                                 settings->phase_max_us);
+        asked = found.phase_max_us;
+        allowed = settings->phase_max_us;
     } else if (found.period_min_us < settings->pulse_period_min_us) {
-        refusal = refuse_figures(EST_REFUSAL_REASON_CAPABILITY, index, found.period_min_us,
-                                 settings->pulse_period_min_us);
+        asked = found.period_min_us;
+        allowed = settings->pulse_period_min_us;
     } else if (settings->has_one_magnitude && (found.share_min_permille < EST_FULL_PERMILLE)) {
-        refusal = refuse_figures(EST_REFUSAL_REASON_CAPABILITY, index, found.share_min_permille,
-                                 EST_FULL_PERMILLE);
+        asked = found.share_min_permille;
+        allowed = EST_FULL_PERMILLE;
     } else {
-        /* It can be played. */
+        return true;
     }
-    return refusal;
+    return est_refuse_figures(refusal, EST_REFUSAL_REASON_CAPABILITY, index, asked, allowed);
 }
 
-static struct est_refusal review_active_phases(const struct est_channel_program *channel,
-                                               uint16_t unit_us, uint8_t index)
+static bool review_phase_us(uint32_t lasts_us, uint8_t index, struct est_refusal *refusal)
 {
-    struct est_refusal refusal = est_refuse(0U);
+    const struct asked range = {lasts_us, EST_LIMIT_PHASE_DURATION_US_MIN,
+                                EST_LIMIT_PHASE_DURATION_US_MAX, EST_LIMIT_PHASE_DURATION_US_ID};
+
+    return review_range(&range, index, refusal);
+}
+
+static bool review_active_phases(const struct est_channel_program *channel, uint16_t unit_us,
+                                 uint8_t index, struct est_refusal *refusal)
+{
     uint8_t phase;
 
-    for (phase = 0U; (phase < channel->phase_count) && (refusal.reason == 0U); phase++) {
-        if (channel->phases[phase].share_permille != 0) {
-            refusal = review_range(EST_LIMIT_PHASE_DURATION_US_ID, index,
-                                   est_phase_us(&channel->phases[phase], unit_us),
-                                   EST_LIMIT_PHASE_DURATION_US_MIN,
-                                   EST_LIMIT_PHASE_DURATION_US_MAX);
+    for (phase = 0U; phase < channel->phase_count; phase++) {
+        if ((channel->phases[phase].share_permille != 0) &&
+            (!review_phase_us(est_phase_us(&channel->phases[phase], unit_us), index, refusal))) {
+            return false;
         }
     }
-    return refusal;
+    return true;
 }
 
 /* Return the index of the active phase that comes `from` or after it, round the ring. */
@@ -335,60 +343,62 @@ static bool is_positive(const struct est_channel_program *channel, uint8_t phase
     return channel->phases[phase].share_permille > 0;
 }
 
-/* Judge what the body feels as one phase: neighbours of one sign, gaps ignored, the last joined
- * with the first. A balanced pulse has both signs, so every run has a beginning. */
-static struct est_refusal review_runs(const struct est_channel_program *channel, uint16_t unit_us,
-                                      uint8_t index)
+/* Tell whether a phase is the first of a polarity run: of what the body feels as one phase, which is
+ * neighbours of one sign, gaps ignored, the last joined with the first. */
+static bool does_begin_run(const struct est_channel_program *channel, uint8_t phase)
 {
-    struct est_refusal refusal = est_refuse(0U);
+    uint8_t before = phase;
+
+    do {
+        before = (uint8_t)(((before == 0U) ? channel->phase_count : before) - 1U);
+    } while (channel->phases[before].share_permille == 0);
+    return (channel->phases[phase].share_permille != 0) &&
+           (is_positive(channel, before) != is_positive(channel, phase));
+}
+
+/* A balanced pulse has both signs, so every run has a beginning. */
+static bool review_runs(const struct est_channel_program *channel, uint16_t unit_us, uint8_t index,
+                        struct est_refusal *refusal)
+{
     uint8_t first;
 
-    for (first = 0U; (first < channel->phase_count) && (refusal.reason == 0U); first++) {
-        uint8_t before = (uint8_t)(first + (channel->phase_count - 1U));
+    for (first = 0U; first < channel->phase_count; first++) {
         uint8_t phase = first;
         uint32_t run_us = 0U;
 
-        if (channel->phases[first].share_permille == 0) {
-            continue;
+        if (does_begin_run(channel, first)) {
+            do {
+                run_us += est_phase_us(&channel->phases[phase], unit_us);
+                phase = next_active(channel, (uint8_t)(phase + 1U));
+            } while (is_positive(channel, phase) == is_positive(channel, first));
+            if (!review_phase_us(run_us, index, refusal)) {
+                return false;
+            }
         }
-        while (channel->phases[before % channel->phase_count].share_permille == 0) {
-            before--;
-        }
-        if (is_positive(channel, (uint8_t)(before % channel->phase_count)) ==
-            is_positive(channel, first)) {
-            continue;
-        }
-        do {
-            run_us += est_phase_us(&channel->phases[phase], unit_us);
-            phase = next_active(channel, (uint8_t)(phase + 1U));
-        } while (is_positive(channel, phase) == is_positive(channel, first));
-        refusal =
-            review_range(EST_LIMIT_PHASE_DURATION_US_ID, index, run_us,
-                         EST_LIMIT_PHASE_DURATION_US_MIN, EST_LIMIT_PHASE_DURATION_US_MAX);
     }
-    return refusal;
+    return true;
 }
 
-static struct est_refusal review_durations(const struct est_channel_program *channel,
-                                           uint8_t index)
+static bool review_durations(const struct est_channel_program *channel, uint8_t index,
+                             struct est_refusal *refusal)
 {
-    struct est_refusal refusal = est_refuse(0U);
     uint8_t number;
 
-    for (number = 0U; (number < est_setting_count(channel)) && (refusal.reason == 0U); number++) {
+    for (number = 0U; number < est_setting_count(channel); number++) {
         const struct est_keyframe setting = est_setting(channel, number);
-        refusal = review_active_phases(channel, setting.unit_us, index);
-        if (refusal.reason == 0U) {
-            refusal = review_runs(channel, setting.unit_us, index);
+        struct asked pulse = {0U, 0U, EST_LIMIT_PULSE_DURATION_US_MAX,
+                              EST_LIMIT_PULSE_DURATION_US_ID};
+        if ((!review_active_phases(channel, setting.unit_us, index, refusal)) ||
+            (!review_runs(channel, setting.unit_us, index, refusal))) {
+            return false;
         }
-        if (refusal.reason == 0U) {
-            /* 16 phases of at most 65535 us. */
-            refusal = review_range(EST_LIMIT_PULSE_DURATION_US_ID, index,
-                                   (uint32_t)est_pulse_us(channel, setting.unit_us), 0U,
-                                   EST_LIMIT_PULSE_DURATION_US_MAX);
+        /* 16 phases of at most 65535 us. */
+        pulse.asked = (uint32_t)est_pulse_us(channel, setting.unit_us);
+        if (!review_range(&pulse, index, refusal)) {
+            return false;
         }
     }
-    return refusal;
+    return true;
 }
 
 /* How many pulses the worst second holds. */
@@ -502,50 +512,50 @@ static void load_figures(struct est_gate *gate, uint8_t index)
     figures->reviewed_ua = 0U;
 }
 
-void est_gate_begin_program(struct est_gate *gate, const struct est_message *message)
-{
-    est_program_begin(&gate->program, message);
-}
-
-static struct est_refusal review_program(const struct est_gate *gate, uint32_t digest)
+static bool review_program(const struct est_gate *gate, uint32_t digest,
+                           struct est_refusal *refusal)
 {
     const struct est_program *program = &gate->program;
-    struct est_refusal refusal = est_refuse(0U);
     uint8_t index;
 
     if (program->loading != EST_LOADING_PARTS) {
-        return est_refuse(EST_REFUSAL_REASON_PROGRAM);
+        return est_refuse(refusal, EST_REFUSAL_REASON_PROGRAM);
     }
     if (program->shortfall.allowed != 0U) {
-        return refuse_figures(EST_REFUSAL_REASON_CAPABILITY, program->shortfall.channel,
-                              program->shortfall.asked, program->shortfall.allowed);
+        return est_refuse_figures(refusal, EST_REFUSAL_REASON_CAPABILITY,
+                                  program->shortfall.channel, program->shortfall.asked,
+                                  program->shortfall.allowed);
     }
     if (!est_program_is_well_formed(program)) {
-        return est_refuse(EST_REFUSAL_REASON_PROGRAM);
+        return est_refuse(refusal, EST_REFUSAL_REASON_PROGRAM);
     }
     if (est_program_digest(program) != digest) {
-        return est_refuse(EST_REFUSAL_REASON_PROGRAM_DIGEST);
+        return est_refuse(refusal, EST_REFUSAL_REASON_PROGRAM_DIGEST);
     }
     if (program->channel_count > gate->settings->channel_count) {
-        return refuse_figures(EST_REFUSAL_REASON_CAPABILITY, EST_NO_CHANNEL,
-                              program->channel_count, gate->settings->channel_count);
+        return est_refuse_figures(refusal, EST_REFUSAL_REASON_CAPABILITY, EST_NO_CHANNEL,
+                                  program->channel_count, gate->settings->channel_count);
     }
-    for (index = 0U; (index < program->channel_count) && (refusal.reason == 0U); index++) {
-        refusal = review_capability(gate->settings, &program->channels[index], index);
+    for (index = 0U; index < program->channel_count; index++) {
+        if (!review_capability(gate->settings, &program->channels[index], index, refusal)) {
+            return false;
+        }
     }
-    for (index = 0U; (index < program->channel_count) && (refusal.reason == 0U); index++) {
-        refusal = review_durations(&program->channels[index], index);
+    for (index = 0U; index < program->channel_count; index++) {
+        if (!review_durations(&program->channels[index], index, refusal)) {
+            return false;
+        }
     }
-    return refusal;
+    return true;
 }
 
-struct est_refusal est_gate_take_program(struct est_gate *gate, uint32_t digest)
+bool est_gate_take_program(struct est_gate *gate, uint32_t digest, struct est_refusal *refusal)
 {
-    const struct est_refusal refusal = review_program(gate, digest);
+    const bool is_good = review_program(gate, digest, refusal);
     struct est_program *program = &gate->program;
     uint8_t index;
 
-    if (refusal.reason == 0U) {
+    if (is_good) {
         program->is_loaded = true;
         program->digest = digest;
         program->loading = EST_LOADING_NOTHING;
@@ -557,41 +567,44 @@ struct est_refusal est_gate_take_program(struct est_gate *gate, uint32_t digest)
     } else {
         /* A commit without any parts leaves what is loaded. */
     }
-    return refusal;
+    return is_good;
 }
 
 /* Drives. */
 
-struct est_refusal est_gate_review_digests(const struct est_gate *gate, uint32_t program_digest,
-                                           uint32_t limits_digest)
+bool est_gate_review_digests(const struct est_gate *gate, uint32_t program_digest,
+                             uint32_t limits_digest, struct est_refusal *refusal)
 {
-    struct est_refusal refusal = est_refuse(0U);
+    bool is_true = true;
 
     if (!gate->program.is_loaded) {
-        refusal = est_refuse(EST_REFUSAL_REASON_NO_PROGRAM);
+        is_true = est_refuse(refusal, EST_REFUSAL_REASON_NO_PROGRAM);
     } else if (program_digest != gate->program.digest) {
-        refusal = est_refuse(EST_REFUSAL_REASON_PROGRAM_DIGEST);
+        is_true = est_refuse(refusal, EST_REFUSAL_REASON_PROGRAM_DIGEST);
     } else if (limits_digest != gate->limits_digest) {
-        refusal = est_refuse(EST_REFUSAL_REASON_LIMITS_DIGEST);
+        is_true = est_refuse(refusal, EST_REFUSAL_REASON_LIMITS_DIGEST);
     } else {
         /* The host believes what is true. */
     }
-    return refusal;
+    return is_true;
 }
 
-struct est_refusal est_gate_review_count(const struct est_gate *gate, uint8_t target_count)
+bool est_gate_review_count(const struct est_gate *gate, uint8_t target_count,
+                           struct est_refusal *refusal)
 {
-    return (target_count == gate->program.channel_count)
-               ? est_refuse(0U)
-               : refuse_figures(EST_REFUSAL_REASON_CHANNELS, EST_NO_CHANNEL, target_count,
-                                gate->program.channel_count);
+    return (target_count == gate->program.channel_count) ||
+           est_refuse_figures(refusal, EST_REFUSAL_REASON_CHANNELS, EST_NO_CHANNEL, target_count,
+                              gate->program.channel_count);
 }
 
-struct est_refusal est_gate_review_amplitude(const struct est_gate *gate, uint8_t channel,
-                                             uint32_t target_ua)
+bool est_gate_review_amplitude(const struct est_gate *gate, uint8_t channel, uint32_t target_ua,
+                               struct est_refusal *refusal)
 {
-    return review_range(EST_LIMIT_AMPLITUDE_UA_ID, channel, target_ua, 0U,
-                        gate->session.channels[channel].amplitude_ua);
+    struct asked range = {0U, 0U, 0U, EST_LIMIT_AMPLITUDE_UA_ID};
+
+    range.asked = target_ua;
+    range.highest = gate->session.channels[channel].amplitude_ua;
+    return review_range(&range, channel, refusal);
 }
 
 /* The pulse of one setting at one amplitude; what several figures need of a phase is worked out
@@ -739,25 +752,25 @@ static uint64_t worst_second(const struct est_channel_program *channel,
     return most;
 }
 
-static struct est_refusal review_second(const struct est_channel_limits *limits, uint64_t squares,
-                                        uint64_t charge, uint8_t channel)
+static bool review_second(const struct est_channel_limits *limits, uint64_t squares,
+                          uint64_t charge, uint8_t channel, struct est_refusal *refusal)
 {
-    struct est_refusal refusal = est_refuse(0U);
+    bool is_within = true;
 
     if (squares > ((uint64_t)limits->rms_ua * limits->rms_ua * US_PER_S)) {
-        refusal = refuse_limit(EST_LIMIT_RMS_UA_ID, channel,
-                               square_root((squares - 1U) / US_PER_S) + 1U, limits->rms_ua);
+        is_within = refuse_limit(refusal, EST_LIMIT_RMS_UA_ID, channel,
+                                 square_root((squares - 1U) / US_PER_S) + 1U, limits->rms_ua);
     } else if (charge > ((uint64_t)limits->average_ua * US_PER_S)) {
-        refusal = refuse_limit(EST_LIMIT_AVERAGE_UA_ID, channel,
-                               (uint32_t)rounded_up(charge, US_PER_S), limits->average_ua);
+        is_within = refuse_limit(refusal, EST_LIMIT_AVERAGE_UA_ID, channel,
+                                 (uint32_t)rounded_up(charge, US_PER_S), limits->average_ua);
     } else {
         /* Within both. */
     }
-    return refusal;
+    return is_within;
 }
 
-static struct est_refusal review_derived(const struct est_gate *gate, uint8_t index,
-                                         uint32_t target_ua)
+static bool review_derived(const struct est_gate *gate, uint8_t index, uint32_t target_ua,
+                           struct est_refusal *refusal)
 {
     const struct est_channel_program *channel = &gate->program.channels[index];
     const struct est_channel_figures *figures = &gate->figures[index];
@@ -789,7 +802,7 @@ static struct est_refusal review_derived(const struct est_gate *gate, uint8_t in
         if ((q1 / 2U) > least(limits->phase_charge_pc, EST_PHASE_CHARGE_BASE_PC)) {
             const struct stretch worst = worst_stretch(&flows, limits->phase_charge_pc);
             if (worst.charge_pc > worst.allowed_pc) {
-                return refuse_limit(EST_LIMIT_PHASE_CHARGE_PC_ID, index,
+                return refuse_limit(refusal, EST_LIMIT_PHASE_CHARGE_PC_ID, index,
                                     (uint32_t)worst.charge_pc, (uint32_t)worst.allowed_pc);
             }
         }
@@ -799,25 +812,21 @@ static struct est_refusal review_derived(const struct est_gate *gate, uint8_t in
         add_setting(&charge, q1, pulses);
     }
     return review_second(limits, worst_second(channel, figures, &squares),
-                         worst_second(channel, figures, &charge), index);
+                         worst_second(channel, figures, &charge), index, refusal);
 }
 
-struct est_refusal est_gate_review_target(struct est_gate *gate, uint8_t channel,
-                                          uint32_t target_ua)
+bool est_gate_review_target(struct est_gate *gate, uint8_t channel, uint32_t target_ua,
+                            struct est_refusal *refusal)
 {
-    struct est_refusal refusal = est_refuse(0U);
-
     /* A host repeats its target 20 times a second. */
     if (target_ua != gate->figures[channel].reviewed_ua) {
-        refusal = est_gate_review_amplitude(gate, channel, target_ua);
-        if (refusal.reason == 0U) {
-            refusal = review_derived(gate, channel, target_ua);
+        if ((!est_gate_review_amplitude(gate, channel, target_ua, refusal)) ||
+            (!review_derived(gate, channel, target_ua, refusal))) {
+            return false;
         }
-        if (refusal.reason == 0U) {
-            gate->figures[channel].reviewed_ua = target_ua;
-        }
+        gate->figures[channel].reviewed_ua = target_ua;
     }
-    return refusal;
+    return true;
 }
 
 bool est_gate_is_sound(const struct est_gate *gate)

@@ -36,7 +36,7 @@ struct est_session {
     struct est_channel_limits channels[EST_CHANNELS];
 };
 
-/* Why something is not done; `reason` 0 means that it is. */
+/* Why something is not done. */
 struct est_refusal {
     uint32_t asked;
     uint32_t allowed;
@@ -65,22 +65,26 @@ struct est_gate {
 void est_gate_init(struct est_gate *gate, const struct est_settings *settings);
 void est_gate_reset(struct est_gate *gate);
 
-struct est_refusal est_refuse(uint8_t reason);
+/* Say why, and return false. */
+bool est_refuse(struct est_refusal *refusal, uint8_t reason);
+bool est_refuse_figures(struct est_refusal *refusal, uint8_t reason, uint8_t channel,
+                        uint32_t asked, uint32_t allowed);
 
-struct est_refusal est_gate_take_limits(struct est_gate *gate, const struct est_message *message);
+/* All of these return true where nothing stands against it, and else say why in `refusal`. */
 
-void est_gate_begin_program(struct est_gate *gate, const struct est_message *message);
-struct est_refusal est_gate_take_program(struct est_gate *gate, uint32_t digest);
-
-struct est_refusal est_gate_review_digests(const struct est_gate *gate, uint32_t program_digest,
-                                           uint32_t limits_digest);
-struct est_refusal est_gate_review_count(const struct est_gate *gate, uint8_t target_count);
-struct est_refusal est_gate_review_amplitude(const struct est_gate *gate, uint8_t channel,
-                                             uint32_t target_ua);
+bool est_gate_take_limits(struct est_gate *gate, const struct est_message *message,
+                          struct est_refusal *refusal);
+bool est_gate_take_program(struct est_gate *gate, uint32_t digest, struct est_refusal *refusal);
+bool est_gate_review_digests(const struct est_gate *gate, uint32_t program_digest,
+                             uint32_t limits_digest, struct est_refusal *refusal);
+bool est_gate_review_count(const struct est_gate *gate, uint8_t target_count,
+                           struct est_refusal *refusal);
+bool est_gate_review_amplitude(const struct est_gate *gate, uint8_t channel, uint32_t target_ua,
+                               struct est_refusal *refusal);
 
 /* Judge one channel's target: amplitude, charge per phase, RMS and average. */
-struct est_refusal est_gate_review_target(struct est_gate *gate, uint8_t channel,
-                                          uint32_t target_ua);
+bool est_gate_review_target(struct est_gate *gate, uint8_t channel, uint32_t target_ua,
+                            struct est_refusal *refusal);
 
 /* Tell whether limits and programme in memory still are those that were accepted. */
 bool est_gate_is_sound(const struct est_gate *gate);

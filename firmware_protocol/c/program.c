@@ -303,6 +303,8 @@ static bool is_timing_well_formed(const struct est_channel_program *channel)
     return (!est_has_cycle(channel)) || (channel->on_ms > 0U);
 }
 
+#if EST_CHANNELS > 1U
+
 static uint64_t on_phase_ms(const struct est_channel_program *channel)
 {
     return (uint64_t)channel->ramp_up_ms + channel->on_ms + channel->ramp_down_ms;
@@ -393,6 +395,16 @@ static bool may_overlap(const struct est_program *program)
     }
     return false;
 }
+
+#else
+
+static bool may_overlap(const struct est_program *program)
+{
+    (void)program;
+    return false;
+}
+
+#endif
 
 bool est_program_is_well_formed(const struct est_program *program)
 {

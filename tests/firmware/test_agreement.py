@@ -254,3 +254,13 @@ def test_any_stream_in_any_state_has_the_same_answers_and_the_same_output(
     for _ in range(data.draw(st.integers(1, 25))):
         scene.act()
     host.pass_time(1 * S)
+
+
+def test_ticks_are_right_after_hours_and_days(lockstep: Lockstep) -> None:
+    """32 bits hold 71 minutes in us and 49 days in ms: both pass, in one step and in many."""
+    host, _ = host_of(lockstep, DeviceSettings())
+    host.hello()
+    for hours in (1, 2, 24, 24 * 40, 24 * 10, 1):
+        host.pass_time(hours * 3600 * S + 1)
+        host.send(Stop())
+    assert host.status.tick_ms == (1 + 2 + 24 + 960 + 240 + 1) * 3_600_000 % 2**32
