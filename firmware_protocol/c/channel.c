@@ -112,10 +112,21 @@ static void rise(struct est_channel *channel, const struct est_session *session)
     channel->setpoint_ua += rise_ua;
 }
 
+static void forget_oldest(struct est_channel *channel)
+{
+    uint8_t at;
+
+    channel->pending_count--;
+    for (at = 0U; at < channel->pending_count; at++) {
+        channel->played[at] = channel->played[at + 1U];
+    }
+}
+
 bool est_channel_step(struct est_channel *channel, const struct est_session *session,
                       struct est_pulse *pulse)
 {
     struct est_player *player = &channel->player;
+    struct est_played *played;
     uint32_t amplitude_ua;
 
     if (!est_player_begin(player)) {
@@ -129,15 +140,20 @@ bool est_channel_step(struct est_channel *channel, const struct est_session *ses
         return false;
     }
     est_player_pulse(player, amplitude_ua, pulse);
-    channel->played.onset_us = pulse->onset_us;
-    channel->played.period_us = player->setting.pulse_period_us;
-    channel->played.peak_ua = pulse->peak_ua;
+    if (channel->pending_count == EST_PENDING) {
+        forget_oldest(channel);
+    }
+    played = &channel->played[channel->pending_count];
+    played->onset_us = pulse->onset_us;
+    played->period_us = player->setting.pulse_period_us;
+    played->peak_ua = pulse->peak_ua;
     return true;
 }
 
-static enum est_finding judge_contact(struct est_channel *channel, bool is_good)
+static enum est_finding judge_contact(struct est_channel *channel, const struct est_played *played,
+                                      bool is_good)
 {
-    const uint32_t in_time = EST_LEAD_OFF_US / channel->played.period_us;
+    const uint32_t in_time = EST_LEAD_OFF_US / played->period_us;
     uint32_t bad_max = (in_time < EST_LEAD_OFF_PULSES) ? in_time : EST_LEAD_OFF_PULSES;
     enum est_finding finding = EST_FINDING_NOTHING;
 
@@ -148,7 +164,7 @@ static enum est_finding judge_contact(struct est_channel *channel, bool is_good)
         }
         if ((channel->contact != EST_CONTACT_GOOD) &&
             (channel->good_count >= EST_CONTACT_PULSES) &&
-            ((channel->played.onset_us - channel->first_judged_us) >= EST_CONTACT_US)) {
+            ((played->onset_us - channel->first_judged_us) >= EST_CONTACT_US)) {
             channel->contact = EST_CONTACT_GOOD;
             finding = EST_FINDING_CONTACT_GOOD;
         }
@@ -166,9 +182,16 @@ static enum est_finding judge_contact(struct est_channel *channel, bool is_good)
 enum est_finding est_channel_judge(struct est_channel *channel,
                                    const struct est_measurement *measured)
 {
-    const uint64_t highest = ((uint64_t)channel->setpoint_ua * EST_LIMIT_OVERCURRENT_PERMILLE_MAX) +
+    const struct est_played played = channel->played[0];
+    /* A pulse given ahead may be above a setpoint that has fallen since. */
+    const uint32_t commanded_ua =
+        (played.peak_ua > channel->setpoint_ua) ? played.peak_ua : channel->setpoint_ua;
+    const uint64_t highest = ((uint64_t)commanded_ua * EST_LIMIT_OVERCURRENT_PERMILLE_MAX) +
                              ((uint64_t)EST_OVERCURRENT_MARGIN_UA * PERMILLE);
 
+    if (channel->pending_count > 0U) {
+        forget_oldest(channel);
+    }
     if (measured->is_delivered) {
         channel->pulse_count++;
     }
@@ -185,7 +208,7 @@ enum est_finding est_channel_judge(struct est_channel *channel,
     } else {
         channel->over_streak = 0U;
     }
-    if (channel->played.peak_ua < EST_LIMIT_CONTACT_UA_MAX) {
+    if (played.peak_ua < EST_LIMIT_CONTACT_UA_MAX) {
         return EST_FINDING_NOTHING;
     }
     channel->has_judged = true;
@@ -193,10 +216,11 @@ enum est_finding est_channel_judge(struct est_channel *channel,
     channel->is_compliance_reached = measured->is_compliance_reached;
     if (!channel->has_first_judged) {
         channel->has_first_judged = true;
-        channel->first_judged_us = channel->played.onset_us;
+        channel->first_judged_us = played.onset_us;
     }
-    return judge_contact(channel, (measured->load_ohm < EST_LIMIT_LEAD_OFF_OHM_MAX) &&
-                                      (!measured->is_compliance_reached));
+    return judge_contact(channel, &played,
+                         (measured->load_ohm < EST_LIMIT_LEAD_OFF_OHM_MAX) &&
+                             (!measured->is_compliance_reached));
 }
 
 void est_channel_report(struct est_channel *channel, bool is_running, est_us since_run_us,

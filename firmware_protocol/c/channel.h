@@ -29,7 +29,6 @@ struct est_played {
     est_us onset_us;
     uint32_t period_us;
     uint32_t peak_ua;
-    bool is_pending; /* its measurement has not come yet */
 };
 
 struct est_channel {
@@ -44,12 +43,13 @@ struct est_channel {
     uint32_t peak_since_ua;
     uint32_t load_ohm; /* of the pulse judged last */
     est_us first_judged_us;
-    struct est_played played;
+    struct est_played played[EST_PENDING]; /* the oldest that is not judged yet comes first */
     struct est_player player;
     uint8_t contact;
     uint8_t good_count;
     uint8_t bad_streak;
     uint8_t over_streak;
+    uint8_t pending_count; /* played, their measurement still to come */
     bool is_latched;
     bool is_playing;
     bool has_peak_since;
@@ -75,7 +75,7 @@ void est_channel_rearm(struct est_channel *channel);
 bool est_channel_step(struct est_channel *channel, const struct est_session *session,
                       struct est_pulse *pulse);
 
-/* Judge what was measured of the pulse played last. */
+/* Judge what was measured of the oldest pulse that is not judged yet. */
 enum est_finding est_channel_judge(struct est_channel *channel,
                                    const struct est_measurement *measured);
 

@@ -38,6 +38,12 @@
 #define EST_LEAD_US 0U
 #endif
 
+/* Pulses of a channel that are given and whose measurement is still to come, at most: as many as
+ * may begin within EST_LEAD_US, and the one in progress. */
+#ifndef EST_PENDING
+#define EST_PENDING 1U
+#endif
+
 #if (EST_CHANNELS < 1U) || (EST_CHANNELS > EST_WIRE_CHANNELS_MAX)
 #error "EST_CHANNELS: 1 to EST_WIRE_CHANNELS_MAX"
 #endif
@@ -49,6 +55,9 @@
 #endif
 #if (EST_EVENTS < 1U) || (EST_EVENTS > EST_WIRE_EVENTS_MAX)
 #error "EST_EVENTS: 1 to EST_WIRE_EVENTS_MAX"
+#endif
+#if (EST_PENDING < 1U) || (EST_PENDING > 8U)
+#error "EST_PENDING: 1 to 8"
 #endif
 #if (EST_ANSWERS < 4U) || (EST_ANSWERS > 255U)
 #error "EST_ANSWERS: 4 to 255"

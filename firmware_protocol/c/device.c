@@ -155,7 +155,6 @@ static void play_step(struct est_device *device, uint8_t index)
     struct est_pulse pulse;
     enum est_play play;
 
-    channel->played.is_pending = false;
     if (!est_channel_step(channel, &device->gate.session, &pulse)) {
         return;
     }
@@ -167,8 +166,10 @@ static void play_step(struct est_device *device, uint8_t index)
             set_now(device, onset_us);
             act_on_finding(device, finding, index);
         }
+    } else if (play == EST_PLAY_PENDING) {
+        channel->pending_count++;
     } else {
-        channel->played.is_pending = (play == EST_PLAY_PENDING);
+        /* It will never be measured. */
     }
 }
 
@@ -894,9 +895,8 @@ void est_device_measured(struct est_device *device, uint8_t channel,
 {
     struct est_channel *played = &device->channels[channel];
 
-    if (played->played.is_pending) {
+    if (played->pending_count > 0U) {
         const enum est_finding finding = est_channel_judge(played, measured);
-        played->played.is_pending = false;
         est_device_advance(device, now_us);
         if (device->state == EST_DEVICE_STATE_RUNNING) {
             act_on_finding(device, finding, channel);

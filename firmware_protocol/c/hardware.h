@@ -71,8 +71,8 @@ struct est_settings {
     bool has_one_magnitude;
 };
 
-/* Give a pulse to the output stage; never with an onset at or after the end of the lease. Where the
- * pulse before is still to be measured, its measurement is no longer waited for. */
+/* Give a pulse to the output stage; never with an onset at or after the end of the lease. Where
+ * EST_PENDING pulses are still to be measured, that of the oldest is no longer waited for. */
 enum est_play est_hardware_play(void *port, const struct est_pulse *pulse,
                                 struct est_measurement *measured);
 

@@ -383,8 +383,7 @@ static bool may_overlap(const struct est_program *program)
     uint8_t first;
     uint8_t second;
 
-    /* The first condition lets a compiler leave all of this out where there is one channel. */
-    for (second = 1U; (second < EST_CHANNELS) && (second < program->channel_count); second++) {
+    for (second = 1U; second < program->channel_count; second++) {
         for (first = 0U; first < second; first++) {
             const struct est_channel_program *one = &program->channels[first];
             const struct est_channel_program *other = &program->channels[second];

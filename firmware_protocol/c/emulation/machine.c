@@ -33,7 +33,11 @@
 #define PAINT 0xC5U /* what no one has written since the reset */
 #define SPIN 0xCFFFU       /* rjmp to itself */
 #define QUEUE_SIZE 65536U
-#define UNREAD_MAX 2U /* bytes that a chip keeps while nobody reads them */
+/* Whole bytes that a chip keeps while nobody reads them; the start bit of another one loses it. */
+#define UNREAD_MAX 3U
+/* simavr hands bytes on at a pace of its own, from when the first one came: a little faster than
+ * they come, or a byte read late would delay all others. */
+#define PUMP_CYCLES 300U
 /* simavr looks at its timers between two instructions only: no more than this late. */
 #define HANDLED_LATE_MAX 8U
 
@@ -259,9 +263,8 @@ static avr_cycle_count_t on_start_bit(struct avr_t *self, avr_cycle_count_t when
 {
     (void)self;
     (void)context;
-    /* simavr counts a parity bit that is not sent. */
-    uart->cycles_per_byte = MACHINE_BYTE_CYCLES;
-    if (((uart->input.write - uart->input.read) & (uart_fifo_fifo_size - 1U)) > UNREAD_MAX) {
+    uart->cycles_per_byte = PUMP_CYCLES;
+    if (((uart->input.write - uart->input.read) & (uart_fifo_fifo_size - 1U)) >= UNREAD_MAX) {
         figures.overrun_count++;
         note(when, "overrun", queue[queue_first].byte);
     }
