@@ -7,6 +7,7 @@ any knowledge of what was asked.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from firmware_protocol.messages import (
     CommitProgram,
     Drive,
     Hello,
+    Identity,
     LimitsAccepted,
     Message,
     ProgramAccepted,
@@ -30,6 +32,7 @@ from firmware_protocol.messages import (
 from firmware_protocol.program import PulseProgram
 from firmware_protocol.schema import SCHEMA_HASH
 from firmware_protocol.session_limits import compiled_limits, limits_digest
+from tests.firmware.core import C_FOLDER
 
 CYCLES_PER_US = 16
 CYCLES_PER_MS = 16_000
@@ -58,7 +61,37 @@ class Figures(NamedTuple):
     static_size: int
     stack_left: int
     reset_count: int
-    overrun_count: int
+
+
+class Avr(NamedTuple):
+    """What was built."""
+
+    image: Path
+    runner: Path
+
+
+def missing_tools() -> list[str]:
+    """Return the Debian packages that are missing here."""
+    needed = {
+        "gcc": shutil.which("cc"),
+        "make": shutil.which("make"),
+        "gcc-avr": shutil.which("avr-gcc"),
+        "avr-libc": Path("/usr/lib/avr/include/avr/io.h").exists(),
+        "libsimavr-dev": Path("/usr/include/simavr/sim_avr.h").exists(),
+        "libelf-dev": Path("/usr/include/libelf.h").exists(),
+    }
+    return [package for package, found in needed.items() if not found]
+
+
+def build_avr(folder: Path) -> Avr:
+    """Build image and emulator into a folder."""
+    for part, target in (("avr", "image"), ("emulation", "runner")):
+        made = subprocess.run(
+            ["make", "--silent", "-C", C_FOLDER / part, target, f"BUILD={folder}"],
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert made.returncode == 0, made.stdout + made.stderr
+    return Avr(folder / "estim-avr.elf", folder / "estim-avr-run")
 
 
 @dataclass
@@ -240,8 +273,9 @@ class AvrHost:
         return [message for message in self.seen if isinstance(message, kind)]
 
     def load(self, program: PulseProgram, limits: SetLimits | None = None) -> None:
-        """Greet, set limits, load a programme."""
-        self.ask(Hello(PROTOCOL_VERSION, SCHEMA_HASH), _identity())
+        """Greet, set limits, load a programme; a device that was reset counts its frames anew."""
+        self.connection.adopt(EPOCH)
+        self.ask(Hello(PROTOCOL_VERSION, SCHEMA_HASH), Identity)
         if limits is not None:
             self.limits_digest = self.ask(limits, LimitsAccepted).limits_digest
         for message in program.messages():
@@ -276,9 +310,3 @@ class AvrHost:
         for _ in range(0, duration_ms, 50):
             self.drive(WantedState.RUNNING, target_ua)
             self.pass_us(50_000)
-
-
-def _identity() -> type[Message]:
-    from firmware_protocol.messages import Identity
-
-    return Identity

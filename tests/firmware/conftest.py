@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.firmware.avr_machine import Avr, Machine, build_avr, missing_tools
 from tests.firmware.core import NO_COMPILER, SMALL, Lockstep, build, compiler
 
 
@@ -49,5 +50,22 @@ def lockstep(built: Path) -> Iterator[Lockstep]:
 def small(built_small: Path) -> Iterator[Lockstep]:
     """Step a core of one channel, 6 phases and 8 keyframes."""
     process = Lockstep(built_small / "lockstep")
+    yield process
+    assert process.close() == 0
+
+
+@pytest.fixture(scope="session")
+def avr(tmp_path_factory: pytest.TempPathFactory) -> Avr:
+    """Return image and emulator; without their tools these tests skip, and say which are missing."""
+    missing = missing_tools()
+    if missing:
+        pytest.skip(f"the AVR image is not tested: install {' '.join(missing)}")
+    return build_avr(tmp_path_factory.mktemp("avr"))
+
+
+@pytest.fixture
+def machine(avr: Avr, tmp_path: Path) -> Iterator[Machine]:
+    """Boot the AVR image in lock-step."""
+    process = Machine(avr.runner, avr.image, tmp_path / "trace.csv")
     yield process
     assert process.close() == 0

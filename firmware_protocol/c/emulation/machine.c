@@ -33,8 +33,6 @@
 #define PAINT 0xC5U /* what no one has written since the reset */
 #define SPIN 0xCFFFU       /* rjmp to itself */
 #define QUEUE_SIZE 65536U
-/* Whole bytes that a chip keeps while nobody reads them; the start bit of another one loses it. */
-#define UNREAD_MAX 3U
 /* simavr hands bytes on at a pace of its own, from when the first one came: a little faster than
  * they come, or a byte read late would delay all others. */
 #define PUMP_CYCLES 300U
@@ -262,17 +260,23 @@ void machine_set_tripped(bool tripped)
 static avr_cycle_count_t on_start_bit(struct avr_t *self, avr_cycle_count_t when, void *context)
 {
     (void)self;
+    (void)when;
     (void)context;
     uart->cycles_per_byte = PUMP_CYCLES;
-    if (((uart->input.write - uart->input.read) & (uart_fifo_fifo_size - 1U)) >= UNREAD_MAX) {
-        figures.overrun_count++;
-        note(when, "overrun", queue[queue_first].byte);
-    }
     avr_raise_irq(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_INPUT),
                   queue[queue_first].byte);
     queue_first = (queue_first + 1U) % QUEUE_SIZE;
     queue_count--;
     return (queue_count > 0U) ? queue[queue_first].start_cycle : 0U;
+}
+
+static void await_start_bit(void)
+{
+    if (queue_count > 0U) {
+        const uint64_t start = queue[queue_first].start_cycle;
+        avr_cycle_timer_register(avr, (start > avr->cycle) ? (start - avr->cycle) : 1U,
+                                 on_start_bit, NULL);
+    }
 }
 
 bool machine_receive(uint64_t cycle, const uint8_t *bytes, size_t size)
@@ -292,9 +296,8 @@ bool machine_receive(uint64_t cycle, const uint8_t *bytes, size_t size)
         queue_count++;
         line_free_cycle += MACHINE_BYTE_CYCLES;
     }
-    if (was_empty && (queue_count > 0U)) {
-        avr_cycle_timer_register(avr, queue[queue_first].start_cycle - avr->cycle, on_start_bit,
-                                 NULL);
+    if (was_empty) {
+        await_start_bit();
     }
     return true;
 }
@@ -374,6 +377,8 @@ static void on_reset(struct avr_t *self)
     }
     (void)avr_ioctl(avr, AVR_IOCTL_UART_SET_FLAGS('0'), &no_flags);
     set_inputs();
+    /* simavr has just forgotten every timer, ours too. */
+    await_start_bit();
 }
 
 static void on_fed(struct avr_t *self, avr_io_addr_t at, uint8_t number, void *context)

@@ -48,7 +48,6 @@ struct machine_figures {
     uint16_t static_size;         /* bytes of RAM */
     uint16_t stack_left;          /* bytes between it and the deepest stack since the last reset */
     uint32_t reset_count;
-    uint32_t overrun_count; /* bytes that a chip would have lost, the one before still unread */
 };
 
 struct machine_figures machine_figures(void);

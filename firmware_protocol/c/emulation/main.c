@@ -9,6 +9,7 @@
  *   tripped 0 | tripped 1  the stage's own limit
  *   hang 0 | hang 1        the main loop hangs, with interrupts off or on
  *   figures                what was measured of the run
+ * The end of the input ends it.
  * Answers: `sent CYCLE HEX` for each byte (lock-step), `now CYCLE` after each run, `figures ...`.
  */
 
@@ -76,10 +77,9 @@ static void tell_figures(void)
     const struct machine_figures figures = machine_figures();
 
     (void)fprintf(answers, "figures longest_feed_cycles=%llu static_size=%u stack_left=%u "
-                 "reset_count=%u overrun_count=%u\n",
+                 "reset_count=%u\n",
                  (unsigned long long)figures.longest_feed_cycles, (unsigned)figures.static_size,
-                 (unsigned)figures.stack_left, (unsigned)figures.reset_count,
-                 (unsigned)figures.overrun_count);
+                 (unsigned)figures.stack_left, (unsigned)figures.reset_count);
 }
 
 /* Obey one line; return false where it is no command, or nothing can go on. */
@@ -184,7 +184,6 @@ static int run_in_real_time(void)
     const struct timespec slice = {.tv_sec = 0, .tv_nsec = SLICE_NS};
     struct timespec start;
     uint64_t skipped = 0U;
-    bool has_commands = true;
 
     (void)clock_gettime(CLOCK_MONOTONIC, &start);
     for (;;) {
@@ -193,7 +192,9 @@ static int run_in_real_time(void)
             skipped = wanted - machine_cycle() - BEHIND_CYCLES_MAX;
         }
         take_line();
-        has_commands = has_commands && take_commands();
+        if (!take_commands()) {
+            return EXIT_SUCCESS;
+        }
         if (!machine_run_until(wanted - skipped)) {
             (void)fprintf(stderr, "estim-avr-run: the processor stopped\n");
             return EXIT_FAILURE;
