@@ -247,7 +247,7 @@ ALWAYS_INLINE void on_match(uint8_t side)
         if (edges_left == 0U) {
             /* The counter comes by here again, in a pulse that lasts longer than a round. */
             toggle_on_match(side, false);
-            TIMSK1 &= (uint8_t) ~((side == POSITIVE) ? (1U << OCIE1A) : (1U << OCIE1B));
+            TIMSK1 = (uint8_t)(TIMSK1 & ~((side == POSITIVE) ? (1U << OCIE1A) : (1U << OCIE1B)));
             if (progress[1U - side].edges_left == 0U) {
                 end_pulse();
             }
