@@ -272,10 +272,14 @@ class AvrHost:
     def of(self, kind: type[_M]) -> list[_M]:
         return [message for message in self.seen if isinstance(message, kind)]
 
-    def load(self, program: PulseProgram, limits: SetLimits | None = None) -> None:
-        """Greet, set limits, load a programme; a device that was reset counts its frames anew."""
+    def greet(self) -> Identity:
+        """Begin an epoch; a device that was reset counts its frames anew."""
         self.connection.adopt(EPOCH)
-        self.ask(Hello(PROTOCOL_VERSION, SCHEMA_HASH), Identity)
+        return self.ask(Hello(PROTOCOL_VERSION, SCHEMA_HASH), Identity)
+
+    def load(self, program: PulseProgram, limits: SetLimits | None = None) -> None:
+        """Greet, set limits, load a programme."""
+        self.greet()
         if limits is not None:
             self.limits_digest = self.ask(limits, LimitsAccepted).limits_digest
         for message in program.messages():

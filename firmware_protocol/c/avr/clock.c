@@ -6,10 +6,11 @@
 
 #define COUNT_BITS 16U
 #define ROUND_US_BITS 12U
+#define ROUND_BITS 32U
 
 static uint16_t count_seen;
 static uint32_t rounds;
-static uint16_t wraps; /* of `rounds`, each after 203 days */
+static uint16_t wraps; /* of `rounds`, one in 203 days: 16 bits of them after the shift last 9 years */
 
 void clock_init(void)
 {
@@ -38,13 +39,20 @@ uint32_t clock_cycles(void)
 
 est_us clock_us(void)
 {
-    est_us now_us = 0U;
+    uint16_t count = 0U;
+    uint32_t low = 0U;
+    uint16_t high = 0U;
 
+    /* Long shifts take long: not with interrupts off. */
     ATOMIC_BLOCK(ATOMIC_RESTORESTATE)
     {
         clock_tick();
-        now_us = ((est_us)wraps << (32U + ROUND_US_BITS)) | ((est_us)rounds << ROUND_US_BITS) |
-                 (count_seen / CYCLES_PER_US);
+        count = count_seen;
+        low = rounds;
+        high = wraps;
     }
-    return now_us;
+    high = (uint16_t)((uint16_t)(high << ROUND_US_BITS) |
+                      (uint16_t)(low >> (ROUND_BITS - ROUND_US_BITS)));
+    low = (low << ROUND_US_BITS) | (count / CYCLES_PER_US);
+    return ((est_us)high << ROUND_BITS) | low;
 }

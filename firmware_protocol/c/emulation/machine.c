@@ -260,8 +260,8 @@ void machine_set_tripped(bool tripped)
 static avr_cycle_count_t on_start_bit(struct avr_t *self, avr_cycle_count_t when, void *context)
 {
     (void)self;
-    (void)when;
     (void)context;
+    note(when, "line", queue[queue_first].byte);
     uart->cycles_per_byte = PUMP_CYCLES;
     avr_raise_irq(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_INPUT),
                   queue[queue_first].byte);
