@@ -201,7 +201,7 @@ class Machine:
             sent.append((int(numbers[0]), int(numbers[1], 16)))
 
     def receive(self, raw: bytes, at: int | None = None) -> int:
-        """Put bytes on the line; return the cycle at which the last stop bit ends, if it is free."""
+        """Put bytes on a free line; return the cycle at which the last stop bit ends."""
         start = self.cycle + 1 if at is None else at
         self.tell(f"receive {start} {raw.hex()}")
         return start + len(raw) * BYTE_CYCLES

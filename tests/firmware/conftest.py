@@ -56,7 +56,7 @@ def small(built_small: Path) -> Iterator[Lockstep]:
 
 @pytest.fixture(scope="session")
 def avr(tmp_path_factory: pytest.TempPathFactory) -> Avr:
-    """Return image and emulator; without their tools these tests skip, and say which are missing."""
+    """Return image and emulator; these tests skip without their tools, and say which."""
     missing = missing_tools()
     if missing:
         pytest.skip(f"the AVR image is not tested: install {' '.join(missing)}")

@@ -21,9 +21,7 @@ from tests.simulator.host import PulseList
 C_FOLDER = Path(__file__).resolve().parents[2] / "firmware_protocol" / "c"
 NO_COMPILER = "no C compiler (cc) here: the reference firmware is not tested"
 
-SMALL = (
-    "-DEST_CHANNELS=1U -DEST_PHASES=6U -DEST_KEYFRAMES=8U -DEST_EVENTS=16U -DEST_ANSWERS=32U"
-)
+SMALL = "-DEST_CHANNELS=1U -DEST_PHASES=6U -DEST_KEYFRAMES=8U -DEST_EVENTS=16U -DEST_ANSWERS=32U"
 """What a microcontroller of 2 KB holds; only its queue is longer, for what tests ask at once."""
 
 Pulse = tuple[int, int, DeliveredPhases]

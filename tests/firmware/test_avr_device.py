@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from itertools import pairwise
 
 import pytest
 
@@ -15,8 +16,8 @@ from firmware_protocol.messages import (
     DeviceState,
     FaultCode,
     GetCapabilities,
-    Refused,
     RefusalReason,
+    Refused,
     SelfTest,
     SelfTestReport,
     WantedState,
@@ -182,10 +183,7 @@ def test_flash_ram_stack_and_the_longest_pass_leave_room(avr: Avr, machine: Mach
     # And however busy it was, no pulse was late or left out: 5 ms apart, or in another burst.
     played = [pulse for pulse in pulses(machine.rows()) if pulse.dac_ua >= 500]
     assert len(played) > 100
-    apart_ms = {
-        (later.onset - sooner.onset) / CYCLES_PER_MS
-        for sooner, later in zip(played, played[1:], strict=False)
-    }
+    apart_ms = {(later.onset - sooner.onset) / CYCLES_PER_MS for sooner, later in pairwise(played)}
     assert all(apart == 5 or apart >= 105 for apart in apart_ms), apart_ms
     assert all(lasts == 60 * 16 for pulse in played for lasts in pulse.lasts)
     assert all(pulse.net_cycles == 0 for pulse in played)

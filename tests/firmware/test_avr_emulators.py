@@ -23,7 +23,7 @@ def test_edges_and_amplitudes_agree_within_2_cycles(
     avr: Avr, machine: Machine, tmp_path: Path
 ) -> None:
     if shutil.which("node") is None or not AVR8JS.exists():
-        pytest.skip("the second emulator is not here: npm, then make -C firmware_protocol/c/emulation avr8js")
+        pytest.skip("no second emulator: make -C firmware_protocol/c/emulation avr8js")
     host = AvrHost(machine)
     host.start(PulseProgram((ChannelProgram(PHASES, unit_us=1, pulse_period_us=7000),)))
     host.keep(1500, 6000)

@@ -5,6 +5,8 @@ The trace is read by `pulses`, which knows nothing of what was commanded.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from firmware_protocol.connection import Connection, Role
@@ -37,7 +39,8 @@ LINE_BYTES = DRIVE_MS * CYCLES_PER_MS // BYTE_CYCLES
 
 SIX_OF_50_US = tuple(Phase(50, 1000 if at % 2 == 0 else -1000) for at in range(6))
 WITH_GAPS = (
-    Phase(100, 1000), Phase(57, 0), Phase(100, -1000), Phase(13, 0), Phase(50, 1000), Phase(50, -1000)
+    Phase(100, 1000), Phase(57, 0), Phase(100, -1000), Phase(13, 0),
+    Phase(50, 1000), Phase(50, -1000),
 )  # fmt: skip
 NEGATIVE_FIRST_LONG_GAP = (Phase(1000, -1000), Phase(4500, 0), Phase(1000, 1000))
 
@@ -111,7 +114,7 @@ def test_edges_come_within_a_cycle_while_the_line_is_full(
             assert abs(since - pulse.onset - wanted_since) <= 1
             assert abs(to - since - (wanted_to - wanted_since)) <= 1
         assert abs(pulse.net_cycles) <= 1
-    for sooner, later in zip(played, played[1:], strict=False):
+    for sooner, later in pairwise(played):
         assert abs(later.onset - sooner.onset - period_us * CYCLES_PER_US) <= 1
     # Nothing was lost on the way, and nearly everything that was asked was answered.
     assert host.status.state is DeviceState.RUNNING

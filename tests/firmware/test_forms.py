@@ -40,7 +40,11 @@ from tests.simulator.host import Host, one_channel, session_limits
 
 SHARP = (Phase(2, 1000), Phase(2, -1000))
 PARTED = (Phase(2, 1000), Phase(50, 0), Phase(4, -500))
-FRAMES = (Keyframe(0, 1000, 100, 10_000), Keyframe(300, 800, 120, 12_000), Keyframe(900, 0, 90, 9000))
+FRAMES = (
+    Keyframe(0, 1000, 100, 10_000),
+    Keyframe(300, 800, 120, 12_000),
+    Keyframe(900, 0, 90, 9000),
+)
 CYCLE = Cycle(100, 300, 50, 1_000)
 TWINS = ChannelProgram(SHARP, 100, 10_000, 0, 5, 60_000, None, FRAMES[:1], 900)
 PROGRAMMES = {
@@ -204,7 +208,9 @@ def test_one_flipped_bit_of_limits_or_programme_is_found_before_output(
 
     def write(raw: bytes) -> list[Message]:
         host.connection.receive_bytes(lockstep.command(f"bytes 0 {raw.hex()}").frames)
-        fresh = [e.message for e in iter(host.connection.next_event, None) if isinstance(e, Received)]
+        fresh = [
+            e.message for e in iter(host.connection.next_event, None) if isinstance(e, Received)
+        ]
         host.seen += fresh
         return fresh
 

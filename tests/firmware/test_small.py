@@ -171,7 +171,11 @@ def test_a_stage_of_one_magnitude_takes_only_phases_of_one(
     shape = tuple(p if isinstance(p, PulsePhase) else PulsePhase(*p) for p in phases)
     played = PulseProgram((ChannelProgram(shape, 100, 10_000),))
     answers = bytearray()
-    for message in (Hello(PROTOCOL_VERSION, SCHEMA_HASH), *played.messages(), CommitProgram(played.digest)):
+    for message in (
+        Hello(PROTOCOL_VERSION, SCHEMA_HASH),
+        *played.messages(),
+        CommitProgram(played.digest),
+    ):
         answers += small.command(f"bytes 0 {host.connection.send(message).hex()}").frames
     host.connection.receive_bytes(bytes(answers))
     told = [event.message for event in iter(host.connection.next_event, None)]  # type: ignore[union-attr]
