@@ -592,9 +592,13 @@ bool est_gate_review_digests(const struct est_gate *gate, uint32_t program_diges
 bool est_gate_review_count(const struct est_gate *gate, uint8_t target_count,
                            struct est_refusal *refusal)
 {
-    return (target_count == gate->program.channel_count) ||
-           est_refuse_figures(refusal, EST_REFUSAL_REASON_CHANNELS, EST_NO_CHANNEL, target_count,
-                              gate->program.channel_count);
+    bool is_right = target_count == gate->program.channel_count;
+
+    if (!is_right) {
+        is_right = est_refuse_figures(refusal, EST_REFUSAL_REASON_CHANNELS, EST_NO_CHANNEL,
+                                      target_count, gate->program.channel_count);
+    }
+    return is_right;
 }
 
 bool est_gate_review_amplitude(const struct est_gate *gate, uint8_t channel, uint32_t target_ua,
