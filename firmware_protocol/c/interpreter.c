@@ -143,7 +143,8 @@ int32_t est_phase_current_ua(const struct est_program_phase *phase, uint32_t amp
                              uint16_t step_ua)
 {
     const uint32_t shared_ua = (amplitude_ua * est_share_size(phase)) / PERMILLE;
-    const int32_t current_ua = (int32_t)(shared_ua - (shared_ua % step_ua));
+    const uint32_t size_ua = shared_ua - (shared_ua % step_ua);
+    const int32_t current_ua = (int32_t)size_ua;
 
     return (phase->share_permille < 0) ? -current_ua : current_ua;
 }

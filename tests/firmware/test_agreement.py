@@ -34,7 +34,7 @@ from firmware_protocol.program import PulseProgram
 from firmware_protocol.schema import SCHEMA_HASH
 from tests.firmware import strategies
 from tests.firmware.core import Lockstep, Twins
-from tests.simulator.host import EPOCH, MS, Host, S
+from tests.simulator.host import MS, Host, S, one_channel
 from tests.simulator.test_robustness import any_message
 
 SHARED = [
@@ -264,3 +264,24 @@ def test_ticks_are_right_after_hours_and_days(lockstep: Lockstep) -> None:
         host.pass_time(hours * 3600 * S + 1)
         host.send(Stop())
     assert host.status.tick_ms == (1 + 2 + 24 + 960 + 240 + 1) * 3_600_000 % 2**32
+
+
+@given(st.integers(0, 320), st.lists(st.sampled_from(list(WantedState)), min_size=1, max_size=4))
+@settings(max_examples=40, suppress_health_check=SHARED, phases=PHASES)
+def test_a_lease_that_ends_at_boot_or_at_once_is_no_lease(
+    lockstep: Lockstep, age_ms: int, wanted: list[WantedState]
+) -> None:
+    """All in one read at the tick 0, echoing ticks before it, modulo 2^32; then nothing more."""
+    host, twins = host_of(lockstep, DeviceSettings())
+    host.prepare(one_channel())
+    host.now_us += 999
+    raw = b"".join(
+        host.connection.send(
+            Drive(each, -age_ms % 2**32, host.program_digest, host.limits_digest, (TargetRow(0),))
+        )
+        for each in (WantedState.ARMED, *wanted)
+    )
+    host.write(raw)
+    host.pass_time(1 * S)
+    assert host.state() in (DeviceState.SAFE, DeviceState.FAULT)
+    assert twins.trace.pulses == []
