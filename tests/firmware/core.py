@@ -7,6 +7,7 @@ every step, that the same frames, the same pulses (phase by phase) and the same 
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -25,6 +26,10 @@ SMALL = (
     "-DEST_CHANNELS=1U -DEST_PHASES=6U -DEST_KEYFRAMES=8U -DEST_EVENTS=16U -DEST_ANSWERS=32U"
 )
 """What a microcontroller of 2 KB holds; only its queue is longer, for what tests ask at once."""
+
+RECORD = os.environ.get("ESTIM_FIRMWARE_RECORD", "")
+"""Files of this name, one for each configuration, take every command and its answers, for
+`mutants.py` to play again."""
 
 Pulse = tuple[int, int, DeliveredPhases]
 
@@ -56,6 +61,7 @@ class Lockstep:
     """The C core, its time from outside."""
 
     def __init__(self, binary: Path) -> None:
+        self._record = f"{RECORD}.{binary.parent.name}" if RECORD else ""
         self._process = subprocess.Popen(
             [binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -102,7 +108,9 @@ class Lockstep:
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
         frames, pulses, due_us, said = bytearray(), [], None, []
+        recorded = [f"> {line}"]
         while (answer := self._process.stdout.readline().rstrip("\n")) != ".":
+            recorded.append(answer)
             word, _, rest = answer.partition(" ")
             if word == "frame":
                 frames += bytes.fromhex(rest)
@@ -114,6 +122,9 @@ class Lockstep:
                 said.append(answer)
             else:
                 raise AssertionError(f"the core ended on {line!r}")
+        if self._record:
+            with open(self._record, "a") as record:
+                record.write("\n".join((*recorded, ".\n")))
         return Step(bytes(frames), pulses, due_us, said)
 
 
