@@ -22,9 +22,7 @@ from tests.simulator.host import PulseList
 C_FOLDER = Path(__file__).resolve().parents[2] / "firmware_protocol" / "c"
 NO_COMPILER = "no C compiler (cc) here: the reference firmware is not tested"
 
-SMALL = (
-    "-DEST_CHANNELS=1U -DEST_PHASES=6U -DEST_KEYFRAMES=8U -DEST_EVENTS=16U -DEST_ANSWERS=32U"
-)
+SMALL = "-DEST_CHANNELS=1U -DEST_PHASES=6U -DEST_KEYFRAMES=8U -DEST_EVENTS=16U -DEST_ANSWERS=32U"
 """What a microcontroller of 2 KB holds; only its queue is longer, for what tests ask at once."""
 
 RECORD = os.environ.get("ESTIM_FIRMWARE_RECORD", "")
@@ -61,7 +59,8 @@ class Lockstep:
     """The C core, its time from outside."""
 
     def __init__(self, binary: Path) -> None:
-        self._record = f"{RECORD}.{binary.parent.name}" if RECORD else ""
+        self._configuration = binary.parent.name
+        self._recorded: list[str] = []
         self._process = subprocess.Popen(
             [binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -72,6 +71,9 @@ class Lockstep:
         assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.stdout.close()
+        if RECORD:
+            with open(f"{RECORD}.{self._configuration}", "a") as record:
+                record.writelines(f"{line}\n" for line in self._recorded)
         return self._process.wait(10)
 
     def boot(
@@ -122,9 +124,8 @@ class Lockstep:
                 said.append(answer)
             else:
                 raise AssertionError(f"the core ended on {line!r}")
-        if self._record:
-            with open(self._record, "a") as record:
-                record.write("\n".join((*recorded, ".\n")))
+        if RECORD:
+            self._recorded += [*recorded, "."]
         return Step(bytes(frames), pulses, due_us, said)
 
 

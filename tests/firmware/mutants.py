@@ -1,8 +1,8 @@
 """Mutation testing of the C gate: every mutant that is not equivalent must be noticed.
 
-`python -m tests.firmware.mutants [--every N] [--file gate.c]`. The tests of this folder are run once
-on the true core, which agrees with the simulator in every answer (core.Twins); their commands are
-then played to each mutant, and one answer that differs kills it. What is equivalent stands in
+`python -m tests.firmware.mutants [--every N] [--file gate.c]`. The tests of this folder are run
+once on the true core, which agrees with the simulator in every answer (core.Twins); their commands
+are then played to each mutant, and one answer that differs kills it. What is equivalent stands in
 `EQUIVALENT`, with why.
 
 Prints one JSON object; exits 1 where a mutant lives that is not listed, or a listed one dies.
@@ -27,6 +27,11 @@ from tests.firmware.core import C_FOLDER, SMALL, build
 
 SCHEMA = "estim.mutants/1"
 REPLAY_S = 60
+CHUNK = 1 << 16
+SHARPEST_FIRST = [
+    f"tests/firmware/test_{name}.py"
+    for name in ("forms", "kernel_and_core", "small", "vectors", "agreement", "scenes")
+]
 COMPILE = ("cc", "-std=c99", "-O1", "-w", "-I", str(C_FOLDER), "-c")
 
 # (pattern, what takes its place): each match on each line of code is one mutant.
@@ -148,14 +153,14 @@ class Trial:
 
     def __init__(self, folder: Path, record: Path) -> None:
         self._folder = folder
-        self._streams = {}
+        self._streams: dict[str, tuple[Path, Path]] = {}
         for name, variables in (("full", ()), ("small", (f"DEFINES={SMALL}",))):
             build("lockstep", folder / name, "CC=cc", "CFLAGS=-O1", *variables)
             lines = (record.parent / f"{record.name}.{name}").read_text().splitlines()
-            self._streams[name] = (
-                "\n".join(line[2:] for line in lines if line.startswith("> ")) + "\n",
-                "\n".join(line for line in lines if not line.startswith("> ")) + "\n",
-            )
+            commands, answers = folder / f"{name}.commands", folder / f"{name}.answers"
+            commands.write_text("".join(f"{line[2:]}\n" for line in lines if line[0] == ">"))
+            answers.write_text("".join(f"{line}\n" for line in lines if line[0] != ">"))
+            self._streams[name] = commands, answers
             assert self._is_unnoticed(name, folder / name / "lockstep"), "the record is stale"
 
     def fate(self, mutant: Mutant) -> str:
@@ -174,7 +179,9 @@ class Trial:
                 ]
                 made = source.with_suffix(".o")
                 compiled = subprocess.run(
-                    [*COMPILE, *defines.split(), source, "-o", made], capture_output=True, check=False
+                    [*COMPILE, *defines.split(), source, "-o", made],
+                    capture_output=True,
+                    check=False,
                 )
                 if compiled.returncode:
                     return "broken"
@@ -184,22 +191,30 @@ class Trial:
         return "alive"
 
     def _is_unnoticed(self, name: str, binary: Path) -> bool:
+        """Play all commands; end with the first answer that differs."""
         commands, answers = self._streams[name]
-        try:
-            played = subprocess.run(
-                [binary], input=commands, capture_output=True, text=True, timeout=REPLAY_S,
-                check=False,
-            )  # fmt: skip
-        except (subprocess.TimeoutExpired, UnicodeDecodeError):
+        with (
+            commands.open("rb") as stream,
+            answers.open("rb") as expected,
+            subprocess.Popen(
+                ["timeout", str(REPLAY_S), binary],
+                stdin=stream, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            ) as played,
+        ):  # fmt: skip
+            assert played.stdout is not None
+            while (told := played.stdout.read(CHUNK)) == expected.read(CHUNK):
+                if not told:
+                    return played.wait() == 0
+            played.stdout.close()
+            played.kill()
             return False
-        return played.returncode == 0 and played.stdout == answers
 
 
 def _record(folder: Path) -> Path:
     """Run the tests on the true core, and keep what it was told and what it answered."""
     record = folder / "record"
     subprocess.run(
-        [sys.executable, "-m", "pytest", "tests/firmware", "-q", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", *SHARPEST_FIRST, "-q", "-p", "no:cacheprovider"],
         cwd=C_FOLDER.parents[1], check=True, stdout=subprocess.DEVNULL,
         env=os.environ | {"ESTIM_FIRMWARE_RECORD": str(record)},
     )  # fmt: skip

@@ -93,7 +93,7 @@ class Scene:
         draw = self.data.draw
         status = next(iter(self.host.of(Status)[-1:]), None)
         latch_count = 0 if status is None else status.latch_count
-        return draw(
+        drawn: Message = draw(
             st.one_of(
                 self.drives(),
                 self.drives(),
@@ -111,6 +111,7 @@ class Scene:
                 any_message(),
             )
         )
+        return drawn
 
     def drives(self) -> st.SearchStrategy[Drive]:
         tick_ms = self.host.tick_ms

@@ -28,8 +28,8 @@ from firmware_protocol.messages import (
     ProgramFlag,
     ProgramKeyframes,
     ProgramPhases,
-    Refused,
     RefusalReason,
+    Refused,
     SelfTest,
     Stop,
     WantedState,
@@ -40,7 +40,11 @@ from tests.simulator.host import Host, one_channel, session_limits
 
 SHARP = (Phase(2, 1000), Phase(2, -1000))
 PARTED = (Phase(2, 1000), Phase(50, 0), Phase(4, -500))
-FRAMES = (Keyframe(0, 1000, 100, 10_000), Keyframe(300, 800, 120, 12_000), Keyframe(900, 0, 90, 9000))
+FRAMES = (
+    Keyframe(0, 1000, 100, 10_000),
+    Keyframe(300, 800, 120, 12_000),
+    Keyframe(900, 0, 90, 9000),
+)
 CYCLE = Cycle(100, 300, 50, 1_000)
 TWINS = ChannelProgram(SHARP, 100, 10_000, 0, 5, 60_000, None, FRAMES[:1], 900)
 PROGRAMMES = {
@@ -91,7 +95,7 @@ def changes(loading: tuple[Message, ...]) -> Iterator[tuple[Message, ...]]:
     for at, message in enumerate(loading):
         before, after = loading[:at], loading[at + 1 :]
         for changed in neighbours(message):
-            yield (*before, dataclasses.replace(message, **changed), *after)  # type: ignore[arg-type]
+            yield (*before, dataclasses.replace(message, **changed), *after)
         field = {ProgramPhases: "phases", ProgramKeyframes: "keyframes"}.get(type(message))
         rows = () if field is None else getattr(message, field)
         for index, row in enumerate(rows):
@@ -101,7 +105,7 @@ def changes(loading: tuple[Message, ...]) -> Iterator[tuple[Message, ...]]:
                 yield (*before, dataclasses.replace(message, **{field: others}), *after)  # type: ignore[arg-type]
             yield (*before, dataclasses.replace(message, **{field: (*first, *rest)}), *after)  # type: ignore[arg-type]
         if field is not None and rows:
-            yield (*before, dataclasses.replace(message, **{field: ()}), *after)  # type: ignore[arg-type]
+            yield (*before, dataclasses.replace(message, **{field: ()}), *after)
         yield (*before, *after)
         yield (*before, message, message, *after)
 
@@ -204,7 +208,9 @@ def test_one_flipped_bit_of_limits_or_programme_is_found_before_output(
 
     def write(raw: bytes) -> list[Message]:
         host.connection.receive_bytes(lockstep.command(f"bytes 0 {raw.hex()}").frames)
-        fresh = [e.message for e in iter(host.connection.next_event, None) if isinstance(e, Received)]
+        fresh = [
+            e.message for e in iter(host.connection.next_event, None) if isinstance(e, Received)
+        ]
         host.seen += fresh
         return fresh
 
@@ -216,8 +222,7 @@ def test_one_flipped_bit_of_limits_or_programme_is_found_before_output(
     else:
         host.send(SelfTest())
         host.send(Stop())
-    assert host.status.state is DeviceState.FAULT
-    assert host.status.fault is FaultCode.SELF_TEST
+    assert (host.status.state, host.status.fault) == (DeviceState.FAULT, FaultCode.SELF_TEST)
     # The cause is still there; a new epoch brings limits and programme afresh.
     (answer, *_) = host.send(AcknowledgeFault(host.status.latch_count, 0))
     assert isinstance(answer, Refused)
