@@ -6,6 +6,7 @@ What is compared stands in `core.Twins`, after every single step of every sessio
 from __future__ import annotations
 
 import dataclasses
+import os
 
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
@@ -42,6 +43,8 @@ SHARED = [
     HealthCheck.filter_too_much,
 ]  # fmt: skip
 PHASES = (Phase.reuse, Phase.generate)
+THOROUGH = int(os.environ.get("ESTIM_FIRMWARE_THOROUGH", "1"))
+"""How many times as many sessions as `make test` has time for; `make test-firmware` plays 3."""
 OTHER_EPOCH = 0x0BAD_0BAD_0BAD_0BAD
 
 
@@ -56,7 +59,7 @@ AMPLITUDES_UA = st.sampled_from([0, 1_000, 1_999, 2_000, 2_100, 5_000, 20_000]) 
 
 
 @given(st.data())
-@settings(max_examples=60, suppress_health_check=SHARED, phases=PHASES)
+@settings(max_examples=30 * THOROUGH, suppress_health_check=SHARED, phases=PHASES)
 def test_any_programme_is_played_alike(lockstep: Lockstep, data: st.DataObject) -> None:
     """Ramps, cycles, bursts, keyframes, holds: rises and falls of the targets over seconds."""
     own = data.draw(strategies.device_settings())
@@ -243,7 +246,7 @@ def begin(host: Host, data: st.DataObject, own: DeviceSettings, played: PulsePro
 
 
 @given(st.data())
-@settings(max_examples=120, suppress_health_check=SHARED, phases=PHASES)
+@settings(max_examples=60 * THOROUGH, suppress_health_check=SHARED, phases=PHASES)
 def test_any_stream_in_any_state_has_the_same_answers_and_the_same_output(
     lockstep: Lockstep, data: st.DataObject
 ) -> None:
