@@ -1,7 +1,7 @@
 #include "codec.h"
 
 #define NO_ENUM 255U
-#define CRC_POLYNOMIAL UINT32_C(0xEDB88320)
+#define CRC_POLYNOMIAL 0xEDB88320U
 
 /* How the payload of a message lies. */
 struct layout {
@@ -34,7 +34,6 @@ static bool find_layout(uint8_t id, struct layout *layout)
         is_known = false;
         break;
     }
-#undef EST_LAYOUT_CASE
     return is_known;
 }
 

@@ -173,12 +173,12 @@ static void play_step(struct est_device *device, uint8_t index)
     }
 }
 
-/* Play every pulse with its onset up to `until_us`; tell whether still RUNNING. */
-static bool play_until(struct est_device *device, est_us until_us)
+/* Play every pulse with its onset before `end_us`; tell whether still RUNNING. */
+static bool play_before(struct est_device *device, est_us end_us)
 {
     while (device->state == EST_DEVICE_STATE_RUNNING) {
         const uint8_t index = next_channel(device);
-        if ((index == EST_NO_CHANNEL) || (device->channels[index].player.next_us > until_us)) {
+        if ((index == EST_NO_CHANNEL) || (device->channels[index].player.next_us >= end_us)) {
             return true;
         }
         play_step(device, index);
@@ -226,15 +226,13 @@ static void settle(struct est_device *device, est_us now_us)
     while (!is_settled) {
         const est_us timer_us = next_timer_us(device);
         const bool is_timer_due = timer_us <= now_us;
-        est_us until_us = now_us + EST_LEAD_US;
-        if (until_us >= timer_us) {
-            /* A lease may have been accepted in the very millisecond in which it ends. */
-            until_us = (timer_us > 0U) ? (timer_us - 1U) : 0U;
-        }
-        if ((device->state == EST_DEVICE_STATE_RUNNING) && (!play_until(device, until_us))) {
+        const est_us lead_end_us = now_us + EST_LEAD_US + 1U;
+        const est_us end_us = (timer_us < lead_end_us) ? timer_us : lead_end_us;
+        if ((device->state == EST_DEVICE_STATE_RUNNING) && (!play_before(device, end_us))) {
             continue;
         }
         if (is_timer_due) {
+            /* A lease may have been accepted in the very millisecond in which it ends. */
             if (timer_us > device->now_us) {
                 set_now(device, timer_us);
             }
@@ -325,9 +323,9 @@ static void on_commit_program(struct est_device *device, const struct est_messag
 
 static uint32_t target_of(const struct est_message *drive, uint8_t index)
 {
-    const uint16_t row_at = (uint16_t)(EST_DRIVE_AT_TARGETS + (index * EST_TARGET_ROW_SIZE));
+    const uint8_t *rows = &drive->payload[EST_DRIVE_AT_TARGETS];
 
-    return est_get_u32(&drive->payload[row_at + EST_TARGET_ROW_AT_TARGET_UA]);
+    return est_get_u32(&rows[(index * EST_TARGET_ROW_SIZE) + EST_TARGET_ROW_AT_TARGET_UA]);
 }
 
 static bool refuse_target(struct est_refusal *refusal, uint8_t reason, uint8_t index,
@@ -575,10 +573,11 @@ static void on_acknowledge(struct est_device *device, const struct est_message *
 static void on_self_test(struct est_device *device, const struct est_message *message)
 {
     const uint16_t failed = failed_checks(device);
+    const uint16_t passed = failed ^ EST_SELF_TEST_ALL;
     uint8_t *payload = est_reports_answer(&device->reports, EST_MESSAGE_SELF_TEST_REPORT, NULL);
 
     est_put_u16(&payload[EST_SELF_TEST_REPORT_AT_IN_REPLY_TO], message->sequence);
-    est_put_u16(&payload[EST_SELF_TEST_REPORT_AT_PASSED], (uint16_t)(EST_SELF_TEST_ALL & ~failed));
+    est_put_u16(&payload[EST_SELF_TEST_REPORT_AT_PASSED], passed);
     est_put_u16(&payload[EST_SELF_TEST_REPORT_AT_FAILED], failed);
     if (failed != 0U) {
         latch_fault(device, EST_FAULT_CODE_SELF_TEST);

@@ -162,7 +162,7 @@ static bool review_session(const struct est_session *asked, struct est_refusal *
          EST_LIMIT_RUNNING_MS_ID},
     };
 
-    return review_ranges(ranges, (uint8_t)(sizeof ranges / sizeof ranges[0]), EST_NO_CHANNEL,
+    return review_ranges(ranges, (uint8_t)(sizeof(ranges) / sizeof(ranges[0])), EST_NO_CHANNEL,
                          refusal);
 }
 
@@ -177,7 +177,7 @@ static bool review_channel_limits(const struct est_gate *gate,
         {asked->average_ua, 0U, EST_LIMIT_AVERAGE_UA_MAX, EST_LIMIT_AVERAGE_UA_ID},
     };
 
-    return review_ranges(ranges, (uint8_t)(sizeof ranges / sizeof ranges[0]), channel, refusal);
+    return review_ranges(ranges, (uint8_t)(sizeof(ranges) / sizeof(ranges[0])), channel, refusal);
 }
 
 bool est_gate_take_limits(struct est_gate *gate, const struct est_message *message,
@@ -350,7 +350,8 @@ static bool does_begin_run(const struct est_channel_program *channel, uint8_t ph
     uint8_t before = phase;
 
     do {
-        before = (uint8_t)(((before == 0U) ? channel->phase_count : before) - 1U);
+        before = (before == 0U) ? channel->phase_count : before;
+        before--;
     } while (channel->phases[before].share_permille == 0);
     return (channel->phases[phase].share_permille != 0) &&
            (is_positive(channel, before) != is_positive(channel, phase));
@@ -433,7 +434,7 @@ static int64_t pulses_after(const struct est_channel_program *channel, uint32_t 
         (bursts * channel->pulses_per_burst) +
         ((last < channel->pulses_per_burst) ? last : channel->pulses_per_burst);
 
-    return (int64_t)pulses - skipped;
+    return (int64_t)pulses - (int64_t)skipped;
 }
 
 /* Return the most that `pulses_after` gives for `from` skipped pulses up to `to`.
@@ -592,9 +593,13 @@ bool est_gate_review_digests(const struct est_gate *gate, uint32_t program_diges
 bool est_gate_review_count(const struct est_gate *gate, uint8_t target_count,
                            struct est_refusal *refusal)
 {
-    return (target_count == gate->program.channel_count) ||
-           est_refuse_figures(refusal, EST_REFUSAL_REASON_CHANNELS, EST_NO_CHANNEL, target_count,
-                              gate->program.channel_count);
+    bool is_right = target_count == gate->program.channel_count;
+
+    if (!is_right) {
+        is_right = est_refuse_figures(refusal, EST_REFUSAL_REASON_CHANNELS, EST_NO_CHANNEL,
+                                      target_count, gate->program.channel_count);
+    }
+    return is_right;
 }
 
 bool est_gate_review_amplitude(const struct est_gate *gate, uint8_t channel, uint32_t target_ua,

@@ -147,7 +147,8 @@ int32_t est_phase_current_ua(const struct est_program_phase *phase, uint32_t amp
     const uint32_t shared_ua = (size_permille == PERMILLE)
                                    ? amplitude_ua
                                    : ((amplitude_ua * size_permille) / PERMILLE);
-    const int32_t current_ua = (int32_t)(shared_ua - (shared_ua % step_ua));
+    const uint32_t size_ua = shared_ua - (shared_ua % step_ua);
+    const int32_t current_ua = (int32_t)size_ua;
 
     return (phase->share_permille < 0) ? -current_ua : current_ua;
 }

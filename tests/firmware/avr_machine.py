@@ -192,7 +192,7 @@ class Machine:
     def run_until(self, cycle: int) -> list[tuple[int, int]]:
         """Go on; return (cycle, byte) of what was sent."""
         self.tell(f"run {cycle}")
-        sent = []
+        sent: list[tuple[int, int]] = []
         while True:
             word, *numbers = self._answer()
             if word == "now":

@@ -7,6 +7,7 @@ every step, that the same frames, the same pulses (phase by phase) and the same 
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -23,6 +24,10 @@ NO_COMPILER = "no C compiler (cc) here: the reference firmware is not tested"
 
 SMALL = "-DEST_CHANNELS=1U -DEST_PHASES=6U -DEST_KEYFRAMES=8U -DEST_EVENTS=16U -DEST_ANSWERS=32U"
 """What a microcontroller of 2 KB holds; only its queue is longer, for what tests ask at once."""
+
+RECORD = os.environ.get("ESTIM_FIRMWARE_RECORD", "")
+"""Files of this name, one for each configuration, take every command and its answers, for
+`mutants.py` to play again."""
 
 Pulse = tuple[int, int, DeliveredPhases]
 
@@ -54,6 +59,8 @@ class Lockstep:
     """The C core, its time from outside."""
 
     def __init__(self, binary: Path) -> None:
+        self._configuration = binary.parent.name
+        self._recorded: list[str] = []
         self._process = subprocess.Popen(
             [binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -64,6 +71,9 @@ class Lockstep:
         assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.stdout.close()
+        if RECORD:
+            with open(f"{RECORD}.{self._configuration}", "a") as record:
+                record.writelines(f"{line}\n" for line in self._recorded)
         return self._process.wait(10)
 
     def boot(
@@ -100,7 +110,9 @@ class Lockstep:
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
         frames, pulses, due_us, said = bytearray(), [], None, []
+        recorded = [f"> {line}"]
         while (answer := self._process.stdout.readline().rstrip("\n")) != ".":
+            recorded.append(answer)
             word, _, rest = answer.partition(" ")
             if word == "frame":
                 frames += bytes.fromhex(rest)
@@ -112,6 +124,8 @@ class Lockstep:
                 said.append(answer)
             else:
                 raise AssertionError(f"the core ended on {line!r}")
+        if RECORD:
+            self._recorded += [*recorded, "."]
         return Step(bytes(frames), pulses, due_us, said)
 
 

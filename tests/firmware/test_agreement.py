@@ -6,6 +6,7 @@ What is compared stands in `core.Twins`, after every single step of every sessio
 from __future__ import annotations
 
 import dataclasses
+import os
 
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
@@ -34,7 +35,7 @@ from firmware_protocol.program import PulseProgram
 from firmware_protocol.schema import SCHEMA_HASH
 from tests.firmware import strategies
 from tests.firmware.core import Lockstep, Twins
-from tests.simulator.host import EPOCH, MS, Host, S
+from tests.simulator.host import MS, Host, S, one_channel
 from tests.simulator.test_robustness import any_message
 
 SHARED = [
@@ -42,6 +43,8 @@ SHARED = [
     HealthCheck.filter_too_much,
 ]  # fmt: skip
 PHASES = (Phase.reuse, Phase.generate)
+THOROUGH = int(os.environ.get("ESTIM_FIRMWARE_THOROUGH", "1"))
+"""How many times as many sessions as `make test` has time for; `make test-firmware` plays 3."""
 OTHER_EPOCH = 0x0BAD_0BAD_0BAD_0BAD
 
 
@@ -56,7 +59,7 @@ AMPLITUDES_UA = st.sampled_from([0, 1_000, 1_999, 2_000, 2_100, 5_000, 20_000]) 
 
 
 @given(st.data())
-@settings(max_examples=60, suppress_health_check=SHARED, phases=PHASES)
+@settings(max_examples=30 * THOROUGH, suppress_health_check=SHARED, phases=PHASES)
 def test_any_programme_is_played_alike(lockstep: Lockstep, data: st.DataObject) -> None:
     """Ramps, cycles, bursts, keyframes, holds: rises and falls of the targets over seconds."""
     own = data.draw(strategies.device_settings())
@@ -93,7 +96,7 @@ class Scene:
         draw = self.data.draw
         status = next(iter(self.host.of(Status)[-1:]), None)
         latch_count = 0 if status is None else status.latch_count
-        return draw(
+        drawn: Message = draw(
             st.one_of(
                 self.drives(),
                 self.drives(),
@@ -111,6 +114,7 @@ class Scene:
                 any_message(),
             )
         )
+        return drawn
 
     def drives(self) -> st.SearchStrategy[Drive]:
         tick_ms = self.host.tick_ms
@@ -242,7 +246,7 @@ def begin(host: Host, data: st.DataObject, own: DeviceSettings, played: PulsePro
 
 
 @given(st.data())
-@settings(max_examples=120, suppress_health_check=SHARED, phases=PHASES)
+@settings(max_examples=60 * THOROUGH, suppress_health_check=SHARED, phases=PHASES)
 def test_any_stream_in_any_state_has_the_same_answers_and_the_same_output(
     lockstep: Lockstep, data: st.DataObject
 ) -> None:
@@ -264,3 +268,24 @@ def test_ticks_are_right_after_hours_and_days(lockstep: Lockstep) -> None:
         host.pass_time(hours * 3600 * S + 1)
         host.send(Stop())
     assert host.status.tick_ms == (1 + 2 + 24 + 960 + 240 + 1) * 3_600_000 % 2**32
+
+
+@given(st.integers(0, 320), st.lists(st.sampled_from(list(WantedState)), min_size=1, max_size=4))
+@settings(max_examples=40, suppress_health_check=SHARED, phases=PHASES)
+def test_a_lease_that_ends_at_boot_or_at_once_is_no_lease(
+    lockstep: Lockstep, age_ms: int, wanted: list[WantedState]
+) -> None:
+    """All in one read at the tick 0, echoing ticks before it, modulo 2^32; then nothing more."""
+    host, twins = host_of(lockstep, DeviceSettings())
+    host.prepare(one_channel())
+    host.now_us += 999
+    raw = b"".join(
+        host.connection.send(
+            Drive(each, -age_ms % 2**32, host.program_digest, host.limits_digest, (TargetRow(0),))
+        )
+        for each in (WantedState.ARMED, *wanted)
+    )
+    host.write(raw)
+    host.pass_time(1 * S)
+    assert host.state() in (DeviceState.SAFE, DeviceState.FAULT)
+    assert twins.trace.pulses == []

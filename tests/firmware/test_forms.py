@@ -28,8 +28,8 @@ from firmware_protocol.messages import (
     ProgramFlag,
     ProgramKeyframes,
     ProgramPhases,
-    Refused,
     RefusalReason,
+    Refused,
     SelfTest,
     Stop,
     WantedState,
@@ -95,7 +95,7 @@ def changes(loading: tuple[Message, ...]) -> Iterator[tuple[Message, ...]]:
     for at, message in enumerate(loading):
         before, after = loading[:at], loading[at + 1 :]
         for changed in neighbours(message):
-            yield (*before, dataclasses.replace(message, **changed), *after)  # type: ignore[arg-type]
+            yield (*before, dataclasses.replace(message, **changed), *after)
         field = {ProgramPhases: "phases", ProgramKeyframes: "keyframes"}.get(type(message))
         rows = () if field is None else getattr(message, field)
         for index, row in enumerate(rows):
@@ -105,7 +105,7 @@ def changes(loading: tuple[Message, ...]) -> Iterator[tuple[Message, ...]]:
                 yield (*before, dataclasses.replace(message, **{field: others}), *after)  # type: ignore[arg-type]
             yield (*before, dataclasses.replace(message, **{field: (*first, *rest)}), *after)  # type: ignore[arg-type]
         if field is not None and rows:
-            yield (*before, dataclasses.replace(message, **{field: ()}), *after)  # type: ignore[arg-type]
+            yield (*before, dataclasses.replace(message, **{field: ()}), *after)
         yield (*before, *after)
         yield (*before, message, message, *after)
 
@@ -222,8 +222,7 @@ def test_one_flipped_bit_of_limits_or_programme_is_found_before_output(
     else:
         host.send(SelfTest())
         host.send(Stop())
-    assert host.status.state is DeviceState.FAULT
-    assert host.status.fault is FaultCode.SELF_TEST
+    assert (host.status.state, host.status.fault) == (DeviceState.FAULT, FaultCode.SELF_TEST)
     # The cause is still there; a new epoch brings limits and programme afresh.
     (answer, *_) = host.send(AcknowledgeFault(host.status.latch_count, 0))
     assert isinstance(answer, Refused)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from estim.simulator.device import DeviceSettings
 from estim.simulator.settings import EVERYTHING_HELD
+from firmware_protocol.connection import Received
 from firmware_protocol.messages import (
     PROTOCOL_VERSION,
     BeginProgram,
@@ -21,8 +22,8 @@ from firmware_protocol.messages import (
     ProgramFlag,
     ProgramKeyframes,
     ProgramPhases,
-    Refused,
     RefusalReason,
+    Refused,
 )
 from firmware_protocol.program import ChannelProgram, Keyframe, PulseProgram
 from firmware_protocol.program import Phase as PulsePhase
@@ -178,7 +179,8 @@ def test_a_stage_of_one_magnitude_takes_only_phases_of_one(
     ):
         answers += small.command(f"bytes 0 {host.connection.send(message).hex()}").frames
     host.connection.receive_bytes(bytes(answers))
-    told = [event.message for event in iter(host.connection.next_event, None)]  # type: ignore[union-attr]
+    events = iter(host.connection.next_event, None)
+    told = [event.message for event in events if isinstance(event, Received)]
     if is_taken:
         assert isinstance(told[-1], ProgramAccepted)
         return

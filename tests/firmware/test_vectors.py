@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from typing import Any
 
 import pytest
@@ -21,8 +22,8 @@ from firmware_protocol.messages import (
     Hello,
     Message,
     ProgramAccepted,
-    Refused,
     RefusalReason,
+    Refused,
     Status,
     Stop,
 )
@@ -64,7 +65,7 @@ def test_every_length_around_the_bounds_of_a_body_and_of_a_frame(lockstep: Locks
     """15 to 250 bytes are a body, whatever they say; 251 of a frame are kept, no more."""
     for size in (1, 2, 14, 15, 16, 249, 250):
         content = bytes([Stop.message_id, *range(1, size - 4 + 1)])[: max(0, size - 4)]
-        body = content + codec.CRC.pack(codec.zlib.crc32(content))
+        body = content + codec.CRC.pack(zlib.crc32(content))
         body = body[:size]
         frame = framing.encode_frame(body)[:-1]
         verdict = "bad frame" if size < 15 else "bad message"
@@ -75,7 +76,7 @@ def test_every_length_around_the_bounds_of_a_body_and_of_a_frame(lockstep: Locks
         assert lockstep.command(f"decode {'01' * size}").said == ["bad frame"]
     for size in (14, 15, 250, 251, 255):
         content = bytes([Stop.message_id, *[0] * (size - 5)])
-        body = content + codec.CRC.pack(codec.zlib.crc32(content))
+        body = content + codec.CRC.pack(zlib.crc32(content))
         verdict = {15: "message 9 0 0000000000000000 0", 250: "bad message"}.get(size, "bad frame")
         assert lockstep.command(f"judge {body.hex()}").said == [verdict]
 
@@ -108,7 +109,7 @@ def test_every_payload_of_another_length_or_with_an_unknown_value_is_refused(
         changed += [payload[:at] + bytes([n]) + payload[at + 1 :] for n in range(256)]
     for each in changed:
         content = codec.HEADER.pack(declared.message_id, 7, 0xE5) + each
-        body = content + codec.CRC.pack(codec.zlib.crc32(content))
+        body = content + codec.CRC.pack(zlib.crc32(content))
         if len(body) > codec.BODY_MAX:
             continue
         try:
