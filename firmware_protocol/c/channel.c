@@ -117,8 +117,8 @@ static void forget_oldest(struct est_channel *channel)
     uint8_t at;
 
     channel->pending_count--;
-    for (at = 0U; at < channel->pending_count; at++) {
-        channel->played[at] = channel->played[at + 1U];
+    for (at = 1U; at < EST_PENDING; at++) {
+        channel->played[at - 1U] = channel->played[at];
     }
 }
 
