@@ -31,7 +31,7 @@ run: $(RUN_STAMP)
 	@$(VENV_PYTHON) -m estim
 
 test: $(DEV_STAMP)
-	@$(VENV_PYTHON) -m pytest -n 3 --dist worksteal -m 'not long' -rs
+	@$(VENV_PYTHON) -m pytest -n 3 --dist worksteal -m 'not long and not emulated' -rs
 
 # Whole visits, the technician's bench, records and the browser's page, all through the interface.
 test-long: $(DEV_STAMP)
