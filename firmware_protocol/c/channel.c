@@ -108,16 +108,35 @@ static void rise(struct est_channel *channel, const struct est_session *session)
     if (rise_ua > (ceiling_ua - channel->setpoint_ua)) {
         rise_ua = ceiling_ua - channel->setpoint_ua;
     }
+    channel->rise_ua = rise_ua;
     channel->risen_ua += rise_ua;
     channel->setpoint_ua += rise_ua;
+}
+
+static uint8_t bad_pulses_max(uint32_t period_us)
+{
+    const uint32_t in_time = EST_LEAD_OFF_US / period_us;
+    uint8_t most = (uint8_t)EST_LEAD_OFF_PULSES;
+
+    if (in_time < EST_LEAD_OFF_PULSES) {
+        most = (in_time < 1U) ? 1U : (uint8_t)in_time;
+    }
+    return most;
+}
+
+bool est_channel_has_room(const struct est_channel *channel)
+{
+    return channel->in_flight_count < EST_IN_FLIGHT;
 }
 
 bool est_channel_step(struct est_channel *channel, const struct est_session *session,
                       struct est_pulse *pulse)
 {
     struct est_player *player = &channel->player;
+    struct est_played *played = &channel->in_flight[channel->in_flight_count];
     uint32_t amplitude_ua;
 
+    channel->rise_ua = 0U;
     if (!est_player_begin(player)) {
         return false;
     }
@@ -129,16 +148,36 @@ bool est_channel_step(struct est_channel *channel, const struct est_session *ses
         return false;
     }
     est_player_pulse(player, amplitude_ua, pulse);
-    channel->played.onset_us = pulse->onset_us;
-    channel->played.period_us = player->setting.pulse_period_us;
-    channel->played.peak_ua = pulse->peak_ua;
+    played->onset_us = (uint32_t)(pulse->onset_us & UINT32_MAX);
+    played->bad_max = bad_pulses_max(player->setting.pulse_period_us);
+    played->is_judged = pulse->peak_ua >= EST_LIMIT_CONTACT_UA_MAX;
+    channel->in_flight_count++;
     return true;
 }
 
-static enum est_finding judge_contact(struct est_channel *channel, bool is_good)
+void est_channel_miss(struct est_channel *channel)
 {
-    const uint32_t in_time = EST_LEAD_OFF_US / channel->played.period_us;
-    uint32_t bad_max = (in_time < EST_LEAD_OFF_PULSES) ? in_time : EST_LEAD_OFF_PULSES;
+    /* Nothing was felt, so nothing may have risen. */
+    channel->in_flight_count--;
+    channel->setpoint_ua -= channel->rise_ua;
+    channel->risen_ua -= channel->rise_ua;
+}
+
+static struct est_played take_oldest(struct est_channel *channel)
+{
+    const struct est_played oldest = channel->in_flight[0];
+    uint8_t index;
+
+    channel->in_flight_count--;
+    for (index = 0U; index < channel->in_flight_count; index++) {
+        channel->in_flight[index] = channel->in_flight[index + 1U];
+    }
+    return oldest;
+}
+
+static enum est_finding judge_contact(struct est_channel *channel,
+                                      const struct est_played *played, bool is_good)
+{
     enum est_finding finding = EST_FINDING_NOTHING;
 
     if (is_good) {
@@ -148,14 +187,13 @@ static enum est_finding judge_contact(struct est_channel *channel, bool is_good)
         }
         if ((channel->contact != EST_CONTACT_GOOD) &&
             (channel->good_count >= EST_CONTACT_PULSES) &&
-            ((channel->played.onset_us - channel->first_judged_us) >= EST_CONTACT_US)) {
+            ((played->onset_us - channel->first_judged_us) >= EST_CONTACT_US)) {
             channel->contact = EST_CONTACT_GOOD;
             finding = EST_FINDING_CONTACT_GOOD;
         }
     } else {
-        bad_max = (bad_max < 1U) ? 1U : bad_max;
         channel->bad_streak++;
-        if (channel->bad_streak >= bad_max) {
+        if (channel->bad_streak >= played->bad_max) {
             channel->contact = EST_CONTACT_OFF;
             finding = EST_FINDING_LEAD_OFF;
         }
@@ -166,6 +204,7 @@ static enum est_finding judge_contact(struct est_channel *channel, bool is_good)
 enum est_finding est_channel_judge(struct est_channel *channel,
                                    const struct est_measurement *measured)
 {
+    const struct est_played played = take_oldest(channel);
     const uint64_t highest = ((uint64_t)channel->setpoint_ua * EST_LIMIT_OVERCURRENT_PERMILLE_MAX) +
                              ((uint64_t)EST_OVERCURRENT_MARGIN_UA * PERMILLE);
 
@@ -185,7 +224,7 @@ enum est_finding est_channel_judge(struct est_channel *channel,
     } else {
         channel->over_streak = 0U;
     }
-    if (channel->played.peak_ua < EST_LIMIT_CONTACT_UA_MAX) {
+    if (!played.is_judged) {
         return EST_FINDING_NOTHING;
     }
     channel->has_judged = true;
@@ -193,10 +232,11 @@ enum est_finding est_channel_judge(struct est_channel *channel,
     channel->is_compliance_reached = measured->is_compliance_reached;
     if (!channel->has_first_judged) {
         channel->has_first_judged = true;
-        channel->first_judged_us = channel->played.onset_us;
+        channel->first_judged_us = played.onset_us;
     }
-    return judge_contact(channel, (measured->load_ohm < EST_LIMIT_LEAD_OFF_OHM_MAX) &&
-                                      (!measured->is_compliance_reached));
+    return judge_contact(channel, &played,
+                         (measured->load_ohm < EST_LIMIT_LEAD_OFF_OHM_MAX) &&
+                             (!measured->is_compliance_reached));
 }
 
 void est_channel_report(struct est_channel *channel, bool is_running, est_us since_run_us,

@@ -38,6 +38,12 @@
 #define EST_LEAD_US 0U
 #endif
 
+/* Pulses of a channel that may be given and not yet measured, where they are measured later. More
+ * than EST_LEAD_US holds of the shortest period, and one in progress. */
+#ifndef EST_IN_FLIGHT
+#define EST_IN_FLIGHT 3U
+#endif
+
 #if (EST_CHANNELS < 1U) || (EST_CHANNELS > EST_WIRE_CHANNELS_MAX)
 #error "EST_CHANNELS: 1 to EST_WIRE_CHANNELS_MAX"
 #endif
@@ -49,6 +55,9 @@
 #endif
 #if (EST_EVENTS < 1U) || (EST_EVENTS > EST_WIRE_EVENTS_MAX)
 #error "EST_EVENTS: 1 to EST_WIRE_EVENTS_MAX"
+#endif
+#if (EST_IN_FLIGHT < 1U) || (EST_IN_FLIGHT > 15U)
+#error "EST_IN_FLIGHT: 1 to 15"
 #endif
 #if (EST_ANSWERS < 4U) || (EST_ANSWERS > 255U)
 #error "EST_ANSWERS: 4 to 255"
