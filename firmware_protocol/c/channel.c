@@ -108,27 +108,35 @@ static void rise(struct est_channel *channel, const struct est_session *session)
     if (rise_ua > (ceiling_ua - channel->setpoint_ua)) {
         rise_ua = ceiling_ua - channel->setpoint_ua;
     }
+    channel->rise_ua = rise_ua;
     channel->risen_ua += rise_ua;
     channel->setpoint_ua += rise_ua;
 }
 
-static void forget_oldest(struct est_channel *channel)
+static uint8_t bad_pulses_max(uint32_t period_us)
 {
-    uint8_t at;
+    const uint32_t in_time = EST_LEAD_OFF_US / period_us;
+    uint8_t most = (uint8_t)EST_LEAD_OFF_PULSES;
 
-    channel->pending_count--;
-    for (at = 1U; at < EST_PENDING; at++) {
-        channel->played[at - 1U] = channel->played[at];
+    if (in_time < EST_LEAD_OFF_PULSES) {
+        most = (in_time < 1U) ? 1U : (uint8_t)in_time;
     }
+    return most;
+}
+
+bool est_channel_has_room(const struct est_channel *channel)
+{
+    return channel->in_flight_count < EST_IN_FLIGHT;
 }
 
 bool est_channel_step(struct est_channel *channel, const struct est_session *session,
                       struct est_pulse *pulse)
 {
     struct est_player *player = &channel->player;
-    struct est_played *played;
+    struct est_played *played = &channel->in_flight[channel->in_flight_count];
     uint32_t amplitude_ua;
 
+    channel->rise_ua = 0U;
     if (!est_player_begin(player)) {
         return false;
     }
@@ -140,21 +148,36 @@ bool est_channel_step(struct est_channel *channel, const struct est_session *ses
         return false;
     }
     est_player_pulse(player, amplitude_ua, pulse);
-    if (channel->pending_count == EST_PENDING) {
-        forget_oldest(channel);
-    }
-    played = &channel->played[channel->pending_count];
-    played->onset_us = pulse->onset_us;
-    played->period_us = player->setting.pulse_period_us;
+    played->onset_us = (uint32_t)(pulse->onset_us & UINT32_MAX);
+    played->bad_max = bad_pulses_max(player->setting.pulse_period_us);
     played->peak_ua = pulse->peak_ua;
+    channel->in_flight_count++;
     return true;
 }
 
-static enum est_finding judge_contact(struct est_channel *channel, const struct est_played *played,
-                                      bool is_good)
+void est_channel_miss(struct est_channel *channel)
 {
-    const uint32_t in_time = EST_LEAD_OFF_US / played->period_us;
-    uint32_t bad_max = (in_time < EST_LEAD_OFF_PULSES) ? in_time : EST_LEAD_OFF_PULSES;
+    /* Nothing was felt, so nothing may have risen. */
+    channel->in_flight_count--;
+    channel->setpoint_ua -= channel->rise_ua;
+    channel->risen_ua -= channel->rise_ua;
+}
+
+static struct est_played take_oldest(struct est_channel *channel)
+{
+    const struct est_played oldest = channel->in_flight[0];
+    uint8_t index;
+
+    channel->in_flight_count--;
+    for (index = 0U; index < channel->in_flight_count; index++) {
+        channel->in_flight[index] = channel->in_flight[index + 1U];
+    }
+    return oldest;
+}
+
+static enum est_finding judge_contact(struct est_channel *channel,
+                                      const struct est_played *played, bool is_good)
+{
     enum est_finding finding = EST_FINDING_NOTHING;
 
     if (is_good) {
@@ -169,9 +192,8 @@ static enum est_finding judge_contact(struct est_channel *channel, const struct 
             finding = EST_FINDING_CONTACT_GOOD;
         }
     } else {
-        bad_max = (bad_max < 1U) ? 1U : bad_max;
         channel->bad_streak++;
-        if (channel->bad_streak >= bad_max) {
+        if (channel->bad_streak >= played->bad_max) {
             channel->contact = EST_CONTACT_OFF;
             finding = EST_FINDING_LEAD_OFF;
         }
@@ -182,16 +204,13 @@ static enum est_finding judge_contact(struct est_channel *channel, const struct 
 enum est_finding est_channel_judge(struct est_channel *channel,
                                    const struct est_measurement *measured)
 {
-    const struct est_played played = channel->played[0];
+    const struct est_played played = take_oldest(channel);
     /* A pulse given ahead may be above a setpoint that has fallen since. */
     const uint32_t commanded_ua =
         (played.peak_ua > channel->setpoint_ua) ? played.peak_ua : channel->setpoint_ua;
     const uint64_t highest = ((uint64_t)commanded_ua * EST_LIMIT_OVERCURRENT_PERMILLE_MAX) +
                              ((uint64_t)EST_OVERCURRENT_MARGIN_UA * PERMILLE);
 
-    if (channel->pending_count > 0U) {
-        forget_oldest(channel);
-    }
     if (measured->is_delivered) {
         channel->pulse_count++;
     }

@@ -26,9 +26,9 @@ enum est_finding {
 
 /* What the judgement of a pulse needs besides its measurement. */
 struct est_played {
-    est_us onset_us;
-    uint32_t period_us;
-    uint32_t peak_ua;
+    uint32_t onset_us; /* modulo 2^32: contact is proven within seconds */
+    uint32_t peak_ua;  /* commanded */
+    uint8_t bad_max;   /* so many bad pulses in a row are a lead-off */
 };
 
 struct est_channel {
@@ -42,14 +42,15 @@ struct est_channel {
     uint32_t last_peak_ua;
     uint32_t peak_since_ua;
     uint32_t load_ohm; /* of the pulse judged last */
-    est_us first_judged_us;
-    struct est_played played[EST_PENDING]; /* the oldest that is not judged yet comes first */
+    uint32_t first_judged_us; /* modulo 2^32 */
+    struct est_played in_flight[EST_IN_FLIGHT]; /* given and not yet measured, the oldest first */
+    uint32_t rise_ua;                           /* of the step taken last */
     struct est_player player;
+    uint8_t in_flight_count;
     uint8_t contact;
     uint8_t good_count;
     uint8_t bad_streak;
     uint8_t over_streak;
-    uint8_t pending_count; /* played, their measurement still to come */
     bool is_latched;
     bool is_playing;
     bool has_peak_since;
@@ -71,11 +72,17 @@ void est_channel_set_target(struct est_channel *channel, uint32_t target_ua);
 void est_channel_latch_lead_off(struct est_channel *channel);
 void est_channel_rearm(struct est_channel *channel);
 
-/* Take the step that is due: true where `pulse` shall be played now. */
+/* Tell whether another pulse can be in flight; where not, the stage no longer measures. */
+bool est_channel_has_room(const struct est_channel *channel);
+
+/* Take the step that is due: true where `pulse` shall be played now; it then is in flight. */
 bool est_channel_step(struct est_channel *channel, const struct est_session *session,
                       struct est_pulse *pulse);
 
-/* Judge what was measured of the oldest pulse that is not judged yet. */
+/* Take back the pulse of the step taken last, which the stage missed, and what it raised. */
+void est_channel_miss(struct est_channel *channel);
+
+/* Judge what was measured of the oldest pulse in flight. */
 enum est_finding est_channel_judge(struct est_channel *channel,
                                    const struct est_measurement *measured);
 

@@ -38,10 +38,10 @@
 #define EST_LEAD_US 0U
 #endif
 
-/* Pulses of a channel that are given and whose measurement is still to come, at most: as many as
- * may begin within EST_LEAD_US, and the one in progress. */
-#ifndef EST_PENDING
-#define EST_PENDING 1U
+/* Pulses of a channel that may be given and not yet measured, where they are measured later. More
+ * than EST_LEAD_US holds of the shortest period, and one in progress. */
+#ifndef EST_IN_FLIGHT
+#define EST_IN_FLIGHT 3U
 #endif
 
 #if (EST_CHANNELS < 1U) || (EST_CHANNELS > EST_WIRE_CHANNELS_MAX)
@@ -56,8 +56,8 @@
 #if (EST_EVENTS < 1U) || (EST_EVENTS > EST_WIRE_EVENTS_MAX)
 #error "EST_EVENTS: 1 to EST_WIRE_EVENTS_MAX"
 #endif
-#if (EST_PENDING < 1U) || (EST_PENDING > 8U)
-#error "EST_PENDING: 1 to 8"
+#if (EST_IN_FLIGHT < 1U) || (EST_IN_FLIGHT > 15U)
+#error "EST_IN_FLIGHT: 1 to 15"
 #endif
 #if (EST_ANSWERS < 4U) || (EST_ANSWERS > 255U)
 #error "EST_ANSWERS: 4 to 255"

@@ -155,6 +155,11 @@ static void play_step(struct est_device *device, uint8_t index)
     struct est_pulse pulse;
     enum est_play play;
 
+    if (!est_channel_has_room(channel)) {
+        /* What is not measured is not known to be what was commanded. */
+        latch_fault(device, EST_FAULT_CODE_OUTPUT_STAGE);
+        return;
+    }
     if (!est_channel_step(channel, &device->gate.session, &pulse)) {
         return;
     }
@@ -166,10 +171,10 @@ static void play_step(struct est_device *device, uint8_t index)
             set_now(device, onset_us);
             act_on_finding(device, finding, index);
         }
-    } else if (play == EST_PLAY_PENDING) {
-        channel->pending_count++;
+    } else if (play == EST_PLAY_MISSED) {
+        est_channel_miss(channel);
     } else {
-        /* It will never be measured. */
+        /* Its measurement comes later. */
     }
 }
 
@@ -894,9 +899,9 @@ void est_device_measured(struct est_device *device, uint8_t channel,
 {
     struct est_channel *played = &device->channels[channel];
 
-    if (played->pending_count > 0U) {
+    est_device_advance(device, now_us);
+    if (played->in_flight_count > 0U) {
         const enum est_finding finding = est_channel_judge(played, measured);
-        est_device_advance(device, now_us);
         if (device->state == EST_DEVICE_STATE_RUNNING) {
             act_on_finding(device, finding, channel);
         }

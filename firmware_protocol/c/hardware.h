@@ -49,7 +49,7 @@ struct est_measurement {
 
 enum est_play {
     EST_PLAY_MEASURED, /* played, and `measured` is filled in */
-    EST_PLAY_PENDING,  /* will be played; `est_device_measured` tells the rest */
+    EST_PLAY_PENDING,  /* will be played; `est_device_measured` tells the rest, in order */
     EST_PLAY_MISSED    /* not played and never will be: its onset is past */
 };
 
@@ -71,8 +71,8 @@ struct est_settings {
     bool has_one_magnitude;
 };
 
-/* Give a pulse to the output stage; never with an onset at or after the end of the lease. Where
- * EST_PENDING pulses are still to be measured, that of the oldest is no longer waited for. */
+/* Give a pulse to the output stage; never with an onset at or after the end of the lease. A stage
+ * that lets EST_IN_FLIGHT pulses go unmeasured is taken for defective. */
 enum est_play est_hardware_play(void *port, const struct est_pulse *pulse,
                                 struct est_measurement *measured);
 

@@ -19,6 +19,7 @@ from firmware_protocol.messages import (
     PROTOCOL_VERSION,
     CommitProgram,
     Drive,
+    GetCapabilities,
     Hello,
     Identity,
     LimitsAccepted,
@@ -41,6 +42,8 @@ EPOCH = 0x1122334455667788
 AMPLITUDE_MAX_UA = 80_000
 DAC_UA_PER_COUNT = 20
 BOOT_MS = 10
+DRIVE_MS = 50
+LINE_BYTES = DRIVE_MS * CYCLES_PER_MS // BYTE_CYCLES
 
 _M = TypeVar("_M", bound=Message)
 
@@ -290,15 +293,7 @@ class AvrHost:
 
     def drive(self, wanted: WantedState, target_ua: int = 0, tick_ms: int | None = None) -> int:
         """Send a Drive that echoes the newest Status, or a tick."""
-        return self.send(
-            Drive(
-                wanted,
-                self.status.tick_ms if tick_ms is None else tick_ms,
-                self.program_digest,
-                self.limits_digest,
-                (TargetRow(target_ua),),
-            )
-        )
+        return self.send(self._drive(wanted, target_ua, tick_ms))
 
     def start(self, program: PulseProgram, limits: SetLimits | None = None) -> None:
         """Go to RUNNING at zero."""
@@ -311,6 +306,34 @@ class AvrHost:
 
     def keep(self, duration_ms: int, target_ua: int) -> None:
         """Keep RUNNING: a Drive every 50 ms, the first at once."""
-        for _ in range(0, duration_ms, 50):
+        for _ in range(0, duration_ms, DRIVE_MS):
             self.drive(WantedState.RUNNING, target_ua)
-            self.pass_us(50_000)
+            self.pass_us(DRIVE_MS * 1000)
+
+    def keep_on_a_full_line(self, duration_ms: int, target_ua: int) -> int:
+        """Keep RUNNING with every bit time of the line in use; return the bytes sent.
+
+        Beside the Drives the host asks for the Capabilities 160 times a second, and frames of
+        another epoch come in; what is left is filled with the zeros that stand between frames.
+        """
+        other = Connection(Role.HOST, EPOCH + 1)
+        sent = 0
+        for _ in range(0, duration_ms, DRIVE_MS):
+            raw = self.connection.send(self._drive(WantedState.RUNNING, target_ua))
+            for at in range(150, LINE_BYTES - 150, 280):
+                raw += bytes(at - len(raw)) + self.connection.send(GetCapabilities())
+                raw += other.send(GetCapabilities())
+            raw += bytes(LINE_BYTES - len(raw))
+            self.machine.receive(raw)
+            self.pass_us(DRIVE_MS * 1000)
+            sent += len(raw)
+        return sent
+
+    def _drive(self, wanted: WantedState, target_ua: int, tick_ms: int | None = None) -> Drive:
+        return Drive(
+            wanted,
+            self.status.tick_ms if tick_ms is None else tick_ms,
+            self.program_digest,
+            self.limits_digest,
+            (TargetRow(target_ua),),
+        )

@@ -104,6 +104,21 @@ def test_it_measures_what_flows_and_finds_contact(machine: Machine) -> None:
     assert abs(channel.pulse_count - len(pulses(machine.rows()))) <= 6
 
 
+def test_a_target_that_falls_is_obeyed_but_for_pulses_given_ahead(machine: Machine) -> None:
+    host = AvrHost(machine)
+    host.start(one_channel(5000))
+    host.keep(3500, 5000)
+    assert host.status.channels[0].setpoint_ua > 4000
+    fallen = host.drive(WantedState.RUNNING, 1000)
+    host.pass_us(50_000)
+    host.keep(500, 1000)
+    played = pulses(machine.rows())
+    late = [pulse for pulse in played if pulse.onset > fallen + 20 * CYCLES_PER_MS]
+    assert {pulse.dac_ua for pulse in late} == {1000}
+    # What was given ahead is above the new setpoint, and is no overcurrent.
+    assert host.status.state is DeviceState.RUNNING
+
+
 def test_a_lead_that_is_off_ends_its_channel(machine: Machine) -> None:
     host = AvrHost(machine)
     host.start(one_channel())

@@ -26,7 +26,8 @@ def test_edges_and_amplitudes_agree_within_2_cycles(
         pytest.skip("no second emulator: make -C firmware_protocol/c/emulation avr8js")
     host = AvrHost(machine)
     host.start(PulseProgram((ChannelProgram(PHASES, unit_us=1, pulse_period_us=7000),)))
-    host.keep(1500, 6000)
+    host.keep(500, 6000)
+    host.keep_on_a_full_line(1000, 6000)
     flash = avr.image.with_suffix(".bin")
     subprocess.run(
         ["make", "--silent", "-C", C_FOLDER / "avr", "flash", f"BUILD={flash.parent}"],
@@ -39,6 +40,7 @@ def test_edges_and_amplitudes_agree_within_2_cycles(
             stdout=out, check=True, timeout=100,
         )  # fmt: skip
     rows = read_trace(replayed)
+    # The line was full, and yet no byte was read so late that a chip would have lost it.
     assert [row.number for row in rows if row.signal == "lost"] == [0]
     first, second = pulses(machine.rows()), pulses(rows)
     assert len(first) > 1_400_000 // 7000 - 10

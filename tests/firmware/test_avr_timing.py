@@ -9,14 +9,10 @@ from itertools import pairwise
 
 import pytest
 
-from firmware_protocol.connection import Connection, Role
 from firmware_protocol.messages import (
     DeviceState,
-    Drive,
     FaultCode,
-    GetCapabilities,
     Stop,
-    TargetRow,
     WantedState,
 )
 from firmware_protocol.program import ChannelProgram, Phase, PulseProgram
@@ -34,8 +30,6 @@ from tests.simulator.host import one_channel
 pytestmark = pytest.mark.emulated
 
 PERIOD_US = 5000
-DRIVE_MS = 50
-LINE_BYTES = DRIVE_MS * CYCLES_PER_MS // BYTE_CYCLES
 
 SIX_OF_50_US = tuple(Phase(50, 1000 if at % 2 == 0 else -1000) for at in range(6))
 WITH_GAPS = (
@@ -43,34 +37,6 @@ WITH_GAPS = (
     Phase(50, 1000), Phase(50, -1000),
 )  # fmt: skip
 NEGATIVE_FIRST_LONG_GAP = (Phase(1000, -1000), Phase(4500, 0), Phase(1000, 1000))
-
-
-def drive_on_a_full_line(host: AvrHost, target_ua: int, duration_ms: int) -> int:
-    """Keep RUNNING with every bit time of the line to the device in use; return the bytes sent.
-
-    Beside the Drives the host asks for the Capabilities 160 times a second, and frames of another
-    epoch come in; what is left is filled with the zeros that stand between frames.
-    """
-    other = Connection(Role.HOST, 0x99)
-    sent = 0
-    for _ in range(0, duration_ms, DRIVE_MS):
-        raw = host.connection.send(
-            Drive(
-                WantedState.RUNNING,
-                host.status.tick_ms,
-                host.program_digest,
-                host.limits_digest,
-                (TargetRow(target_ua),),
-            )
-        )
-        for at in range(150, LINE_BYTES - 150, 280):
-            raw += bytes(at - len(raw)) + host.connection.send(GetCapabilities())
-            raw += other.send(GetCapabilities())
-        raw += bytes(LINE_BYTES - len(raw))
-        host.machine.receive(raw)
-        host.pass_us(DRIVE_MS * 1000)
-        sent += len(raw)
-    return sent
 
 
 def polarity_of(phases: tuple[Phase, ...]) -> list[tuple[int, int, int]]:
@@ -101,7 +67,7 @@ def test_edges_come_within_a_cycle_while_the_line_is_full(
     host = AvrHost(machine)
     host.start(PulseProgram((ChannelProgram(phases, unit_us=1, pulse_period_us=period_us),)))
     asked_before = len(host.seen)
-    assert drive_on_a_full_line(host, 4000, 2000) == 2000 * CYCLES_PER_MS // BYTE_CYCLES
+    assert host.keep_on_a_full_line(2000, 4000) == 2000 * CYCLES_PER_MS // BYTE_CYCLES
     played = pulses(machine.rows())
     wanted = polarity_of(phases)
     assert len(played) > 1_900_000 // period_us

@@ -104,13 +104,18 @@ static void take_bytes(void)
     CHECK_INS |= TASK_LINE;
 }
 
-static void look_at_stage(void)
+/* Before any more pulses are given, so that few are in flight: the device's time stands still. */
+static void tell_measurements(void)
 {
     struct est_measurement measured;
 
-    if (stage_take_measurement(&measured)) {
-        est_device_measured(&device, 0U, &measured, clock_us());
+    while (stage_take_measurement(&measured)) {
+        est_device_measured(&device, 0U, &measured, device.now_us);
     }
+}
+
+static void look_at_stage(void)
+{
     if (stage_take_defect() && (device.fault != EST_FAULT_CODE_OUTPUT_STAGE)) {
         est_device_report_defect(&device, clock_us());
     }
@@ -162,7 +167,9 @@ int main(void)
         est_device_report_defect(&device, clock_us());
     }
     for (;;) {
+        tell_measurements();
         take_bytes();
+        tell_measurements();
         est_device_advance(&device, clock_us());
         CHECK_INS |= TASK_DEVICE;
         look_at_stage();

@@ -78,11 +78,20 @@ static volatile bool has_begun; /* the pulse in progress, with its first edge */
 static volatile bool is_in_first_phase;
 static volatile bool has_sample;
 static uint8_t unsampled_count;
-static volatile bool has_measurement;
-static volatile bool is_visible;
 static volatile uint16_t current_sampled;
 static volatile uint16_t current_counts;
 static volatile uint16_t voltage_counts;
+
+/* What was sampled of one pulse. */
+struct sampled {
+    uint16_t current_counts;
+    uint16_t voltage_counts;
+    bool is_visible;
+};
+
+/* Of pulses that have ended and that nobody has asked for yet, the oldest first. */
+static struct sampled ended[EST_IN_FLIGHT];
+static volatile uint8_t ended_count;
 
 /* Pins. */
 
@@ -210,17 +219,23 @@ static void approach(void);
 
 static void end_pulse(void)
 {
+    const bool is_visible = queue[queue_first].is_visible;
+
     disconnect();
     mode = MODE_IDLE;
     queue_first = NEXT_IN_QUEUE(queue_first);
     queue_count--;
     unsampled_count = has_sample ? 0U : (uint8_t)(unsampled_count + 1U);
-    if (((PINB & POLARITY_PINS) != 0U) || (unsampled_count > UNSAMPLED_MAX)) {
+    if (((PINB & POLARITY_PINS) != 0U) || (unsampled_count > UNSAMPLED_MAX) ||
+        (ended_count == EST_IN_FLIGHT)) {
         fail();
         return;
     }
     /* Told of every pulse, or the device would take one for another. */
-    has_measurement = true;
+    ended[ended_count].current_counts = current_counts;
+    ended[ended_count].voltage_counts = voltage_counts;
+    ended[ended_count].is_visible = is_visible;
+    ended_count++;
     sample(ADC_CURRENT, SAMPLING_REST);
     if (!is_running) {
         enable(false);
@@ -288,7 +303,6 @@ static bool begin_pulse(const struct train *train)
     has_begun = false;
     is_in_first_phase = false;
     has_sample = false;
-    is_visible = train->is_visible;
     mode = MODE_PLAYING;
     set_first_edge(POSITIVE, train);
     set_first_edge(NEGATIVE, train);
@@ -297,11 +311,11 @@ static bool begin_pulse(const struct train *train)
     return true;
 }
 
-/* Wait for the next pulse, or begin it; interrupts are off. Pulses that are too late are dropped. */
+/* Wait for the next pulse, or begin it; interrupts are off. */
 static void approach(void)
 {
     mode = MODE_IDLE;
-    while (queue_count > 0U) {
+    if (queue_count > 0U) {
         const struct train *train = &queue[queue_first];
         const int32_t left = cycles_left(train);
         if (left > (AHEAD_CYCLES + (int32_t)EDGES_APART_MIN_US)) {
@@ -313,13 +327,12 @@ static void approach(void)
             TIMSK1 |= (uint8_t)(1U << OCIE1A);
             return;
         }
-        if ((left > TOO_LATE_CYCLES) && begin_pulse(train)) {
-            return;
+        if ((left <= TOO_LATE_CYCLES) || (!begin_pulse(train))) {
+            fail();
         }
-        queue_first = NEXT_IN_QUEUE(queue_first);
-        queue_count--;
+    } else {
+        disconnect();
     }
-    disconnect();
 }
 
 ISR(TIMER1_COMPA_vect)
@@ -480,22 +493,23 @@ void stage_init(void)
 
 bool stage_take_measurement(struct est_measurement *measured)
 {
-    uint16_t current = 0U;
-    uint16_t voltage = 0U;
-    bool is_seen = false;
+    struct sampled oldest = {0U, 0U, false};
     bool is_new = false;
 
     ATOMIC_BLOCK(ATOMIC_RESTORESTATE)
     {
-        is_new = has_measurement;
-        has_measurement = false;
-        current = current_counts;
-        voltage = voltage_counts;
-        is_seen = is_visible;
+        if (ended_count > 0U) {
+            is_new = true;
+            oldest = ended[0];
+            ended_count--;
+            (void)memmove(&ended[0], &ended[1], ended_count * sizeof ended[0]);
+        }
     }
     if (is_new) {
+        const uint16_t current = oldest.current_counts;
+        const uint16_t voltage = oldest.voltage_counts;
         measured->peak_ua = current * UA_PER_COUNT;
-        measured->is_delivered = (current > 0U) || (!is_seen);
+        measured->is_delivered = (current > 0U) || (!oldest.is_visible);
         measured->is_compliance_reached = voltage >= COMPLIANCE_COUNTS;
         measured->load_ohm = LOAD_OHM_MAX;
         if (current > 0U) {

@@ -73,7 +73,7 @@ static uint32_t largest_that_fits(const struct bench *bench, const struct bench_
 enum est_play est_hardware_play(void *port, const struct est_pulse *pulse,
                                 struct est_measurement *measured)
 {
-    const struct bench *bench = port;
+    struct bench *bench = port;
     const struct bench_leads *leads = &bench->leads[pulse->channel];
     const struct est_player *player = &bench->device.channels[pulse->channel].player;
     const uint32_t gained_ua =
@@ -82,6 +82,10 @@ enum est_play est_hardware_play(void *port, const struct est_pulse *pulse,
     const uint32_t delivered_ua = largest_that_fits(bench, leads, asked_ua, player->grid_ua);
     struct est_pulse delivered = *pulse;
     uint8_t phase;
+
+    if (bench->misses_pulses) {
+        return EST_PLAY_MISSED;
+    }
 
     for (phase = 0U; phase < pulse->phase_count; phase++) {
         delivered.phases[phase].current_ua = est_phase_current_ua(
@@ -96,7 +100,38 @@ enum est_play est_hardware_play(void *port, const struct est_pulse *pulse,
     if (measured->is_delivered && (bench->sink != NULL)) {
         bench->sink(bench->sink_context, &delivered);
     }
+    if (bench->is_mute) {
+        return EST_PLAY_PENDING;
+    }
+    if (bench->measures_later) {
+        bench->unmeasured[bench->unmeasured_count % EST_IN_FLIGHT] = *measured;
+        bench->unmeasured_count++;
+        return EST_PLAY_PENDING;
+    }
     return EST_PLAY_MEASURED;
+}
+
+void bench_tell_measured(struct bench *bench, est_us now_us)
+{
+    const uint8_t count = bench->unmeasured_count;
+    uint8_t index;
+
+    bench->unmeasured_count = 0U;
+    for (index = 0U; index < count; index++) {
+        est_device_measured(&bench->device, 0U, &bench->unmeasured[index], now_us);
+    }
+}
+
+void bench_advance(struct bench *bench, est_us now_us)
+{
+    est_us onset_us = est_device_next_pulse_us(&bench->device);
+
+    while (bench->measures_later && (onset_us <= now_us)) {
+        est_device_advance(&bench->device, onset_us);
+        bench_tell_measured(bench, onset_us);
+        onset_us = est_device_next_pulse_us(&bench->device);
+    }
+    est_device_advance(&bench->device, now_us);
 }
 
 void est_hardware_enter_state(void *port, uint8_t state)
@@ -121,7 +156,7 @@ static bool find_leads(struct bench *bench, unsigned number, struct bench_leads 
     return is_there;
 }
 
-static bool happen_to_leads(struct bench *bench, const char *words, est_us now_us)
+static bool happen_to_leads(struct bench *bench, const char *words)
 {
     struct bench_leads *leads = NULL;
     unsigned number = 0U;
@@ -129,7 +164,6 @@ static bool happen_to_leads(struct bench *bench, const char *words, est_us now_u
     char end = '\0';
     bool is_done = true;
 
-    est_device_advance(&bench->device, now_us);
     if ((sscanf(words, "lead-off %u%c", &number, &end) == 1) &&
         find_leads(bench, number, &leads)) {
         leads->is_lead_off = true;
@@ -157,6 +191,7 @@ bool bench_happen(struct bench *bench, const char *words, est_us now_us)
     char end = '\0';
     bool is_done = true;
 
+    bench_advance(bench, now_us);
     if (strcmp(words, "patient-stop press") == 0) {
         est_device_set_patient_stop(&bench->device, true, now_us);
     } else if (strcmp(words, "patient-stop release") == 0) {
@@ -166,11 +201,17 @@ bool bench_happen(struct bench *bench, const char *words, est_us now_us)
         est_device_set_battery(&bench->device, (uint8_t)amount, now_us);
     } else if (strcmp(words, "defect") == 0) {
         est_device_report_defect(&bench->device, now_us);
+    } else if ((sscanf(words, "measure-later %u%c", &amount, &end) == 1) && (amount <= 1U)) {
+        bench->measures_later = amount != 0U;
+    } else if ((sscanf(words, "mute %u%c", &amount, &end) == 1) && (amount <= 1U)) {
+        bench->is_mute = amount != 0U;
+    } else if ((sscanf(words, "miss %u%c", &amount, &end) == 1) && (amount <= 1U)) {
+        bench->misses_pulses = amount != 0U;
     } else if ((sscanf(words, "self-test %u%c", &amount, &end) == 1) &&
                (amount <= EST_SELF_TEST_ALL)) {
         bench->failed_checks = (uint16_t)amount;
     } else {
-        is_done = happen_to_leads(bench, words, now_us);
+        is_done = happen_to_leads(bench, words);
     }
     return is_done;
 }

@@ -32,6 +32,11 @@ struct bench {
     struct est_settings settings;
     struct bench_leads leads[EST_CHANNELS];
     uint16_t failed_checks; /* what the self-test finds */
+    bool measures_later;    /* as a stage does that plays in real time */
+    bool misses_pulses;
+    bool is_mute; /* and never tells what it measured */
+    uint8_t unmeasured_count;
+    struct est_measurement unmeasured[EST_IN_FLIGHT];
     uint8_t battery_percent;
     bench_sink sink;
     void *sink_context;
@@ -46,6 +51,11 @@ void bench_boot(struct bench *bench, uint32_t load_ohm, bool is_stop_pressed);
 
 /* Start again as after a reset: loads, supply and the stop's position stay; the clock begins at 0. */
 void bench_reboot(struct bench *bench);
+
+/* Let time pass; a stage that measures later tells what it measured at each onset, before the next
+ * step. */
+void bench_advance(struct bench *bench, est_us now_us);
+void bench_tell_measured(struct bench *bench, est_us now_us);
 
 /* Let something happen, in the words of the simulator's fault scripts ("lead-off 1"); return false
  * where the words are not known or do not fit. */

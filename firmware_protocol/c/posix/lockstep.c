@@ -111,6 +111,10 @@ static void boot(struct bench *bench, const char *words)
     bench->settings.pulse_period_min_us = period_min;
     bench->settings.has_one_magnitude = one_magnitude != 0U;
     bench->failed_checks = 0U;
+    bench->measures_later = false;
+    bench->misses_pulses = false;
+    bench->is_mute = false;
+    bench->unmeasured_count = 0U;
     bench->battery_percent = (uint8_t)battery;
     bench_boot(bench, ohm, pressed != 0U);
 }
@@ -194,7 +198,9 @@ static void obey(struct bench *bench, const char *line)
         encode(&line[7]);
     } else if (sscanf(line, "bytes %" SCNu64 " %n", &at_us, &start) == 1) {
         const size_t size = read_hex(&line[start], bytes, sizeof bytes);
+        bench_advance(bench, at_us);
         est_device_receive(&bench->device, bytes, (uint16_t)size, at_us);
+        bench_tell_measured(bench, at_us);
         print_output(bench);
     } else if (sscanf(line, "happen %" SCNu64 " %n", &at_us, &start) == 1) {
         if (!bench_happen(bench, &line[start], at_us)) {
@@ -203,7 +209,7 @@ static void obey(struct bench *bench, const char *line)
         }
         print_output(bench);
     } else if (sscanf(line, "reboot %" SCNu64, &at_us) == 1) {
-        est_device_advance(&bench->device, at_us);
+        bench_advance(bench, at_us);
         bench_reboot(bench);
         print_output(bench);
     } else if (strcmp(line, "peek") == 0) {
@@ -212,7 +218,7 @@ static void obey(struct bench *bench, const char *line)
             est_channel_report(&bench->device.channels[index], false, 0U, bytes);
         }
     } else if (sscanf(line, "advance %" SCNu64, &at_us) == 1) {
-        est_device_advance(&bench->device, at_us);
+        bench_advance(bench, at_us);
         print_output(bench);
     } else {
         (void)fprintf(stderr, "lockstep: not understood: %s\n", line);
