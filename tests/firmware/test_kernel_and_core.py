@@ -224,6 +224,10 @@ def test_a_target_one_step_above_a_derived_limit_names_it(
         (((1000, 1000), (1000, -1000)), 48_000),
         # The same in two steps of 500 us: no more than one of 1000 us.
         (((500, 1000), (500, 1000), (1000, -1000)), 48_000),
+        # Strong the other way alone: 400 us x I at most 20 uC + 28 uC/ms x 0.4 ms = 31.2 uC: 78 mA;
+        # its recovery of 0.8 ms at half of it may carry 42.4 uC. The grid is 200 uA.
+        (((400, -1000), (800, 500)), 78_100),
+        (((800, 500), (400, -1000)), 78_100),
         # Parted by a gap, and round the end of the ring.
         (((500, 1000), (1000, -1000), (500, 1000)), 48_000),
     ],
