@@ -147,7 +147,7 @@ static uint8_t next_channel(const struct est_device *device)
     return next;
 }
 
-static void play_step(struct est_device *device, uint8_t index)
+static void play_step(struct est_device *device, uint8_t index, est_us now_us)
 {
     struct est_channel *channel = &device->channels[index];
     const est_us onset_us = channel->player.next_us;
@@ -168,7 +168,8 @@ static void play_step(struct est_device *device, uint8_t index)
     if (play == EST_PLAY_MEASURED) {
         const enum est_finding finding = est_channel_judge(channel, &measured);
         if (finding != EST_FINDING_NOTHING) {
-            set_now(device, onset_us);
+            /* With a lead the onset is still to come: time does not run ahead. */
+            set_now(device, (onset_us < now_us) ? onset_us : now_us);
             act_on_finding(device, finding, index);
         }
     } else if (play == EST_PLAY_MISSED) {
@@ -179,14 +180,14 @@ static void play_step(struct est_device *device, uint8_t index)
 }
 
 /* Play every pulse with its onset before `end_us`; tell whether still RUNNING. */
-static bool play_before(struct est_device *device, est_us end_us)
+static bool play_before(struct est_device *device, est_us end_us, est_us now_us)
 {
     while (device->state == EST_DEVICE_STATE_RUNNING) {
         const uint8_t index = next_channel(device);
         if ((index == EST_NO_CHANNEL) || (device->channels[index].player.next_us >= end_us)) {
             return true;
         }
-        play_step(device, index);
+        play_step(device, index, now_us);
     }
     return false;
 }
@@ -233,7 +234,7 @@ static void settle(struct est_device *device, est_us now_us)
         const bool is_timer_due = timer_us <= now_us;
         const est_us lead_end_us = now_us + EST_LEAD_US + 1U;
         const est_us end_us = (timer_us < lead_end_us) ? timer_us : lead_end_us;
-        if ((device->state == EST_DEVICE_STATE_RUNNING) && (!play_before(device, end_us))) {
+        if ((device->state == EST_DEVICE_STATE_RUNNING) && (!play_before(device, end_us, now_us))) {
             continue;
         }
         if (is_timer_due) {

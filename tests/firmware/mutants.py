@@ -65,7 +65,52 @@ _SWAPS: tuple[tuple[str, tuple[str, ...]], ...] = (
 _STATEMENT = re.compile(r"^\s+(?:\(void\))?[\w>.\[\]*-]+(?: [+|^-]?= .+|\(.*\));$")
 _KEPT = re.compile(r"^\s*(?:return\b|const\b|struct\b|uint|int|bool\b|enum\b)")
 
-EQUIVALENT: dict[tuple[str, str], str] = {}
+_TIE = "both are the same where they are equal"
+_ZERO = "0 is neither way, and -0 is 0"
+_REPLACED = "the first figure that is looked at takes its place"
+_CLEARED = (
+    "entering RUNNING reviews targets of 0, so what was found good before is forgotten anyway"
+)
+
+EQUIVALENT: dict[tuple[str, str], str] = {
+    ("gate.c", line): why
+    for why, lines in {
+        _TIE: (
+            "return (one <= other) ? one : other;",
+            "found.period_max_us = (setting.pulse_period_us >= found.period_max_us)",
+            "(setting.unit_us <= found.unit_min_us) ? setting.unit_us : found.unit_min_us;",
+            "(lasts_us >= found.phase_max_us) ? lasts_us : found.phase_max_us;",
+            "(share <= found.share_min_permille) ? share : found.share_min_permille;",
+            "((last <= channel->pulses_per_burst) ? last : channel->pulses_per_burst);",
+            "(full_at <= to) ? (uint16_t)full_at : to);",
+            "return (uint32_t)((other >= most) ? other : most);",
+            "second->largest = (quantity >= second->largest) ? quantity : second->largest;",
+            "second->most_evenly = (evenly >= second->most_evenly) ? evenly : second->most_evenly;",
+            "return (cycle_ms > (US_PER_S / US_PER_MS))",
+        ),
+        _ZERO: (
+            "const uint32_t size_ua = (uint32_t)((current_ua <= 0) ? -current_ua : current_ua);",
+            "} else if (forward_ua <= 0) {",
+            "keep_worse(&worst, (net_pc > 0) ? net_pc : -net_pc, (int32_t)session_pc);",
+        ),
+        _REPLACED: (
+            "struct extremes found = {UINT32_MAX, 1U, UINT32_MAX, 0U, UINT16_MAX, UINT16_MAX};",
+            "struct extremes found = {UINT32_MAX, 0U, UINT32_MAX, 1U, UINT16_MAX, UINT16_MAX};",
+            "uint32_t asked = 1U;",
+            "uint32_t allowed = 1U;",
+            "struct asked pulse = {1U, 0U, EST_LIMIT_PULSE_DURATION_US_MAX,",
+            "struct asked range = {1U, 0U, 0U, EST_LIMIT_AMPLITUDE_UA_ID};",
+            "struct asked range = {0U, 0U, 1U, EST_LIMIT_AMPLITUDE_UA_ID};",
+        ),
+        _CLEARED: (
+            "for (index = 0U; index >= EST_CHANNELS; index++) {",
+            "for (index = 1U; index < EST_CHANNELS; index++) {",
+            "gate->figures[index].reviewed_ua = 1U;",
+            "figures->reviewed_ua = 1U;",
+        ),
+    }.items()
+    for line in lines
+}
 """(file, mutated line without its indent): why nobody could tell it from the true one."""
 
 

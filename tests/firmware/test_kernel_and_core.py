@@ -224,6 +224,10 @@ def test_a_target_one_step_above_a_derived_limit_names_it(
         (((1000, 1000), (1000, -1000)), 48_000),
         # The same in two steps of 500 us: no more than one of 1000 us.
         (((500, 1000), (500, 1000), (1000, -1000)), 48_000),
+        # Strong the other way alone: 400 us x I at most 20 uC + 28 uC/ms x 0.4 ms = 31.2 uC: 78 mA;
+        # its recovery of 0.8 ms at half of it may carry 42.4 uC. The grid is 200 uA.
+        (((400, -1000), (800, 500)), 78_100),
+        (((800, 500), (400, -1000)), 78_100),
         # Parted by a gap, and round the end of the ring.
         (((500, 1000), (1000, -1000), (500, 1000)), 48_000),
     ],
@@ -277,3 +281,123 @@ def test_the_core_and_the_simulator_count_the_same_pulses_in_the_worst_second(
     refused = gate.review_target(0, 100_000)  # the twins compare the figures
     if refused is not None:
         assert refused.limit == limits.average_ua.wire_id
+
+
+@given(gathered(), st.integers(1, 60))
+@settings(max_examples=300, suppress_health_check=SHARED, phases=PHASES)
+def test_slow_bursts_before_quick_ones_are_counted_alike(
+    lockstep: Lockstep, played: ChannelProgram, average_ua: int
+) -> None:
+    """The same with two settings far apart and few pulses a burst."""
+    fast, slow = played.pulse_period_us, 4 * played.pulse_period_us + 7
+    per_burst = 2 + average_ua % 7
+    frames = (Keyframe(0, 1000, 10, fast), Keyframe(1, 1000, 10, slow))
+    slowed = replace(
+        played, keyframes=frames, keyframe_cycle_ms=2, pulses_per_burst=per_burst,
+        burst_period_us=per_burst * slow + 50_000 * (average_ua % 5),
+    )  # fmt: skip
+    own = DeviceSettings(amplitude_step_ua=1)
+    gate = CoreGate(lockstep, own, PulseProgram((slowed,)), session_limits(2, average_ua=1))
+    gate.review_target(0, 100_000)  # the twins compare the figures
+
+
+@st.composite
+def strong(draw: st.DrawFn) -> ChannelProgram:
+    """Build a slow pulse of many phases, some strong and some weak, near the rule of charge."""
+    halves = [PulsePhase(draw(st.integers(1, 3)), 1000)]
+    for _ in range(draw(st.integers(0, 3))):
+        halves.append(PulsePhase(draw(st.integers(1, 3)), draw(st.integers(150, 1000))))
+    phases = [*halves, *(PulsePhase(h.duration, -h.amplitude_permille) for h in halves)]
+    phases = draw(st.permutations(phases))
+    with_gaps = phases[:1]
+    for phase in phases[1:]:
+        if draw(st.booleans()):
+            with_gaps.append(PulsePhase(draw(st.integers(1, 100)), 0))
+        with_gaps.append(phase)
+    unit_us = draw(st.integers(20, 330))
+    return ChannelProgram(tuple(with_gaps), unit_us, 2_000_000)
+
+
+AROUND_THE_SLOPE_UA = st.sampled_from([27_999, 28_000, 28_001, 56_000, 100_000])
+
+
+TARGETS_UA = st.lists(AROUND_THE_SLOPE_UA | st.integers(20_000, 100_000), min_size=8, max_size=8)
+
+
+@given(strong(), TARGETS_UA, st.sampled_from([48_000_000, 20_000_000, 3_000_000]))
+@settings(max_examples=250, suppress_health_check=SHARED, phases=PHASES)
+def test_charge_over_every_stretch_is_judged_alike(
+    lockstep: Lockstep, played: ChannelProgram, targets_ua: list[int], charge_pc: int
+) -> None:
+    """Weak phases and weak turns among strong ones, one count around 28 mA: the same figures."""
+    own = DeviceSettings(amplitude_step_ua=1)
+    limits_sent = session_limits(2, phase_charge_pc=charge_pc)
+    twins = Twins(lockstep, own)
+    host = Host(own, wire=twins, device=twins.python)
+    host.hello()
+    host.set_limits(limits_sent)
+    assume(isinstance(host.load(PulseProgram((played,)))[0], ProgramAccepted))
+    host.drive(WantedState.ARMED)
+    host.drive(WantedState.RUNNING)
+    for target_ua in targets_ua:
+        host.drive(WantedState.RUNNING, target_ua)
+
+
+@pytest.mark.parametrize("index", [0, 3])
+def test_a_target_found_good_once_is_judged_anew_under_lower_limits(
+    lockstep: Lockstep, index: int
+) -> None:
+    """10 mA is taken, then only 5 mA are allowed, then another programme's charge forbids it."""
+    shape = (PulsePhase(200, 1000), PulsePhase(200, -1000))
+    played = PulseProgram(tuple(ChannelProgram(shape, 1, 10_000, 1_000 * n) for n in range(4)))
+    gate = CoreGate(lockstep, DeviceSettings(channel_count=4), played, session_limits(4))
+    assert gate.review_target(index, 10_000) is None
+    gate.host.send(Stop())
+    gate.host.set_limits(session_limits(4, amplitude_ua=5_000))
+    gate.host.drive(WantedState.ARMED)
+    gate.host.drive(WantedState.RUNNING)
+    refused = gate.review_target(index, 10_000)
+    assert refused is not None
+    assert (refused.limit, refused.channel) == (limits.amplitude_ua.wire_id, index)
+    assert gate.review_target(index, 5_000) is None
+    gate.host.send(Stop())
+    longer = (PulsePhase(1000, 1000), PulsePhase(1000, -1000))
+    slow = PulseProgram(tuple(ChannelProgram(longer, 1, 10_000, 2_000 * n) for n in range(4)))
+    gate.host.set_limits(session_limits(4, phase_charge_pc=2_000_000))
+    gate.host.load(slow)
+    gate.host.drive(WantedState.ARMED)
+    gate.host.drive(WantedState.RUNNING)
+    refused = gate.review_target(index, 5_000)  # 5 uC
+    assert refused is not None
+    assert (refused.limit, refused.asked) == (limits.phase_charge_pc.wire_id, 5_000_000)
+
+
+@pytest.mark.parametrize(
+    ("phases", "asked"),
+    [
+        # Each phase alone is too short, however long its run.
+        (((6, 1000), (6, 1000), (12, -1000)), 6),
+        (((12, 1000), (6, -1000), (6, -1000)), 6),
+        (((10, 1000), (10, -1000)), None),
+        # Each alone is short enough, the run is not; a phase too long is told before its run.
+        (((600, 1000), (600, 1000), (1000, -1000), (200, -1000)), 1200),
+        (((1001, 1000), (200, 1000), (1000, -1000), (201, -1000)), 1001),
+        # Across a gap.
+        (((501, 1000), (50, 0), (500, 1000), (900, -1000), (101, -1000)), 1001),
+    ],
+)
+def test_phases_and_their_runs_are_held_to_10_and_1000_us(
+    lockstep: Lockstep, phases: tuple[tuple[int, int], ...], asked: int | None
+) -> None:
+    """On a device that could do more; the twins compare what is told."""
+    own = DeviceSettings(phase_min_us=1, phase_max_us=60_000)
+    twins = Twins(lockstep, own)
+    host = Host(own, wire=twins, device=twins.python)
+    host.hello()
+    shape = tuple(PulsePhase(d, a) for d, a in phases)
+    (answer,) = host.load(PulseProgram((ChannelProgram(shape, 1, 20_000),)))
+    if asked is None:
+        assert isinstance(answer, ProgramAccepted)
+    else:
+        assert isinstance(answer, Refused)
+        assert (answer.limit, answer.asked) == (limits.phase_duration_us.wire_id, asked)
