@@ -135,7 +135,13 @@ function deliver() {
 }
 
 function step() {
+  const wereOff = !cpu.interruptsEnabled;
   avr8js.avrInstruction(cpu);
+  // After interrupts come on, a chip executes one more instruction before it takes one: compilers
+  // rely on it while they move the stack pointer. avr8js takes it at once.
+  if (wereOff && cpu.interruptsEnabled) {
+    avr8js.avrInstruction(cpu);
+  }
   cpu.tick();
   deliver();
 }
