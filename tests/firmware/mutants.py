@@ -102,6 +102,22 @@ EQUIVALENT: dict[tuple[str, str], str] = {
             "struct asked range = {1U, 0U, 0U, EST_LIMIT_AMPLITUDE_UA_ID};",
             "struct asked range = {0U, 0U, 1U, EST_LIMIT_AMPLITUDE_UA_ID};",
         ),
+        "only a figure above its bound is told, and that takes the place of any other": (
+            "struct second squares = {0U, 1U};",
+            "struct second charge = {1U, 0U};",
+            "struct second charge = {0U, 1U};",
+        ),
+        "asked of active phases alone, and of two at a time: either way round is right": (
+            "return channel->phases[phase].share_permille >= 0;",
+            "return channel->phases[phase].share_permille <= 0;",
+        ),
+        "it is the first flag that is looked at": ("needed = EST_CAPABILITY_FLAG_HOLDS_BURST;",),
+        "a pulse lasts longer than that": (
+            "struct asked pulse = {0U, 1U, EST_LIMIT_PULSE_DURATION_US_MAX,",
+        ),
+        "a second in thousandths of a longer cycle, rounded up, is 1 too": (
+            "return (cycle_ms >= (US_PER_S * US_PER_MS))",
+        ),
         _CLEARED: (
             "for (index = 0U; index >= EST_CHANNELS; index++) {",
             "for (index = 1U; index < EST_CHANNELS; index++) {",
