@@ -2,6 +2,8 @@
 #
 #   make run      the terminal UI on the simulator; without a terminal, a demo session and its summary
 #   make test     the tests, 3 minutes at most   make test-long  whole visits in the interface
+#   make test-firmware  the reference firmware in C: agreement, coverage, MISRA, fuzzing; installs compilers
+#   make fuzz     fuzz the firmware for MINUTES=10          make mutants  mutants of its gate, 10 minutes
 #   make check    formatting, types, imports, generated files
 #   make bench    benchmarks, JSON lines        make smoke    install the wheel elsewhere and use it
 #   make soak     an hour on a busy machine (HOURS=1)    make faults   each fault TRIALS=200 times
@@ -23,17 +25,29 @@ PYTHON_TAG := $(shell $(PYTHON) -c 'import sys; print(sys.implementation.cache_t
 RUN_STAMP := $(VENV)/.run-$(PYTHON_TAG)
 DEV_STAMP := $(VENV)/.dev-$(PYTHON_TAG)
 
-.PHONY: run test test-long check generate pictures bench soak faults monkey agreement coverage smoke lock clean
+.PHONY: run test test-long test-firmware fuzz mutants check generate pictures bench soak faults monkey agreement coverage smoke lock clean
 
 run: $(RUN_STAMP)
 	@$(VENV_PYTHON) -m estim
 
 test: $(DEV_STAMP)
-	@$(VENV_PYTHON) -m pytest -n 3 --dist worksteal -m 'not long'
+	@$(VENV_PYTHON) -m pytest -n 3 --dist worksteal -m 'not long and not emulated' -rs
 
 # Whole visits, the technician's bench, records and the browser's page, all through the interface.
 test-long: $(DEV_STAMP)
 	@$(VENV_PYTHON) -m pytest -n 2 --dist worksteal -m long
+
+# In under 3 minutes; what it needs from Debian it installs where it may.
+test-firmware: $(DEV_STAMP)
+	@PYTHON="$(VENV_PYTHON)" .ci/firmware
+
+# Ends at the first input that breaks an invariant, and keeps it; the corpus grows from run to run.
+fuzz:
+	@$(MAKE) --silent -C firmware_protocol/c fuzz SECONDS=$$((60 * $(or $(MINUTES),10)))
+
+# One JSON object; fails if a mutant lives that is not known to be equivalent.
+mutants: $(DEV_STAMP)
+	@$(VENV_PYTHON) -m tests.firmware.mutants
 
 check: $(DEV_STAMP)
 	@$(VENV)/bin/ruff format --check

@@ -7,6 +7,8 @@ Rules:
 3. Only frames of the current epoch come out; a device also lets through every `Hello` and `Stop`,
    and nothing else before its first epoch.
 4. Damaged frames are counted and reported, and never end the connection.
+5. How the bytes were cut on their way changes nothing: a frame is judged after everything before it
+   was acted on.
 """
 
 from __future__ import annotations
@@ -68,7 +70,7 @@ class Connection:
         self._next_sequence = 0
         self._newest_received: int | None = None
         self._deframer = framing.Deframer()
-        self._events: deque[Received | Damaged | Dropped] = deque()
+        self._frames: deque[bytes | None] = deque()
 
     def adopt(self, epoch: int, newest_received: int | None = None) -> None:
         """Begin an epoch; a device also notes the sequence of the Hello that brought it."""
@@ -95,12 +97,11 @@ class Connection:
 
     def receive_bytes(self, received: bytes) -> None:
         """Take bytes from the line, any number at any time."""
-        for frame in self._deframer.feed(received):
-            self._events.append(self._judge(frame))
+        self._frames.extend(self._deframer.feed(received))
 
     def next_event(self) -> Received | Damaged | Dropped | None:
-        """Return what came in next, or None."""
-        return self._events.popleft() if self._events else None
+        """Return what came in next, or None; judged now, in the epoch that holds now (rule 5)."""
+        return self._judge(self._frames.popleft()) if self._frames else None
 
     def _judge(self, frame: bytes | None) -> Received | Damaged | Dropped:
         if frame is None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from firmware_protocol import reference, vectors
+from firmware_protocol import c_header, reference, vectors
 from firmware_protocol.limits import LIMITS, Certainty, Limit
 
 LIMITS_BEGIN = "<!-- limits:begin -->"
@@ -80,6 +80,7 @@ def _figure(bound: int | None) -> str:
 OUTPUTS: tuple[Output, ...] = (
     Output("firmware_protocol/PROTOCOL.md", lambda present: reference.render()),
     Output("firmware_protocol/vectors.json", lambda present: vectors.render()),
+    Output("firmware_protocol/c/protocol.h", lambda present: c_header.render()),
     Output("SAFETY.md", limits_table),
 )
 

@@ -246,6 +246,8 @@ def from_messages(loading: tuple[Message, ...]) -> PulseProgram:
         elif isinstance(message, ProgramKeyframes):
             if message.channel != len(channels) - 1 or message.first_index != len(keyframes[-1]):
                 raise ProgramError(f"keyframes of channel {message.channel + 1} came out of order")
+            if not message.keyframes:
+                raise ProgramError("a keyframe message is empty")
             keyframes[-1].extend(
                 Keyframe(row.at_ms, row.amplitude_permille, row.unit_us, row.pulse_period_us)
                 for row in message.keyframes

@@ -64,8 +64,9 @@ it adopts the epoch.
 
 **Epochs.** An epoch is one host's time with a device: 64 random bits, never 0, chosen anew whenever
 the host starts or reconnects. Every frame carries it. Either end drops frames of another epoch,
-whole; only `Hello` and `Stop` reach a device from any epoch. So nothing that lingers in a cable,
-a buffer or an older process can act.
+whole; only `Hello` and `Stop` reach a device from any epoch. A frame is judged when everything
+before it was acted on: how the bytes were cut on their way changes nothing. So nothing that lingers
+in a cable, a buffer or an older process can act.
 
 ### One frame, byte by byte
 
@@ -119,7 +120,9 @@ CONVERSATION = """\
    phases or periods than the device has, unequal phases, bursts, cycles or keyframes that it cannot
    hold) or LIMIT (a phase outside {phase_duration_us_min} to {phase_duration_us_max} us, a
    polarity run (chapter 6) over {phase_duration_us_max} us, a pulse over {pulse_duration_us_max}
-   us). `BeginProgram` unloads the programme before.
+   us). `BeginProgram` unloads the programme before. A part without one, or a `ProgramKeyframes`
+   without rows, is out of order; a commit without any part leaves what is loaded. What a small
+   device cannot even store is CAPABILITY, whatever its form and digest.
 5. **Drive**, again and again (chapter 4): ARMED, then RUNNING with targets 0, then the targets.
    Each is answered with a `Status`, or with a `Refused` and a `Status`.
 6. **Stop**, or a Drive that wants less, ends output. `Stop` is taken in any state, epoch and
@@ -129,9 +132,11 @@ CONVERSATION = """\
    `Refused(NOT_THE_LATEST)`: nobody clears what they have not seen. Without channels it clears the
    latched fault: FAULT becomes SAFE if the cause is gone, else `Refused(CAUSE_PRESENT)`. With a
    channel mask it clears the lead-off latches of those channels.
-8. **GetEvents** sends again what the device still keeps (the last {events_kept} events), from an
-   index on. Events are otherwise sent once, as they happen.
-9. **SelfTest -> SelfTestReport**, in SAFE only.
+8. **GetEvents** sends again what the device still keeps (the last {events_kept} events; a small
+   device fewer), from an index on. Events are otherwise sent once, as they happen.
+9. **SelfTest -> SelfTestReport**, in SAFE only. Checks: 1 memory (limits and programme are still
+   what was accepted), 2 output stage, 4 inputs. One that fails latches SELF_TEST, whose cause is
+   gone when none fails any more.
 """
 
 DRIVE = """\

@@ -52,7 +52,9 @@ def add_simulate(commands: Commands) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.late_epilog = lambda: str(importlib.import_module("estim.simulator.faults").SCRIPT_HELP)
     parser.add_argument(
-        "--model", choices=("native",), help="which device to be: so far this one alone"
+        "--model",
+        choices=("native", "reference"),
+        help="which device to be: the simulator's own, or the reference firmware in C",
     )
     parser.add_argument(
         "--load", metavar="OHM|NAME", help="ohms, or good-gel, typical, dry, open, short"

@@ -22,6 +22,8 @@ from estim.simulator.states import LEASE_MS, StateMachine
 from estim.simulator.trace import TraceSink
 from firmware_protocol.connection import Damaged, Received
 from firmware_protocol.messages import (
+    CHANNELS_MAX,
+    KEYFRAMES_MAX,
     PROTOCOL_VERSION,
     AcknowledgeFault,
     Adoption,
@@ -54,8 +56,9 @@ __all__ = ["DeviceSettings", "VirtualDevice"]
 
 TICK_MODULUS = 1 << 32
 FIRMWARE_VERSION = 1 << 16
-LOADING_MESSAGES_MAX = 64
-"""More than any programme has: 4 channels of phases and two messages of keyframes."""
+LOADING_MESSAGES_MAX = 2 + CHANNELS_MAX * (1 + KEYFRAMES_MAX)
+"""One more than any programme has, a keyframe in each message: enough to see that it is too much.
+"""
 SELF_TEST_CHECKS = 0b111
 """Memory, output stage, stop input."""
 

@@ -216,3 +216,17 @@ def test_both_ends_understand_each_other_however_the_bytes_arrive(data: st.DataO
         seen += events_of(receiver, stream[:size])
         stream = stream[size:]
     assert seen == [Received(message, index, EPOCH) for index, message in enumerate(sent)]
+
+
+def test_a_frame_is_judged_in_the_epoch_that_the_frames_before_it_brought() -> None:
+    """Rule 5: a Hello and what follows it may arrive in one read, also what lingered before it."""
+    connection = device(newest=10)
+    connection.receive_bytes(
+        frame(HELLO, 0, OTHER) + frame(DRIVE, 11, EPOCH) + frame(DRIVE, 1, OTHER)
+    )
+    hello = connection.next_event()
+    assert hello == Received(HELLO, 0, OTHER)
+    connection.adopt(OTHER, 0)
+    assert connection.next_event() == Dropped(DRIVE, "another epoch")
+    assert connection.next_event() == Received(DRIVE, 1, OTHER)
+    assert connection.next_event() is None

@@ -144,6 +144,7 @@ BEGIN, PHASES_1, PHASES_2, KEYS_2 = LOADED.messages()
         ((BEGIN, KEYS_2, PHASES_1), "keyframes of channel 2 came out of order"),
         ((BEGIN, PHASES_1, KEYS_2, PHASES_2), "keyframes of channel 2 came out of order"),
         ((BEGIN, PHASES_1, PHASES_2, KEYS_2, KEYS_2), "keyframes of channel 2 came out of order"),
+        ((BEGIN, PHASES_1, PHASES_2, ProgramKeyframes(1, 0, ())), "a keyframe message is empty"),
         ((BEGIN, PHASES_1), "2 channels announced, 1 came"),
         ((BEGIN, PHASES_1, PHASES_2), "channel 2: 2 keyframes announced, 0 came"),
         ((BeginProgram(0, ProgramFlag.NONE),), "1 to 4 channels, got 0"),

@@ -284,8 +284,27 @@ def test_endless_programme_parts_stay_bounded() -> None:
     part = ProgramKeyframes(0, 0, (KeyframeRow(0, 1000, 1, 10_000),))
     for _ in range(200):
         host.send(part)
-    assert len(host.device._loading) <= 64
+    assert len(host.device._loading) <= 134  # 1 + 4 x (1 + 32), and one too many
     assert refusal(host.send(CommitProgram(0))).reason is RefusalReason.PROGRAM
+
+
+def test_a_programme_may_come_one_keyframe_a_message() -> None:
+    """The largest programme: 4 channels of 32 keyframes in 133 messages."""
+    host = Host(DeviceSettings(channel_count=4))
+    host.hello()
+    frames = tuple(Keyframe(10 * n, 1000, 100, 10_000) for n in range(32))
+    channel = ChannelProgram(
+        (Phase(1, 1000), Phase(1, -1000)), 100, 10_000, keyframes=frames, keyframe_cycle_ms=1000
+    )
+    program = PulseProgram((channel,) * 4, allow_overlap=True)
+    for message in program.messages():
+        if not isinstance(message, ProgramKeyframes):
+            host.send(message)
+            continue
+        for at, row in enumerate(message.keyframes):
+            host.send(ProgramKeyframes(message.channel, message.first_index + at, (row,)))
+    answer = host.send(CommitProgram(program.digest))
+    assert isinstance(answer[0], ProgramAccepted)
 
 
 MODULATED = {"keyframes": (Keyframe(0, 1000, 1, 10_000),), "keyframe_cycle_ms": 5}

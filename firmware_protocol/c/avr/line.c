@@ -1,0 +1,80 @@
+#include "line.h"
+
+#include <avr/interrupt.h>
+#include <avr/io.h>
+#include <stddef.h>
+
+#include "reports.h"
+
+/* A power of two. What the host sends while a long message is acted on must fit. */
+#define RING_SIZE 128U
+#define RING_MASK (RING_SIZE - 1U)
+#define UBRR_500_KBAUD 1U
+
+static volatile uint8_t ring[RING_SIZE];
+static volatile uint8_t ring_in;
+static volatile uint8_t ring_out;
+static uint8_t newest;
+
+static uint8_t frame[EST_FRAME_OUT_MAX];
+static const uint8_t *volatile next_byte;
+static volatile uint8_t bytes_left;
+
+/* A byte that finds the ring full is lost; its frame will fail its check. A zero after a zero ends
+ * nothing and is left out, so that a host may fill the line with them. */
+ISR(USART_RX_vect)
+{
+    const uint8_t byte = UDR0;
+    const uint8_t in = ring_in;
+    const uint8_t next = (uint8_t)((in + 1U) & RING_MASK);
+
+    if ((next != ring_out) && ((byte != 0U) || (newest != 0U))) {
+        ring[in] = byte;
+        ring_in = next;
+        newest = byte;
+    }
+}
+
+ISR(USART_UDRE_vect)
+{
+    UDR0 = *next_byte;
+    next_byte++;
+    bytes_left--;
+    if (bytes_left == 0U) {
+        UCSR0B &= (uint8_t) ~(1U << UDRIE0);
+    }
+}
+
+void line_init(void)
+{
+    UBRR0 = UBRR_500_KBAUD;
+    UCSR0A = 0U;
+    UCSR0C = (uint8_t)((1U << UCSZ01) | (1U << UCSZ00));
+    UCSR0B = (uint8_t)((1U << RXCIE0) | (1U << RXEN0) | (1U << TXEN0));
+}
+
+const uint8_t *line_peek(uint8_t *size)
+{
+    const uint8_t in = ring_in;
+    const uint8_t out = ring_out;
+
+    *size = (uint8_t)(((in >= out) ? in : (uint8_t)RING_SIZE) - out);
+    return (const uint8_t *)&ring[out];
+}
+
+void line_drop(uint8_t size)
+{
+    ring_out = (uint8_t)((uint8_t)(ring_out + size) & RING_MASK);
+}
+
+uint8_t *line_frame(void)
+{
+    return (bytes_left == 0U) ? frame : NULL;
+}
+
+void line_send(uint8_t size)
+{
+    next_byte = frame;
+    bytes_left = size;
+    UCSR0B |= (uint8_t)(1U << UDRIE0);
+}

@@ -1,0 +1,151 @@
+"""The AVR image's times, counted in cycles of the emulated processor: edges, lease, stop, hang.
+
+The trace is read by `pulses`, which knows nothing of what was commanded.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from firmware_protocol.messages import (
+    DeviceState,
+    FaultCode,
+    Stop,
+    WantedState,
+)
+from firmware_protocol.program import ChannelProgram, Phase, PulseProgram
+from tests.firmware.avr_machine import (
+    BYTE_CYCLES,
+    CYCLES_PER_MS,
+    CYCLES_PER_US,
+    AvrHost,
+    Machine,
+    Noted,
+    pulses,
+)
+from tests.simulator.host import one_channel
+
+pytestmark = pytest.mark.emulated
+
+PERIOD_US = 5000
+
+SIX_OF_50_US = tuple(Phase(50, 1000 if at % 2 == 0 else -1000) for at in range(6))
+WITH_GAPS = (
+    Phase(100, 1000), Phase(57, 0), Phase(100, -1000), Phase(13, 0),
+    Phase(50, 1000), Phase(50, -1000),
+)  # fmt: skip
+NEGATIVE_FIRST_LONG_GAP = (Phase(1000, -1000), Phase(4500, 0), Phase(1000, 1000))
+
+
+def polarity_of(phases: tuple[Phase, ...]) -> list[tuple[int, int, int]]:
+    """Return (from, to, sign) in cycles after the onset, worked out from the phases alone."""
+    at_us, stretches = 0, []
+    for phase in phases:
+        if phase.amplitude_permille:
+            sign = 1 if phase.amplitude_permille > 0 else -1
+            since, to = at_us * CYCLES_PER_US, (at_us + phase.duration) * CYCLES_PER_US
+            stretches.append((since, to, sign))
+        at_us += phase.duration
+    return stretches
+
+
+def rows_of_outputs(rows: list[Noted]) -> list[Noted]:
+    return [row for row in rows if row.signal in ("positive", "negative", "enable")]
+
+
+def last_edge(machine: Machine) -> int:
+    return max(row.cycle for row in machine.rows() if row.signal in ("positive", "negative"))
+
+
+@pytest.mark.parametrize("phases", [SIX_OF_50_US, WITH_GAPS, NEGATIVE_FIRST_LONG_GAP])
+def test_edges_come_within_a_cycle_while_the_line_is_full(
+    machine: Machine, phases: tuple[Phase, ...]
+) -> None:
+    period_us = 20_000 if phases is NEGATIVE_FIRST_LONG_GAP else PERIOD_US
+    host = AvrHost(machine)
+    host.start(PulseProgram((ChannelProgram(phases, unit_us=1, pulse_period_us=period_us),)))
+    asked_before = len(host.seen)
+    assert host.keep_on_a_full_line(2000, 4000) == 2000 * CYCLES_PER_MS // BYTE_CYCLES
+    played = pulses(machine.rows())
+    wanted = polarity_of(phases)
+    assert len(played) > 1_900_000 // period_us
+    for pulse in played:
+        assert len(pulse.stretches) == len(wanted)
+        for (since, to, sign), (wanted_since, wanted_to, wanted_sign) in zip(
+            pulse.stretches, wanted, strict=True
+        ):
+            assert sign == wanted_sign
+            assert abs(since - pulse.onset - wanted_since) <= 1
+            assert abs(to - since - (wanted_to - wanted_since)) <= 1
+        assert abs(pulse.net_cycles) <= 1
+    for sooner, later in pairwise(played):
+        assert abs(later.onset - sooner.onset - period_us * CYCLES_PER_US) <= 1
+    # Nothing was lost on the way, and nearly everything that was asked was answered.
+    assert host.status.state is DeviceState.RUNNING
+    assert host.status.damaged_count == 0
+    assert host.damaged_count == 0
+    assert len(host.seen) - asked_before > 300
+
+
+def test_output_ends_350_ms_after_the_tick_that_the_last_drive_echoed(machine: Machine) -> None:
+    host = AvrHost(machine)
+    host.start(one_channel(PERIOD_US))
+    host.keep(1000, 3000)
+    echoed_ms = host.status.tick_ms
+    host.drive(WantedState.RUNNING, 3000, echoed_ms)
+    host.pass_us(1_000_000)
+    # The device's tick 0 begins after the processor's cycle 0: this bound is on the strict side.
+    ended_ms = last_edge(machine) / CYCLES_PER_MS - echoed_ms
+    assert 300 < ended_ms <= 350
+    assert (host.status.state, host.status.fault) == (DeviceState.FAULT, FaultCode.LEASE_EXPIRED)
+    assert [row.number for row in machine.rows() if row.signal == "enable"] == [1, 0]
+
+
+@pytest.mark.parametrize("later_us", range(0, 5000, 620))
+def test_output_ends_20_ms_after_a_stop_but_for_the_pulse_in_progress(
+    machine: Machine, later_us: int
+) -> None:
+    host = AvrHost(machine)
+    host.start(one_channel(PERIOD_US))
+    host.keep(500, 3000)
+    host.pass_us(later_us)
+    stop_ends = host.send(Stop())
+    host.pass_us(100_000)
+    played = pulses(machine.rows())
+    in_progress = [pulse.end for pulse in played if pulse.onset <= stop_ends <= pulse.end]
+    # Pulses were given 15 ms ahead; those that had not begun were called back.
+    assert played[-1].onset <= stop_ends + 5 * CYCLES_PER_MS
+    bound = max([stop_ends + 20 * CYCLES_PER_MS, *in_progress])
+    assert last_edge(machine) <= bound
+    disabled = [row.cycle for row in machine.rows() if (row.signal, row.number) == ("enable", 0)]
+    assert len(disabled) == 1
+    assert disabled[0] <= bound
+    assert all(pulse.net_cycles == 0 for pulse in played)
+    assert host.status.state is DeviceState.SAFE
+
+
+@pytest.mark.parametrize("has_interrupts", [True, False])
+@pytest.mark.parametrize("later_us", [0, 1100, 2600, 4100])
+def test_a_hung_main_loop_lets_the_pins_go_within_40_ms(
+    machine: Machine, has_interrupts: bool, later_us: int
+) -> None:
+    host = AvrHost(machine)
+    host.start(one_channel(PERIOD_US, (Phase(1000, 1000), Phase(1000, -1000))))
+    host.keep(500, 3000)
+    host.pass_us(later_us)
+    machine.tell(f"hang {int(has_interrupts)}")
+    host.pass_us(200_000)
+    rows = machine.rows()
+    hung = next(row.cycle for row in rows if row.signal == "hang")
+    resets = [row.cycle for row in rows if row.signal == "reset"]
+    assert len(resets) == 2
+    assert 0 < resets[1] - hung <= 40 * CYCLES_PER_MS
+    assert max(row.cycle for row in rows_of_outputs(rows)) <= resets[1]
+    levels = {row.signal: row.number for row in rows_of_outputs(rows)}
+    assert levels == {"positive": 0, "negative": 0, "enable": 0}
+    # It tells so afterwards, and has forgotten its epoch.
+    assert host.greet().state is DeviceState.FAULT
+    host.pass_us(300_000)
+    assert (host.status.state, host.status.fault) == (DeviceState.FAULT, FaultCode.OUTPUT_STAGE)
