@@ -272,6 +272,8 @@ def test_signal_handlers_are_given_back(scene: Scene) -> None:
         "import signal, sys\n"
         "mine = lambda *_: None\n"
         "signal.signal(signal.SIGHUP, mine)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in a background job
+        "signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
         "from estim.__main__ import main\n"
         "code = main(sys.argv[1:])\n"
         "assert signal.getsignal(signal.SIGHUP) is mine\n"
