@@ -23,6 +23,8 @@ from tests.tui.snapshots import FAULT, channel, snapshot
 from tests.tui.terminal import Terminal
 
 CHECKOUT = Path(__file__).parents[2]
+pytestmark = pytest.mark.long
+
 RUN = (
     "run", "dpn-conventional", "--bench", "500", "--plain", "--records", "{0}", "--trace",
     "{0}/trace.csv",

@@ -122,6 +122,7 @@ def test_the_built_in_simulator_ends_by_itself(scene: Scene, which: str) -> None
     assert -60_000 < scene.last_current_us() - struck_us <= ZERO_AFTER_DEATH_US
 
 
+@pytest.mark.long
 def test_an_engine_that_stands_still_for_good_is_given_up(scene: Scene) -> None:
     scene.start_simulator()
     host = scene.start_host()

@@ -28,6 +28,8 @@ from tests.tui.harness import WatchedApp, drive, open_demo, start, until
 from tests.tui.snapshots import FAULT, channel, snapshot
 from tests.tui.test_display import shown, strip_shows
 
+pytestmark = pytest.mark.long
+
 S = 1_000_000
 
 
