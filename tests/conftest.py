@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,10 @@ from tests.still_machine import Witnesses
 AGAIN_MAX = 3
 STARVED_MS = 100
 PLAYED_AGAIN = "played again"
+
+# A run behind nohup or in the background hands down that these are ignored; what tests start obeys.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A deadline per example measures how busy the machine is, not whether the code is right.
 settings.register_profile("estim", deadline=None)

@@ -240,7 +240,7 @@ def test_an_idle_station_locks_under_the_strip_and_a_handover_reads_level_and_li
         assert sitting.visit.operator == visits.CLINICIAN
         assert app.state is HostState.RUNNING
         app.visiting._idle_lock_us = 1
-        await until(lambda: app.visiting.lock_screen is not None)
+        await until(lambda: len(app.screen.query("#pin")) == 1)
         app.screen.set_focus(app.screen.query_one("#pin"))
         await pilot.press("f12")
         await until(lambda: app.state is HostState.READY, 1.0)
