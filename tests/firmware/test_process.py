@@ -65,6 +65,7 @@ def greeted(host: WireHost) -> Status:
     return status
 
 
+@pytest.mark.long
 def test_the_unmodified_host_runs_a_session_on_it(built: Path, tmp_path: Path) -> None:
     """80 Hz, 2 x 200 us: result, record and the device's own trace tell the same story."""
     trace = tmp_path / "trace.csv"

@@ -41,6 +41,7 @@ async def _stop_reaches_engine(app: WatchedApp, key: str) -> bool:
     return True
 
 
+@pytest.mark.long
 def test_stop_keys_reach_the_engine_from_every_focusable_widget_of_every_screen(
     records: Path,
 ) -> None:
