@@ -19,17 +19,22 @@ from estim.cli import simulate
 from firmware_protocol.messages import (
     PROTOCOL_VERSION,
     DeviceState,
-    Drive,
     FaultCode,
     Hello,
     Identity,
     Status,
     Stop,
-    TargetRow,
     WantedState,
 )
 from firmware_protocol.schema import SCHEMA_HASH
-from tests.simulator.test_process import CHECKOUT, PROGRAM, WireHost, opened, trace_rows
+from tests.simulator.wire import (
+    WireHost,
+    assert_the_lease_ends_on_schedule,
+    opened,
+    trace_rows,
+)
+
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
@@ -110,29 +115,12 @@ def test_it_is_silent_320_ms_after_the_host(built: Path, tmp_path: Path) -> None
     assert rows[-1]["t_us"] <= last_us + 320_000
 
 
-def test_stopped_in_mid_session_it_plays_to_the_expiry_and_no_further(
+def test_the_lease_ends_on_schedule_even_when_the_process_slept(
     built: Path, tmp_path: Path
 ) -> None:
     trace = tmp_path / "trace.csv"
-    with device(built, "--trace", str(trace)) as (process, path), opened(path) as descriptor:
-        host = WireHost(descriptor)
-        host.run()
-        for _ in range(10):
-            host.drive(WantedState.RUNNING, 1_000)
-        process.send_signal(signal.SIGSTOP)
-        last_us = time.monotonic_ns() // 1000
-        for _ in range(12):
-            host.send(Drive(WantedState.RUNNING, 0, PROGRAM.digest, 0, (TargetRow(1_000),)))
-            time.sleep(0.05)
-        process.send_signal(signal.SIGCONT)
-        host.read(0.4)
-        assert host.status is not None
-        assert host.status.fault is FaultCode.LEASE_EXPIRED
-        process.send_signal(signal.SIGINT)
-        assert process.wait(5) == 0
-        assert process.stderr is not None
-        assert b"ms late, its own doing" in process.stderr.read()
-    assert trace_rows(trace)[-1]["t_us"] <= last_us + 320_000
+    with device(built, "--trace", str(trace)) as (process, path):
+        assert_the_lease_ends_on_schedule(process, path, trace)
 
 
 def test_faults_come_as_lines_on_standard_input(built: Path) -> None:
