@@ -54,6 +54,9 @@ HOST_MS = 100
 """What this computer and the line may add to a time that the device does not stamp."""
 TICK_MS = 10
 """How late, by its own tick, a device may act on a timer."""
+AHEAD_MS = 20
+"""How long before its pulse a setpoint may be told: what is decided no further ahead may still be
+played after a Stop too."""
 DRIVE_US = 50_000
 TARGET_UA = 3000
 LOAD_PERCENT = 50

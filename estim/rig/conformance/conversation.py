@@ -44,7 +44,6 @@ from firmware_protocol.schema import SCHEMA_HASH
 from firmware_protocol.session_limits import compiled_limits, limits_digest
 
 ANSWER_MS = 500
-SLOW_LINE_BYTES_PER_MS = 5
 STALE_TICK_US = 150_000
 
 _M = TypeVar("_M", bound=Message)
@@ -155,10 +154,8 @@ class Conversation:
             fail(f"{answer.__name__} in answer to {type(message).__name__}", words(found))
         return found
 
-    def fence(self, mark: int, behind_bytes: int = 0) -> list[Message]:
+    def fence(self, mark: int) -> list[Message]:
         """Return every answer from a mark to that of a message sent now; Status and events apart.
-
-        `behind_bytes` may still be under way before it, on a slow line.
 
         A device answers in order, so what has not come by then does not come.
 
@@ -166,8 +163,7 @@ class Conversation:
             Failed: the fence itself is not answered.
         """
         sequence = self.line.send(GetCapabilities())
-        within_ms = ANSWER_MS + behind_bytes // SLOW_LINE_BYTES_PER_MS
-        end = self.line.wait(mark, answers(sequence), within_ms)
+        end = self.line.wait(mark, answers(sequence), ANSWER_MS)
         if end is None or not isinstance(end.message, Capabilities):
             fail(
                 "Capabilities in answer to GetCapabilities",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from estim.rig.conformance.bench import TICK_MS, Bench
+from estim.rig.conformance.bench import AHEAD_MS, TICK_MS, Bench
 from estim.rig.conformance.hearing import elapsed_ms, words
 from estim.rig.conformance.requirement import NotTestable, expect, fail, requirement
 from firmware_protocol import limits
@@ -187,7 +187,7 @@ def rise_per_cycle(bench: Bench) -> None:
     bench.hold(2 * (on_ms + off_ms) + 100, (LOWERED_UA,))
     seen = [h.message for h in bench.line.heard[mark:] if isinstance(h.message, Status)]
     for status in seen:
-        begun = status.running_ms // (on_ms + off_ms) + 1
+        begun = (status.running_ms + AHEAD_MS) // (on_ms + off_ms) + 1
         now_ua = status.channels[0].setpoint_ua
         expect(
             now_ua <= begun * most_ua,
