@@ -192,6 +192,11 @@ def add_conformance(commands: Commands) -> None:
     parser.add_argument(
         "--capture", metavar="FILE", help="trace of what reaches the load, written meanwhile"
     )
+    parser.add_argument(
+        "--scope",
+        metavar="FILE",
+        help="an instrument's recording: says when to start it, and where to save it",
+    )
     parser.add_argument("--soak", metavar="S", default="3", help="default: %(default)s; 0 for none")
     parser.add_argument(
         "--hands", action="store_true", help="say when to take leads off and press the stop"

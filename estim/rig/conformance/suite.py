@@ -38,6 +38,7 @@ from estim.rig.conformance.checks import (  # noqa: F401  each enters its requir
 )
 from estim.rig.conformance.hearing import is_at_rest
 from estim.rig.conformance.line import US_PER_MS, Line
+from estim.rig.conformance.recording import Recorder
 from estim.rig.conformance.requirement import (
     GROUPS,
     REQUIREMENTS,
@@ -109,10 +110,11 @@ class Suite:
         bench_ohm: int,
         soak_s: int = 3,
         capture: Capture | None = None,
+        recorder: Recorder | None = None,
         stop_reason: Callable[[], str] = lambda: "",
     ) -> None:
         self._line = Line(transport, clock, stop_reason)
-        self.bench = Bench(self._line, world, bench_ohm, soak_s, capture)
+        self.bench = Bench(self._line, world, bench_ohm, soak_s, capture, recorder)
         self._stop_reason = stop_reason
         self.report = Report(url, bench_ohm)
         witness = throughout.Witness(self.bench)

@@ -33,6 +33,7 @@ def judged(*arguments: str) -> Answer:
         ((*BENCH, "--only", "STOP-99"), 2, "--only STOP-99: expected an id of `--list`"),
         ((*BENCH, "--device", "p24:/dev/null"), 2, "device URL"),
         ((*BENCH, "--device", "native:/dev/nowhere"), 3, "there is no such port"),
+        ((*BENCH, "--scope", "a.csv", "--capture", "b.csv"), 2, "--scope and --capture"),
         ((*BENCH, "--junit", "/nowhere/x.xml"), 2, "--junit /nowhere/x.xml: there is no such"),
     ],
 )
