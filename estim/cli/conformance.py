@@ -95,6 +95,8 @@ def run(arguments: Namespace) -> int:
         return INTERRUPTED
     if not report.is_at_zero:
         raise DeviceFault("no Status confirms zero at the end: the lease must end the output")
+    if report.refusal is not None:
+        raise report.refusal
     return 0 if report.conforms else FAILED
 
 
@@ -170,6 +172,8 @@ def _with_capture(arguments: Namespace, bench_ohm: int, folder: Path) -> tuple[s
     if arguments.scope:
         if arguments.capture:
             raise UsageError("--scope and --capture: expected one of them")
+        if not Path(arguments.scope).parent.is_dir():
+            raise UsageError(f"--scope {arguments.scope}: there is no such folder")
         return url, None
     if not url.startswith(_SIMULATOR):
         return url, Capture(Path(arguments.capture)) if arguments.capture else None

@@ -90,7 +90,7 @@ class Conversation:
             if heard is not None:
                 break
         else:
-            fail("an Identity in answer to Hello", "no answer")
+            fail("an Identity in answer to Hello", self.line.silence())
         identity = heard.message
         assert isinstance(identity, Identity)
         if identity.adoption is not Adoption.ADOPTED:
@@ -124,7 +124,8 @@ class Conversation:
             if heard is not None:
                 assert isinstance(heard.message, Status)
                 return heard.message
-        raise NeverAtRest("a Status at zero, not RUNNING, in answer to Stop", words(self.status))
+        seen = words(self.status) if self.status is not None else self.line.silence()
+        raise NeverAtRest("a Status at zero, not RUNNING, in answer to Stop", seen)
 
     def set_limits(self, session: SetLimits) -> None:
         """Put session limits in force."""

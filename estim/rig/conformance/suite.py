@@ -17,7 +17,7 @@ from typing import Any
 
 from estim.clock import Clock
 from estim.drivers.registry import Transport
-from estim.errors import EstimError, PortLost, UsageError
+from estim.errors import EstimError, LimitRefused, PortLost, UsageError
 from estim.rig.conformance.bench import HOST_MS, TICK_MS, Bench
 from estim.rig.conformance.capture import Capture
 from estim.rig.conformance.checks import (  # noqa: F401  each enters its requirements
@@ -77,6 +77,7 @@ class Report:
         findings: in the order of the list.
         is_at_zero: a Status at the end showed no output.
         end: why it ended early, '' where it did not.
+        refusal: the load contradicts the declared one, None where it does not.
         device: what its Identity and Capabilities said.
     """
 
@@ -85,6 +86,7 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     is_at_zero: bool = False
     end: str = ""
+    refusal: LimitRefused | None = None
     device: dict[str, Any] = field(default_factory=dict)
 
     def count(self, verdict: Verdict) -> int:
@@ -122,11 +124,7 @@ class Suite:
         self._line.watchers.append(witness.watch)
 
     def run(self, chosen: Sequence[Requirement], tell: Tell) -> Report:
-        """Run the chosen requirements, `ID-01` always first.
-
-        Raises:
-            LimitRefused: the load contradicts the declared one; the output is off.
-        """
+        """Run the chosen requirements, `ID-01` always first."""
         report = self.report
         try:
             for number, requirement in enumerate(chosen, start=1):
@@ -138,6 +136,8 @@ class Suite:
             self._describe()
         except Interrupted:
             report.end = self._stop_reason() or "interrupted"
+        except LimitRefused as error:
+            report.end, report.refusal = str(error), error
         except PortLost as error:
             report.end = str(error)
         finally:
