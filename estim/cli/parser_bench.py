@@ -54,7 +54,8 @@ def add_simulate(commands: Commands) -> None:
     parser.add_argument(
         "--model",
         choices=("native", "reference"),
-        help="which device to be: the simulator's own, or the reference firmware in C",
+        help="which device to be: the simulator's own, or the reference firmware in C, which has "
+        "resistors alone (--load OHM or open), no --faults, and no faults of the line",
     )
     parser.add_argument(
         "--load", metavar="OHM|NAME", help="ohms, or good-gel, typical, dry, open, short"
