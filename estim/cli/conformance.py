@@ -17,9 +17,10 @@ from estim.cli.failures import FAILED, INTERRUPTED
 from estim.cli.interruption import Interruption
 from estim.clock import SystemClock
 from estim.drivers import registry
-from estim.errors import DeviceFault, LimitRefused
+from estim.errors import DeviceFault, LimitRefused, UsageError
 from estim.priority import NICE, ask_for_priority
 from estim.rig.conformance.capture import Capture
+from estim.rig.conformance.recording import Recorder
 from estim.rig.conformance.report import (
     cases,
     finding_document,
@@ -65,6 +66,9 @@ def run(arguments: Namespace) -> int:
     junit.check_folder(arguments.junit)
     with Interruption() as interruption, tempfile.TemporaryDirectory(prefix="estim-") as folder:
         url, capture = _with_capture(arguments, bench_ohm, Path(folder))
+        recorder = (
+            Recorder(Path(arguments.scope), bench_ohm, _instruct) if arguments.scope else None
+        )
         held = _Held(interruption) if arguments.held else None
         stop_reason = held.reason if held is not None else interruption.reason
         transport = registry.open_transport(url)
@@ -78,6 +82,7 @@ def run(arguments: Namespace) -> int:
                 bench_ohm=bench_ohm,
                 soak_s=soak_s,
                 capture=capture,
+                recorder=recorder,
                 stop_reason=stop_reason,
             )
             report = suite.run(chosen, _Teller(chosen, is_json=arguments.json).tell)
@@ -90,6 +95,8 @@ def run(arguments: Namespace) -> int:
         return INTERRUPTED
     if not report.is_at_zero:
         raise DeviceFault("no Status confirms zero at the end: the lease must end the output")
+    if report.refusal is not None:
+        raise report.refusal
     return 0 if report.conforms else FAILED
 
 
@@ -162,6 +169,12 @@ def _instruct(text: str) -> None:
 def _with_capture(arguments: Namespace, bench_ohm: int, folder: Path) -> tuple[str, Capture | None]:
     """Return the URL to open and the capture to read: the simulator writes its own."""
     url: str = arguments.device
+    if arguments.scope:
+        if arguments.capture:
+            raise UsageError("--scope and --capture: expected one of them")
+        if not Path(arguments.scope).parent.is_dir():
+            raise UsageError(f"--scope {arguments.scope}: there is no such folder")
+        return url, None
     if not url.startswith(_SIMULATOR):
         return url, Capture(Path(arguments.capture)) if arguments.capture else None
     plain, _, query = url.partition("?")

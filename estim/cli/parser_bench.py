@@ -54,7 +54,8 @@ def add_simulate(commands: Commands) -> None:
     parser.add_argument(
         "--model",
         choices=("native", "reference"),
-        help="which device to be: the simulator's own, or the reference firmware in C",
+        help="which device to be: the simulator's own, or the reference firmware in C, which has "
+        "resistors alone (--load OHM or open), no --faults, and no faults of the line",
     )
     parser.add_argument(
         "--load", metavar="OHM|NAME", help="ohms, or good-gel, typical, dry, open, short"
@@ -191,6 +192,11 @@ def add_conformance(commands: Commands) -> None:
     )
     parser.add_argument(
         "--capture", metavar="FILE", help="trace of what reaches the load, written meanwhile"
+    )
+    parser.add_argument(
+        "--scope",
+        metavar="FILE",
+        help="an instrument's recording: says when to start it, and where to save it",
     )
     parser.add_argument("--soak", metavar="S", default="3", help="default: %(default)s; 0 for none")
     parser.add_argument(

@@ -13,7 +13,6 @@ from estim.errors import UsageError
 from estim.simulator.__main__ import PORT_MAX, main
 
 FLAGS = ("model", "load", "faults", "trace", "tcp", "channels", "serial", "seed", "patient_stop")
-SIMULATOR_ALONE = ("faults", "tcp")
 REFERENCE = Path(firmware_protocol.__file__).parent / "c" / "build" / "estim-device"
 
 
@@ -21,20 +20,22 @@ def run(arguments: Namespace) -> int:
     """Hand over to the simulator or the reference device, which read the other values themselves.
 
     Raises:
-        UsageError: the reference device is not built, or has no such option.
+        UsageError: the reference device is not built, or plays no script.
     """
     given = {flag: getattr(arguments, flag) for flag in FLAGS}
-    if arguments.model == "reference":
-        return _run_reference({flag: text for flag, text in given.items() if text is not None})
     if arguments.tcp is not None:
         whole("--tcp", arguments.tcp, 0, PORT_MAX)
+    if arguments.model == "reference":
+        return _run_reference({flag: text for flag, text in given.items() if text is not None})
     return main([_option(flag, text) for flag, text in given.items() if text is not None])
 
 
 def _run_reference(given: dict[str, str]) -> int:
-    for flag in SIMULATOR_ALONE:
-        if flag in given:
-            raise UsageError(f"--{flag}: the reference device has no such option")
+    if "faults" in given:
+        raise UsageError(
+            "--faults: the reference device plays no script; write its lines, without their times, "
+            "to its standard input"
+        )
     if not REFERENCE.exists():
         raise UsageError(
             "the reference device is not built here: `make -C firmware_protocol/c posix` builds it"

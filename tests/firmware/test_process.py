@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,17 +20,22 @@ from estim.cli import simulate
 from firmware_protocol.messages import (
     PROTOCOL_VERSION,
     DeviceState,
-    Drive,
     FaultCode,
     Hello,
     Identity,
     Status,
     Stop,
-    TargetRow,
     WantedState,
 )
 from firmware_protocol.schema import SCHEMA_HASH
-from tests.simulator.test_process import CHECKOUT, PROGRAM, WireHost, opened, trace_rows
+from tests.simulator.wire import (
+    WireHost,
+    assert_the_lease_ends_on_schedule,
+    opened,
+    trace_rows,
+)
+
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
@@ -111,29 +117,12 @@ def test_it_is_silent_320_ms_after_the_host(built: Path, tmp_path: Path) -> None
     assert rows[-1]["t_us"] <= last_us + 320_000
 
 
-def test_stopped_in_mid_session_it_plays_to_the_expiry_and_no_further(
+def test_the_lease_ends_on_schedule_even_when_the_process_slept(
     built: Path, tmp_path: Path
 ) -> None:
     trace = tmp_path / "trace.csv"
-    with device(built, "--trace", str(trace)) as (process, path), opened(path) as descriptor:
-        host = WireHost(descriptor)
-        host.run()
-        for _ in range(10):
-            host.drive(WantedState.RUNNING, 1_000)
-        process.send_signal(signal.SIGSTOP)
-        last_us = time.monotonic_ns() // 1000
-        for _ in range(12):
-            host.send(Drive(WantedState.RUNNING, 0, PROGRAM.digest, 0, (TargetRow(1_000),)))
-            time.sleep(0.05)
-        process.send_signal(signal.SIGCONT)
-        host.read(0.4)
-        assert host.status is not None
-        assert host.status.fault is FaultCode.LEASE_EXPIRED
-        process.send_signal(signal.SIGINT)
-        assert process.wait(5) == 0
-        assert process.stderr is not None
-        assert b"ms late, its own doing" in process.stderr.read()
-    assert trace_rows(trace)[-1]["t_us"] <= last_us + 320_000
+    with device(built, "--trace", str(trace)) as (process, path):
+        assert_the_lease_ends_on_schedule(process, path, trace)
 
 
 def test_faults_come_as_lines_on_standard_input(built: Path) -> None:
@@ -159,11 +148,62 @@ def test_faults_come_as_lines_on_standard_input(built: Path) -> None:
         assert b"not understood: no such thing" in process.stderr.read()
 
 
+def test_a_hung_device_is_silent_at_zero_until_a_reboot(built: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    with device(built, "--trace", str(trace)) as (process, path), opened(path) as descriptor:
+        host = WireHost(descriptor)
+        host.run()
+        for _ in range(10):
+            host.drive(WantedState.RUNNING, 1_000)
+        say(process, "hang")
+        host.read(0.2)
+        hung_us = time.monotonic_ns() // 1000
+        host.send(Stop())
+        assert host.read(0.4) == []
+        say(process, "reboot")
+        host.read(0.1)
+        say(process, "drop 3")
+        assert greeted(WireHost(descriptor, 0x0BAD)).state is DeviceState.SAFE
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 0
+        assert process.stderr is not None
+        assert b"faults of the line are the simulator's alone: drop 3" in process.stderr.read()
+    rows = trace_rows(trace)
+    assert len(rows) > 20
+    assert rows[-1]["t_us"] < hung_us - 100_000
+
+
+def test_tcp_serves_one_client_at_a_time_on_the_loopback_address(built: Path) -> None:
+    with device(built, "--tcp", "0") as (_, address):
+        assert address.startswith("socket://127.0.0.1:")
+        port = int(address.rpartition(":")[2])
+        for epoch in (1, 2):
+            with (
+                socket.create_connection(("127.0.0.1", port), timeout=5) as first,
+                socket.create_connection(("127.0.0.1", port), timeout=5) as second,
+            ):
+                first.setblocking(True)
+                second.settimeout(0.3)
+                assert greeted(WireHost(first.fileno(), epoch)).state is DeviceState.SAFE
+                with pytest.raises(TimeoutError):
+                    second.recv(1)
+
+
+def test_a_port_in_use_is_one_message(built: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        ran = subprocess.run(
+            [built / "estim-device", "--tcp", port], capture_output=True, timeout=10, check=False
+        )
+    assert ran.returncode == 2
+    assert f"estim-device: port {port}: ".encode() in ran.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [("--channels", "5"), ("--channels", "0"), ("--load", "-1"), ("--load", "gel"),
      ("--serial", "seventeen letters"), ("--patient-stop", "maybe"), ("--what",), ("word",),
-     ("--trace", "/no/such/folder/t.csv")],
+     ("--trace", "/no/such/folder/t.csv"), ("--tcp", "70000")],
 )  # fmt: skip
 def test_options_that_make_no_sense_are_said_so(built: Path, arguments: tuple[str, ...]) -> None:
     ran = subprocess.run(
@@ -207,8 +247,8 @@ def test_estim_simulate_is_the_reference_device_where_it_is_built(built: Path) -
     ("arguments", "said"),
     [
         ((), "is not built here: `make -C firmware_protocol/c posix` builds it"),
-        (("--tcp", "0"), "--tcp: the reference device has no such option"),
-        (("--faults", "f"), "--faults: the reference device has no such option"),
+        (("--tcp", "x"), "--tcp x: expected a whole number from 0 to 65535"),
+        (("--faults", "f"), "--faults: the reference device plays no script"),
     ],
 )
 def test_estim_simulate_says_what_the_reference_device_lacks(

@@ -48,12 +48,16 @@ from firmware_protocol.program import PulseProgram
 
 if TYPE_CHECKING:
     from estim.rig.conformance.capture import Capture
+    from estim.rig.conformance.recording import Recorder
 
 LEASE_MS = limits.lease_ms.maximum
 HOST_MS = 100
 """What this computer and the line may add to a time that the device does not stamp."""
 TICK_MS = 10
 """How late, by its own tick, a device may act on a timer."""
+AHEAD_MS = 20
+"""How long before its pulse a setpoint may be told: what is decided no further ahead may still be
+played after a Stop too."""
 DRIVE_US = 50_000
 TARGET_UA = 3000
 LOAD_PERCENT = 50
@@ -69,18 +73,26 @@ class Bench(Conversation):
         bench_ohm: the declared load.
         soak_s: how long a soak lasts.
         capture: what reached the load, None where nobody looks.
+        recorder: who records the same with an instrument, None for nobody.
         scenarios: what several checks judge, made once.
         reboot_count: how often the kit had the device started anew.
     """
 
     def __init__(
-        self, line: Line, world: World, bench_ohm: int, soak_s: int, capture: Capture | None = None
+        self,
+        line: Line,
+        world: World,
+        bench_ohm: int,
+        soak_s: int,
+        capture: Capture | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         super().__init__(line)
         self.world = world
         self.bench_ohm = bench_ohm
         self.soak_s = soak_s
         self.capture = capture
+        self.recorder = recorder
         self.scenarios: dict[str, object] = {}
         self.reboot_count = 0
         self._is_load_free = False
@@ -334,8 +346,10 @@ class Bench(Conversation):
 
     def need_capture(self) -> Capture:
         """Return the capture, or raise NotTestable."""
+        if self.capture is None and self.recorder is not None:
+            raise NotTestable("needs a capture on this computer's clock: a recording has its own")
         if self.capture is None:
-            raise NotTestable("needs a capture of what reached the load: add --capture FILE")
+            raise NotTestable("needs a capture of what reached the load: add --capture or --scope")
         return self.capture
 
     @property

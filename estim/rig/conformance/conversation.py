@@ -44,7 +44,6 @@ from firmware_protocol.schema import SCHEMA_HASH
 from firmware_protocol.session_limits import compiled_limits, limits_digest
 
 ANSWER_MS = 500
-SLOW_LINE_BYTES_PER_MS = 5
 STALE_TICK_US = 150_000
 
 _M = TypeVar("_M", bound=Message)
@@ -91,7 +90,7 @@ class Conversation:
             if heard is not None:
                 break
         else:
-            fail("an Identity in answer to Hello", "no answer")
+            fail("an Identity in answer to Hello", self.line.silence())
         identity = heard.message
         assert isinstance(identity, Identity)
         if identity.adoption is not Adoption.ADOPTED:
@@ -125,7 +124,8 @@ class Conversation:
             if heard is not None:
                 assert isinstance(heard.message, Status)
                 return heard.message
-        raise NeverAtRest("a Status at zero, not RUNNING, in answer to Stop", words(self.status))
+        seen = words(self.status) if self.status is not None else self.line.silence()
+        raise NeverAtRest("a Status at zero, not RUNNING, in answer to Stop", seen)
 
     def set_limits(self, session: SetLimits) -> None:
         """Put session limits in force."""
@@ -155,10 +155,8 @@ class Conversation:
             fail(f"{answer.__name__} in answer to {type(message).__name__}", words(found))
         return found
 
-    def fence(self, mark: int, behind_bytes: int = 0) -> list[Message]:
+    def fence(self, mark: int) -> list[Message]:
         """Return every answer from a mark to that of a message sent now; Status and events apart.
-
-        `behind_bytes` may still be under way before it, on a slow line.
 
         A device answers in order, so what has not come by then does not come.
 
@@ -166,8 +164,7 @@ class Conversation:
             Failed: the fence itself is not answered.
         """
         sequence = self.line.send(GetCapabilities())
-        within_ms = ANSWER_MS + behind_bytes // SLOW_LINE_BYTES_PER_MS
-        end = self.line.wait(mark, answers(sequence), within_ms)
+        end = self.line.wait(mark, answers(sequence), ANSWER_MS)
         if end is None or not isinstance(end.message, Capabilities):
             fail(
                 "Capabilities in answer to GetCapabilities",

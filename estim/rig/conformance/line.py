@@ -55,6 +55,7 @@ class Line:
         self.watchers: list[Callable[[Heard], None]] = []
         self._stop_reason = stop_reason
         self._deframer = framing.Deframer()
+        self._byte_count = self._message_count = 0
         self.stood_still_us = 0
         self._turned_us = clock.now_us()
 
@@ -135,6 +136,17 @@ class Line:
             self.turn()
         return self.heard[mark:]
 
+    def silence(self) -> str:
+        """Say what no answer may mean, by what has ever come in."""
+        if not self._byte_count:
+            return "no answer, and no byte at all: cable, power, another port?"
+        if not self._message_count:
+            return (
+                f"no answer; {self._byte_count} bytes came, and no message of this protocol among "
+                "them: another line speed (?baud=), another device?"
+            )
+        return "no answer"
+
     def forget(self) -> None:
         """Let go of what was heard: a long run must not fill the memory."""
         self.heard.clear()
@@ -146,6 +158,7 @@ class Line:
 
     def _take(self, received: bytes) -> None:
         now_us = self.now_us()
+        self._byte_count += len(received)
         for frame in self._deframer.feed(received):
             if frame is None:
                 self.damaged.append("a frame that is too long")
@@ -155,6 +168,7 @@ class Line:
             except ProtocolError as error:
                 self.damaged.append(f"{error}: {frame[:24].hex()}")
                 continue
+            self._message_count += 1
             heard = Heard(now_us, message, sequence, epoch)
             self.heard.append(heard)
             for watch in self.watchers:

@@ -6,15 +6,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
 from estim.rig.conformance.requirement import GROUPS
 from estim.rig.conformance.suite import every_requirement
+from firmware_protocol.pages import Output, between, write_or_check
 
 BEGIN = "<!-- requirements:begin -->"
 END = "<!-- requirements:end -->"
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "conformance.md"
 
 
 def listed(page: str) -> str:
@@ -23,23 +22,7 @@ def listed(page: str) -> str:
     Raises:
         ValueError: the markers are not there, once each and in order.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in rest or END in before + after:
-        raise ValueError(f"expected {BEGIN} and {END} once each, in order")
-    return f"{before}{BEGIN}\n" + "\n".join(_lines()) + f"\n{END}{after}"
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Write the list, or check it; return the exit code."""
-    present = PAGE.read_text(encoding="utf-8")
-    renewed = listed(present)
-    if "--check" in arguments:
-        if renewed != present:
-            print("docs/conformance.md: the list is stale; run make generate", file=sys.stderr)
-        return int(renewed != present)
-    PAGE.write_text(renewed, encoding="utf-8")
-    return 0
+    return between(page, BEGIN, END, "\n".join(_lines()))
 
 
 def _lines() -> Iterator[str]:
@@ -55,4 +38,5 @@ def _lines() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    outputs = (Output("docs/conformance.md", listed),)
+    sys.exit(write_or_check("estim.rig.conformance.page", outputs, None))

@@ -17,7 +17,7 @@ from typing import Any
 
 from estim.clock import Clock
 from estim.drivers.registry import Transport
-from estim.errors import EstimError, PortLost, UsageError
+from estim.errors import EstimError, LimitRefused, PortLost, UsageError
 from estim.rig.conformance.bench import HOST_MS, TICK_MS, Bench
 from estim.rig.conformance.capture import Capture
 from estim.rig.conformance.checks import (  # noqa: F401  each enters its requirements
@@ -38,6 +38,7 @@ from estim.rig.conformance.checks import (  # noqa: F401  each enters its requir
 )
 from estim.rig.conformance.hearing import is_at_rest
 from estim.rig.conformance.line import US_PER_MS, Line
+from estim.rig.conformance.recording import Recorder
 from estim.rig.conformance.requirement import (
     GROUPS,
     REQUIREMENTS,
@@ -76,6 +77,7 @@ class Report:
         findings: in the order of the list.
         is_at_zero: a Status at the end showed no output.
         end: why it ended early, '' where it did not.
+        refusal: the load contradicts the declared one, None where it does not.
         device: what its Identity and Capabilities said.
     """
 
@@ -84,6 +86,7 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     is_at_zero: bool = False
     end: str = ""
+    refusal: LimitRefused | None = None
     device: dict[str, Any] = field(default_factory=dict)
 
     def count(self, verdict: Verdict) -> int:
@@ -109,10 +112,11 @@ class Suite:
         bench_ohm: int,
         soak_s: int = 3,
         capture: Capture | None = None,
+        recorder: Recorder | None = None,
         stop_reason: Callable[[], str] = lambda: "",
     ) -> None:
         self._line = Line(transport, clock, stop_reason)
-        self.bench = Bench(self._line, world, bench_ohm, soak_s, capture)
+        self.bench = Bench(self._line, world, bench_ohm, soak_s, capture, recorder)
         self._stop_reason = stop_reason
         self.report = Report(url, bench_ohm)
         witness = throughout.Witness(self.bench)
@@ -120,11 +124,7 @@ class Suite:
         self._line.watchers.append(witness.watch)
 
     def run(self, chosen: Sequence[Requirement], tell: Tell) -> Report:
-        """Run the chosen requirements, `ID-01` always first.
-
-        Raises:
-            LimitRefused: the load contradicts the declared one; the output is off.
-        """
+        """Run the chosen requirements, `ID-01` always first."""
         report = self.report
         try:
             for number, requirement in enumerate(chosen, start=1):
@@ -136,6 +136,8 @@ class Suite:
             self._describe()
         except Interrupted:
             report.end = self._stop_reason() or "interrupted"
+        except LimitRefused as error:
+            report.end, report.refusal = str(error), error
         except PortLost as error:
             report.end = str(error)
         finally:

@@ -1,13 +1,14 @@
-/* The reference device as a process on a pseudo-terminal, in real time.
+/* The reference device as a process on a pseudo-terminal or a TCP port, in real time.
  *
- * It prints the path that a host opens, takes faults as lines on its standard input, and writes
- * what reached the load as `estim simulate --trace` does (times on the monotonic clock).
+ * It prints the path or address that a host opens, takes faults as lines on its standard input, and
+ * writes what reached the load as `estim simulate --trace` does (times on the monotonic clock).
  *
  * Rules:
  * 1. Everything due before bytes arrived happens before they are acted on, at its own scheduled
  *    time, even when this process wakes late.
  * 2. Its own lateness is told on standard error, so that nobody blames the host for it. */
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,6 +33,7 @@
 #define READ_SIZE 4096U
 #define LINE_SIZE 256U
 #define SERIAL_MAX 16U
+#define PORT_MAX 65535U
 #define USAGE_ERROR 2
 
 struct process {
@@ -42,8 +45,12 @@ struct process {
     size_t line_size;
     size_t unsent_size;
     uint32_t load_ohm;
-    int master;
-    int slave;
+    int port;     /* the terminal's master, or whoever is connected; -1 for nobody */
+    int slave;    /* the terminal's other end */
+    int listener; /* -1 where there is a terminal */
+    unsigned tcp_port;
+    bool is_tcp;
+    bool is_hung;
     bool ends_when_closed;
     bool is_stdin_open;
     bool is_closing;
@@ -73,7 +80,8 @@ static void usage(const char *said)
 {
     (void)fprintf(stderr, "estim-device: %s\n", said);
     (void)fprintf(stderr, "usage: estim-device [--channels N] [--load OHM|open] [--serial TEXT] "
-                          "[--patient-stop yes|no] [--trace FILE] [--until-closed]\n");
+                          "[--patient-stop yes|no] [--trace FILE] [--tcp PORT] "
+                          "[--until-closed]\n");
     exit(USAGE_ERROR);
 }
 
@@ -125,7 +133,8 @@ static void read_options(struct process *process, int count, char **words)
         {"channels", required_argument, NULL, 'c'},   {"load", required_argument, NULL, 'l'},
         {"serial", required_argument, NULL, 's'},     {"patient-stop", required_argument, NULL, 'p'},
         {"trace", required_argument, NULL, 't'},      {"until-closed", no_argument, NULL, 'u'},
-        {"seed", required_argument, NULL, 'i'},       {NULL, 0, NULL, 0},
+        {"seed", required_argument, NULL, 'i'},       {"tcp", required_argument, NULL, 'n'},
+        {NULL, 0, NULL, 0},
     };
     unsigned channel_count = 2U;
     bool has_stop = true;
@@ -162,6 +171,10 @@ static void read_options(struct process *process, int count, char **words)
         case 'u':
             process->ends_when_closed = true;
             break;
+        case 'n':
+            process->is_tcp = true;
+            process->tcp_port = whole(optarg, 0U, PORT_MAX, "--tcp: expected 0 to 65535");
+            break;
         case 'i': /* nothing here is random */
             break;
         default:
@@ -179,14 +192,13 @@ static void open_terminal(struct process *process)
 {
     struct termios raw;
 
-    process->master = posix_openpt(O_RDWR | O_NOCTTY);
-    if ((process->master < 0) || (grantpt(process->master) != 0) ||
-        (unlockpt(process->master) != 0)) {
+    process->port = posix_openpt(O_RDWR | O_NOCTTY);
+    if ((process->port < 0) || (grantpt(process->port) != 0) || (unlockpt(process->port) != 0)) {
         perror("estim-device: pseudo-terminal");
         exit(EXIT_FAILURE);
     }
     /* Held open, so that the master does not report a hang-up between two clients. */
-    process->slave = open(ptsname(process->master), O_RDWR | O_NOCTTY);
+    process->slave = open(ptsname(process->port), O_RDWR | O_NOCTTY);
     if ((process->slave < 0) || (tcgetattr(process->slave, &raw) != 0)) {
         perror("estim-device: pseudo-terminal");
         exit(EXIT_FAILURE);
@@ -197,7 +209,61 @@ static void open_terminal(struct process *process)
     raw.c_cflag &= ~(tcflag_t)(CSIZE | PARENB);
     raw.c_cflag |= (tcflag_t)CS8;
     (void)tcsetattr(process->slave, TCSANOW, &raw);
-    (void)fcntl(process->master, F_SETFL, O_NONBLOCK);
+    (void)fcntl(process->port, F_SETFL, O_NONBLOCK);
+    (void)printf("%s\n", ptsname(process->port));
+}
+
+/* On the loopback address alone. */
+static void open_listener(struct process *process)
+{
+    struct sockaddr_in address;
+    socklen_t size = sizeof address;
+    const int yes = 1;
+
+    (void)memset(&address, 0, sizeof address);
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons((uint16_t)process->tcp_port);
+    process->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    (void)setsockopt(process->listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    if ((bind(process->listener, (struct sockaddr *)&address, size) != 0) ||
+        (listen(process->listener, 1) != 0) ||
+        (getsockname(process->listener, (struct sockaddr *)&address, &size) != 0)) {
+        (void)fprintf(stderr, "estim-device: port %u: %s\n", process->tcp_port, strerror(errno));
+        exit(USAGE_ERROR);
+    }
+    (void)printf("socket://127.0.0.1:%u\n", (unsigned)ntohs(address.sin_port));
+}
+
+/* Let whoever is connected go: the next one may come, and hears nothing of before. */
+static void hang_up(struct process *process)
+{
+    (void)close(process->port);
+    process->port = -1;
+    process->unsent_at = 0U;
+    process->unsent_size = 0U;
+}
+
+static void take_bytes(struct process *process)
+{
+    uint8_t received[READ_SIZE];
+    ssize_t size;
+
+    if (process->port < 0) {
+        process->port = accept4(process->listener, NULL, NULL, SOCK_NONBLOCK);
+        return;
+    }
+    size = read(process->port, received, sizeof received);
+    if (size > 0) {
+        if (!process->is_hung) {
+            est_device_receive(&process->bench.device, received, (uint16_t)size,
+                               monotonic_us() - process->boot_us);
+        }
+    } else if (process->is_tcp && ((size == 0) || (errno != EAGAIN))) {
+        hang_up(process);
+    } else {
+        /* Nothing came. */
+    }
 }
 
 static void send_frames(struct process *process)
@@ -211,7 +277,11 @@ static void send_frames(struct process *process)
                 return;
             }
         }
-        written = write(process->master, &process->unsent[process->unsent_at],
+        if (process->port < 0) {
+            process->unsent_at = process->unsent_size; /* nobody listens */
+            continue;
+        }
+        written = write(process->port, &process->unsent[process->unsent_at],
                         process->unsent_size - process->unsent_at);
         if (written <= 0) {
             return;
@@ -220,14 +290,37 @@ static void send_frames(struct process *process)
     }
 }
 
+static bool is_of_the_line(const char *line)
+{
+    static const char *const words[] = {"drop ", "delay ", "corrupt ", "duplicate ", "silent "};
+    size_t at;
+    bool is_one = false;
+
+    for (at = 0U; at < (sizeof words / sizeof words[0]); at++) {
+        is_one = is_one || (strncmp(line, words[at], strlen(words[at])) == 0);
+    }
+    return is_one;
+}
+
 static void obey_line(struct process *process, const char *line, est_us now_us)
 {
     struct bench *bench = &process->bench;
 
     if (strcmp(line, "reboot") == 0) {
-        est_device_advance(&bench->device, now_us);
+        if (!process->is_hung) {
+            est_device_advance(&bench->device, now_us);
+        }
         process->boot_us += now_us;
+        process->is_hung = false;
         bench_reboot(bench);
+    } else if (process->is_hung) {
+        (void)fprintf(stderr, "estim-device: it hangs, until a reboot: %s\n", line);
+    } else if (strcmp(line, "hang") == 0) {
+        est_device_advance(&bench->device, now_us);
+        process->is_hung = true;
+    } else if (is_of_the_line(line)) {
+        (void)fprintf(stderr, "estim-device: faults of the line are the simulator's alone: %s\n",
+                      line);
     } else if ((line[0] != '\0') && (!bench_happen(bench, line, now_us))) {
         (void)fprintf(stderr, "estim-device: not understood: %s\n", line);
     } else {
@@ -273,7 +366,8 @@ static void end_when_closed(struct process *process, uint64_t now_us)
     if ((!process->ends_when_closed) || process->is_stdin_open) {
         return;
     }
-    if ((state == EST_DEVICE_STATE_ARMED) || (state == EST_DEVICE_STATE_RUNNING)) {
+    if ((!process->is_hung) &&
+        ((state == EST_DEVICE_STATE_ARMED) || (state == EST_DEVICE_STATE_RUNNING))) {
         process->is_closing = false;
     } else if (!process->is_closing) {
         process->is_closing = true;
@@ -288,13 +382,13 @@ static void end_when_closed(struct process *process, uint64_t now_us)
 static void turn(struct process *process)
 {
     struct est_device *device = &process->bench.device;
-    const est_us due_us = est_device_next_deadline_us(device);
     est_us now_us = monotonic_us() - process->boot_us;
+    /* Hung, nothing is ever due: no pulse is played, and nothing is said. */
+    const est_us due_us =
+        process->is_hung ? (now_us + US_PER_S) : est_device_next_deadline_us(device);
     est_us wait_us = US_PER_S;
-    uint8_t received[READ_SIZE];
     struct timespec timeout;
     struct pollfd watched[2];
-    ssize_t size;
 
     if (due_us <= now_us) {
         wait_us = 0U;
@@ -303,7 +397,7 @@ static void turn(struct process *process)
     } else {
         /* Often enough to see that standard input was closed long ago. */
     }
-    watched[0].fd = process->master;
+    watched[0].fd = (process->port < 0) ? process->listener : process->port;
     watched[0].events = POLLIN;
     if (process->unsent_at < process->unsent_size) {
         watched[0].events |= POLLOUT;
@@ -317,16 +411,17 @@ static void turn(struct process *process)
     (void)ppoll(watched, 2U, &timeout, NULL);
     now_us = monotonic_us() - process->boot_us;
     tell_lateness(process, due_us, now_us);
-    est_device_advance(device, now_us);
+    if (!process->is_hung) {
+        est_device_advance(device, now_us);
+    }
     if (watched[1].revents != 0) {
         read_lines(process);
     }
-    now_us = monotonic_us() - process->boot_us;
-    size = read(process->master, received, sizeof received);
-    if (size > 0) {
-        est_device_receive(device, received, (uint16_t)size, now_us);
+    take_bytes(process);
+    if (!process->is_hung) {
+        send_frames(process);
     }
-    send_frames(process);
+    now_us = monotonic_us() - process->boot_us;
     if (process->trace != NULL) {
         (void)fflush(process->trace);
     }
@@ -345,20 +440,28 @@ int main(int count, char **words)
     (void)sigaction(SIGTERM, &action, NULL);
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGHUP, &action, NULL);
+    (void)signal(SIGPIPE, SIG_IGN); /* whoever was connected may have gone */
     /* A device of its own would not wait for this computer either; where it is not granted, nothing
      * changes. */
     (void)sched_setscheduler(0, SCHED_RR, &first);
-    open_terminal(&process);
+    process.port = -1;
+    process.listener = -1;
+    if (process.is_tcp) {
+        open_listener(&process);
+    } else {
+        open_terminal(&process);
+    }
     process.is_stdin_open = true;
     process.bench.battery_percent = 100U;
     process.boot_us = monotonic_us();
     bench_boot(&process.bench, process.load_ohm, false);
-    (void)printf("%s\n", ptsname(process.master));
     (void)fflush(stdout);
     while (is_ended == 0) {
         turn(&process);
     }
-    est_device_advance(&process.bench.device, monotonic_us() - process.boot_us);
+    if (!process.is_hung) {
+        est_device_advance(&process.bench.device, monotonic_us() - process.boot_us);
+    }
     if (process.trace != NULL) {
         (void)fclose(process.trace);
     }

@@ -126,8 +126,8 @@ def accepts_a_stale_drive(patch: Patch) -> None:
 
 
 @fault("FRESH-05", "ms old ignored; accepted")
-def accepts_a_drive_of_324_ms(patch: Patch) -> None:
-    patch(device, "LEASE_MS", 324)
+def accepts_a_drive_of_328_ms(patch: Patch) -> None:
+    patch(device, "LEASE_MS", 328)
 
 
 @fault("FRESH-05", "old accepted; ignored")
@@ -703,9 +703,9 @@ def loses_events(patch: Patch) -> None:
     patch(Reports, "send", forgetful)
 
 
-@fault("EVENT-03", "64 events from")
-def keeps_32_events(patch: Patch) -> None:
-    patch(reports, "EVENTS_KEPT", 32)
+@fault("EVENT-03", "1 to 64 events kept; 65")
+def keeps_65_events(patch: Patch) -> None:
+    patch(reports, "EVENTS_KEPT", 65)
 
 
 @fault("STATUS-04", "ms, give or take")

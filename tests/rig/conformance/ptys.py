@@ -73,19 +73,26 @@ def device(*command: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
 
 
 def judge_process(only: tuple[str, ...], folder: Path, *command: str) -> Report:
-    """Run the kit against a process, in real time."""
+    """Start a device and run the kit against it, in real time."""
     trace = folder / "trace.csv"
     with device(*command, f"--trace={trace}") as (process, path):
-        line = PtyLine(process, path)
-        suite = Suite(
-            line, SystemClock(), world_of(line, None), url=path, bench_ohm=500,
-            capture=Capture(trace),
-        )  # fmt: skip
+        return judge_device(only, process, path, trace)
 
-        def quiet(finding: Finding, number: int, total: int) -> None:
-            assert number <= total
 
-        try:
-            return suite.run(chosen_requirements(only), quiet)
-        finally:
-            line.close()
+def judge_device(
+    only: tuple[str, ...], process: subprocess.Popen[bytes], path: str, trace: Path
+) -> Report:
+    """Run the kit against a device's process, in real time."""
+    line = PtyLine(process, path)
+    suite = Suite(
+        line, SystemClock(), world_of(line, None), url=path, bench_ohm=500,
+        capture=Capture(trace),
+    )  # fmt: skip
+
+    def quiet(finding: Finding, number: int, total: int) -> None:
+        assert number <= total
+
+    try:
+        return suite.run(chosen_requirements(only), quiet)
+    finally:
+        line.close()

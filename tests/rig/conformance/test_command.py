@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import tty
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -33,6 +35,8 @@ def judged(*arguments: str) -> Answer:
         ((*BENCH, "--only", "STOP-99"), 2, "--only STOP-99: expected an id of `--list`"),
         ((*BENCH, "--device", "p24:/dev/null"), 2, "device URL"),
         ((*BENCH, "--device", "native:/dev/nowhere"), 3, "there is no such port"),
+        ((*BENCH, "--scope", "a.csv", "--capture", "b.csv"), 2, "--scope and --capture"),
+        ((*BENCH, "--scope", "/nowhere/x.csv"), 2, "--scope /nowhere/x.csv: there is no such"),
         ((*BENCH, "--junit", "/nowhere/x.xml"), 2, "--junit /nowhere/x.xml: there is no such"),
     ],
 )
@@ -88,10 +92,44 @@ def test_a_failure_names_what_was_expected_and_seen(tmp_path: Path) -> None:
     assert failure.get("message") == "expected 500 ohm, give or take 70; seen [620]"
 
 
-def test_another_kind_of_load_ends_the_run_at_once() -> None:
-    answer = judged("--only", "RISE-01", "--device", "sim:?load=2000")
+def test_another_kind_of_load_ends_the_run_at_once_with_a_report(tmp_path: Path) -> None:
+    path = tmp_path / "result.xml"
+    answer = judged(
+        "--only", "RISE-01", "--device", "sim:?load=2000", "--json", "--junit", str(path)
+    )
+    said = "the bench is said to be 500 ohm, but channel 1 sees 2000 ohm: nothing more is delivered"
     assert answer.code == 4
-    assert "said to be 500 ohm, but channel 1 sees 2000 ohm" in answer.err
+    assert said in answer.err
+    _, *checks, result = answer.objects
+    assert [(check["id"], check["verdict"]) for check in checks] == [
+        ("ID-01", "pass"), ("RISE-01", "not testable here"),
+    ]  # fmt: skip
+    assert (result["end"], result["conforms"], result["is_at_zero"]) == (said, False, True)
+    assert ElementTree.parse(path).getroot().get("skipped") == "1"
+
+
+@pytest.mark.parametrize(
+    ("noise", "seen"),
+    [
+        (b"", "no answer, and no byte at all: cable, power, another port?"),
+        (b"\x55\x00\xff" * 700, "2100 bytes came, and no message of this protocol among them"),
+    ],
+)
+def test_what_is_no_device_is_told_from_silence(noise: bytes, seen: str) -> None:
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    process = conformance(*BENCH, "--device", f"native:{os.ttyname(slave)}", "--only", "STOP-01")
+    try:
+        os.read(master, 1)  # the port is open, and the kit has spoken
+        os.write(master, noise)
+        out, err = process.communicate(timeout=60)
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert process.returncode == 5
+    assert "no Status confirms zero" in err
+    assert seen in out
+    assert "End:      no session with this device" in out
 
 
 # The list.

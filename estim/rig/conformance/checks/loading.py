@@ -113,7 +113,9 @@ def out_of_order(bench: Bench) -> None:
         bench.line.send(BeginProgram(1, ProgramFlag.NONE))
         bench.expect_refused(CommitProgram(1), RefusalReason.PROGRAM)
         for message in loading:
+            mark = bench.line.mark()
             bench.line.send(message)
+            bench.fence(mark)
         bench.expect_refused(CommitProgram(program.digest), RefusalReason.PROGRAM, what=what)
 
 

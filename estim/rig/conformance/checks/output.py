@@ -8,31 +8,30 @@ from itertools import pairwise
 
 from estim.rig.conformance.bench import HOST_MS, LEASE_MS, Bench
 from estim.rig.conformance.capture import Row
+from estim.rig.conformance.checks import recorded
+from estim.rig.conformance.checks.recorded import CLOCK_PPM, SILENCE_MS, STOPPED_MS
 from estim.rig.conformance.checks.rising import LOWERED_UA, Delivery, delivery, pad
 from estim.rig.conformance.checks.states import SMALL_UA
 from estim.rig.conformance.conversation import ANSWER_MS
 from estim.rig.conformance.expected import Pulse, pulses
 from estim.rig.conformance.line import US_PER_MS
 from estim.rig.conformance.requirement import NotApplicable, NotTestable, expect, fail, requirement
-from firmware_protocol import limits
 from firmware_protocol.messages import CapabilityFlag, DeviceState, EventCode, WantedState
 from firmware_protocol.program import ChannelProgram, Cycle, Keyframe, Phase, PulseProgram
 
 EDGE_US = 1
-CLOCK_PPM = 100
 GAP_US = 200
 """No gap within the pulses played here is longer, and no two pulses are nearer."""
 BEGUN_US = 2_000
 PLAYED_UA = 700
 PLAYED_MS = 4000
 WRITTEN_MS = 400
-STOPPED_MS = 20
-SILENCE_MS = limits.zero_after_silence_ms.maximum
 
 
 @requirement(
     "OUTPUT-01", "5", "each pulse has the phases of its programme, to 1 us, and no net charge"
 )
+@recorded.judged_by(recorded.phases)
 def phases(bench: Bench) -> None:
     made_pulses = _pulses(bench)
     lasts_us = bench.programs.phase_us
@@ -50,6 +49,7 @@ def phases(bench: Bench) -> None:
 
 
 @requirement("OUTPUT-02", "5", "pulses follow at the pulse period, to 1 us")
+@recorded.judged_by(recorded.period)
 def period(bench: Bench) -> None:
     onsets = [first.at_us for first, _ in _pulses(bench)]
     period_us = bench.programs.period_us
@@ -62,6 +62,7 @@ def period(bench: Bench) -> None:
 
 
 @requirement("OUTPUT-03", "6", "no pulse exceeds its target, and those of the plateau reach it")
+@recorded.judged_by(recorded.amplitude)
 def amplitude(bench: Bench) -> None:
     made = _made(bench)
     step_ua = bench.can.amplitude_step_ua
@@ -80,6 +81,7 @@ def amplitude(bench: Bench) -> None:
 
 
 @requirement("OUTPUT-04", "8", "no pulse later than 20 ms and the pulse in progress after Stop")
+@recorded.judged_by(recorded.zero_after_stop)
 def zero_after_stop(bench: Bench) -> None:
     made = _made(bench)
     last = _rows(bench, made)[-1]
@@ -91,6 +93,7 @@ def zero_after_stop(bench: Bench) -> None:
 
 
 @requirement("OUTPUT-05", "8", "output is zero at most 350 ms after the host fell silent")
+@recorded.judged_by(recorded.zero_after_silence)
 def zero_after_silence(bench: Bench) -> None:
     capture = bench.need_capture()
     bench.begin(bench.programs.everyday())
