@@ -37,6 +37,16 @@ WITH_GAPS = (
     Phase(50, 1000), Phase(50, -1000),
 )  # fmt: skip
 NEGATIVE_FIRST_LONG_GAP = (Phase(1000, -1000), Phase(4500, 0), Phase(1000, 1000))
+# The shortest gap within one polarity, 50 us, and the shortest rest after a pulse, 100 us.
+CUT = (
+    Phase(100, -1000), Phase(50, 0), Phase(100, -1000),
+    Phase(100, 1000), Phase(50, 0), Phase(100, 1000),
+)  # fmt: skip
+SHORTEST_REST = (Phase(1000, 1000), Phase(2900, 0), Phase(1000, -1000))
+SHORTEST_REST_OF_ONE_PIN = (
+    Phase(50, 1000), Phase(4650, 0), Phase(50, -1000),
+    Phase(50, 0), Phase(50, -1000), Phase(50, 1000),
+)  # fmt: skip
 
 
 def polarity_of(phases: tuple[Phase, ...]) -> list[tuple[int, int, int]]:
@@ -59,7 +69,13 @@ def last_edge(machine: Machine) -> int:
     return max(row.cycle for row in machine.rows() if row.signal in ("positive", "negative"))
 
 
-@pytest.mark.parametrize("phases", [SIX_OF_50_US, WITH_GAPS, NEGATIVE_FIRST_LONG_GAP])
+@pytest.mark.parametrize(
+    "phases",
+    [
+        SIX_OF_50_US, WITH_GAPS, NEGATIVE_FIRST_LONG_GAP, CUT, SHORTEST_REST,
+        SHORTEST_REST_OF_ONE_PIN,
+    ],
+)  # fmt: skip
 def test_edges_come_within_a_cycle_while_the_line_is_full(
     machine: Machine, phases: tuple[Phase, ...]
 ) -> None:
@@ -68,6 +84,10 @@ def test_edges_come_within_a_cycle_while_the_line_is_full(
     host.start(PulseProgram((ChannelProgram(phases, unit_us=1, pulse_period_us=period_us),)))
     asked_before = len(host.seen)
     assert host.keep_on_a_full_line(2000, 4000) == 2000 * CYCLES_PER_MS // BYTE_CYCLES
+    assert host.status.state is DeviceState.RUNNING
+    # The pulse in progress is finished.
+    host.send(Stop())
+    host.pass_us(20_000)
     played = pulses(machine.rows())
     wanted = polarity_of(phases)
     assert len(played) > 1_900_000 // period_us
@@ -83,7 +103,7 @@ def test_edges_come_within_a_cycle_while_the_line_is_full(
     for sooner, later in pairwise(played):
         assert abs(later.onset - sooner.onset - period_us * CYCLES_PER_US) <= 1
     # Nothing was lost on the way, and nearly everything that was asked was answered.
-    assert host.status.state is DeviceState.RUNNING
+    assert host.status.state is DeviceState.SAFE
     assert host.status.damaged_count == 0
     assert host.damaged_count == 0
     assert len(host.seen) - asked_before > 300

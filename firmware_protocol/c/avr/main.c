@@ -63,7 +63,7 @@ static const struct est_settings settings = {
     .phase_min_us = 50U,
     .phase_max_us = 1000U,
     .channel_count = 1U,
-    .has_one_magnitude = true,
+    .is_switched = true,
 };
 
 static struct est_device device;

@@ -327,7 +327,7 @@ static void approach(void)
             TIMSK1 |= (uint8_t)(1U << OCIE1A);
             return;
         }
-        if ((left <= TOO_LATE_CYCLES) || (!begin_pulse(train))) {
+        if (!begin_pulse(train)) {
             fail();
         }
     } else {
