@@ -3,7 +3,7 @@
 #define US_PER_MS UINT32_C(1000)
 #define LONG_MS UINT32_C(2000000) /* longer silences are taken for this one: sums fit 32 bits */
 
-static uint32_t least(uint32_t one, uint32_t other)
+static uint32_t shorter_of(uint32_t one, uint32_t other)
 {
     return (one < other) ? one : other;
 }
@@ -36,7 +36,7 @@ static uint32_t shortest_gap_us(const struct est_channel_program *channel)
             gap_us += each->duration;
         } else {
             if ((gap_us > 0U) && (each->share_permille == before_permille)) {
-                shortest_us = least(shortest_us, gap_us);
+                shortest_us = shorter_of(shortest_us, gap_us);
             }
             before_permille = each->share_permille;
             gap_us = 0U;
@@ -49,8 +49,8 @@ bool est_switched_review(const struct est_settings *settings,
                          const struct est_channel_program *channel, uint8_t index,
                          struct est_refusal *refusal)
 {
-    const uint32_t silence_us = (least(channel->off_ms, LONG_MS) * US_PER_MS) +
-                                least(channel->pulse_offset_us, LONG_MS * US_PER_MS);
+    const uint32_t silence_us = (shorter_of(channel->off_ms, LONG_MS) * US_PER_MS) +
+                                shorter_of(channel->pulse_offset_us, LONG_MS * US_PER_MS);
     const uint16_t share = smallest_share(channel);
     const uint32_t gap_us = shortest_gap_us(channel);
     const uint32_t rest_min_us = 2U * (uint32_t)settings->phase_min_us;
@@ -64,11 +64,11 @@ bool est_switched_review(const struct est_settings *settings,
         const struct est_keyframe setting = est_setting(channel, number);
         /* In a well-formed programme it fits into its period, and so into 32 bits. */
         const uint32_t pulse_us = (uint32_t)est_pulse_us(channel, setting.unit_us);
-        rest_us = least(rest_us, setting.pulse_period_us - pulse_us);
-        restart_us = least(restart_us, pulse_us);
+        rest_us = shorter_of(rest_us, setting.pulse_period_us - pulse_us);
+        restart_us = shorter_of(restart_us, pulse_us);
     }
     if (est_has_cycle(channel)) {
-        rest_us = least(rest_us, silence_us);
+        rest_us = shorter_of(rest_us, silence_us);
         restart_us += silence_us;
     } else {
         restart_us = UINT32_MAX;
