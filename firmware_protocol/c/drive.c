@@ -27,6 +27,18 @@ static bool review_digests(const struct est_device *device, const struct est_mes
                                    refusal);
 }
 
+/* What changed in memory since it was accepted must not be played. */
+static bool review_memory(struct est_device *device, struct est_refusal *refusal)
+{
+    bool is_sound = est_gate_is_sound(&device->gate);
+
+    if (!is_sound) {
+        est_state_latch_fault(device, EST_FAULT_CODE_SELF_TEST);
+        is_sound = est_refuse(refusal, EST_REFUSAL_REASON_FAULT_LATCHED);
+    }
+    return is_sound;
+}
+
 static bool arm(struct est_device *device, const struct est_message *drive,
                 struct est_refusal *refusal)
 {
@@ -43,10 +55,10 @@ static bool arm(struct est_device *device, const struct est_message *drive,
     } else if (device->battery_percent < BATTERY_LOW_PERCENT) {
         is_armed = est_refuse_figures(refusal, EST_REFUSAL_REASON_CAUSE_PRESENT, EST_NO_CHANNEL,
                                       device->battery_percent, 0U);
-    } else if (!est_gate_is_sound(&device->gate)) {
-        est_state_latch_fault(device, EST_FAULT_CODE_SELF_TEST);
-        is_armed = est_refuse(refusal, EST_REFUSAL_REASON_FAULT_LATCHED);
     } else {
+        is_armed = review_memory(device, refusal);
+    }
+    if (is_armed) {
         est_state_change(device, EST_DEVICE_STATE_ARMED);
     }
     return is_armed;
@@ -103,6 +115,7 @@ static bool review_target(struct est_device *device, uint8_t index, uint32_t tar
 static bool drive_to_running(struct est_device *device, const struct est_message *drive,
                              struct est_refusal *refusal)
 {
+    bool is_repeated = true;
     uint8_t index;
 
     if (device->state == EST_DEVICE_STATE_SAFE) {
@@ -116,9 +129,16 @@ static bool drive_to_running(struct est_device *device, const struct est_message
         return false;
     }
     for (index = 0U; index < drive->row_count; index++) {
+        if (target_of(drive, index) != device->channels[index].target_ua) {
+            is_repeated = false;
+        }
         if (!review_target(device, index, target_of(drive, index), refusal)) {
             return false;
         }
+    }
+    /* Nothing had to be judged anew: there is time to look at what was judged. */
+    if (is_repeated && (!review_memory(device, refusal))) {
+        return false;
     }
     if (device->state == EST_DEVICE_STATE_ARMED) {
         est_state_change(device, EST_DEVICE_STATE_RUNNING);
