@@ -367,6 +367,8 @@ void est_device_set_patient_stop(struct est_device *device, bool is_pressed, est
     est_state_emit(device, EST_EVENT_CODE_PATIENT_STOP, EST_NO_CHANNEL, is_pressed ? 1 : 0);
     if (is_pressed) {
         est_state_latch_patient_stop(device);
+    } else {
+        device->is_stop_tested = true;
     }
 }
 

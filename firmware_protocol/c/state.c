@@ -97,7 +97,6 @@ void est_state_latch_fault(struct est_device *device, uint8_t fault)
 void est_state_latch_patient_stop(struct est_device *device)
 {
     device->is_stop_latched = true;
-    device->is_stop_tested = true;
     est_state_latch_fault(device, EST_FAULT_CODE_PATIENT_STOP);
 }
 

@@ -253,6 +253,8 @@ def test_the_patient_stop_stays_latched_until_released_and_acknowledged() -> Non
     host.prepare(one_channel())
     assert host.device._status().inputs == InputFlag.PATIENT_STOP_PRESENT
     host.device.set_patient_stop(True, host.now_us)
+    # One that is held, or whose wire is broken, has not shown yet that it works.
+    assert not host.device._status().inputs & InputFlag.PATIENT_STOP_TESTED
     assert reason(host.send(AcknowledgeFault(1, 0))) is RefusalReason.CAUSE_PRESENT
     host.device.set_patient_stop(False, host.now_us)
     host.pass_time(300 * MS)
