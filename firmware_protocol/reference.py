@@ -129,7 +129,7 @@ MEANINGS: dict[type[IntEnum] | type[IntFlag], dict[str, str]] = {
         "LEAD_OFF_CLEARED": "the channel was re-armed",
         "CONTACT_GOOD": "`detail` is the load in ohms",
         "STOP_RECEIVED": "a Stop came",
-        "PATIENT_STOP": "the patient's own stop was pressed",
+        "PATIENT_STOP": "the patient's own stop was pressed (`detail` 1) or released (0)",
     },
 }
 """What each value says, by name; a flag of 0 ('NONE') needs no words."""

@@ -118,11 +118,20 @@ CONVERSATION = """\
    order: PROGRAM (order or form,
    chapter 5), PROGRAM_DIGEST, CAPABILITY (more channels, phases or keyframes, shorter or longer
    phases or periods than the device has, unequal phases, bursts, cycles or keyframes that it cannot
-   hold) or LIMIT (a phase outside {phase_duration_us_min} to {phase_duration_us_max} us, a
-   polarity run (chapter 6) over {phase_duration_us_max} us, a pulse over {pulse_duration_us_max}
-   us). `BeginProgram` unloads the programme before. A part without one, or a `ProgramKeyframes`
-   without rows, is out of order; a commit without any part leaves what is loaded. What a small
-   device cannot even store is CAPABILITY, whatever its form and digest.
+   hold, or what its output stage cannot play, below) or LIMIT (a phase outside
+   {phase_duration_us_min} to {phase_duration_us_max} us, a polarity run (chapter 6) over
+   {phase_duration_us_max} us, a pulse over {pulse_duration_us_max} us). `BeginProgram` unloads the
+   programme before. A part without one, or a `ProgramKeyframes` without rows, is out of order; a
+   commit without any part leaves what is loaded. What a small device cannot even store is
+   CAPABILITY, whatever its form and digest.
+
+   A device may refuse with CAPABILITY, and then does so here, what `Capabilities` cannot express:
+   it never leaves out or changes a pulse that it has accepted. A stage of one current source that
+   is switched refuses, with `asked` and `allowed`, in this order: shares other than 1000 and -1000
+   permille (asked: the smallest); gaps between two phases of one polarity shorter than
+   `phase_min_us`; rests between two pulses shorter than twice `phase_min_us`, where the rest is
+   pulse period - pulse, and with a cycle also off time + pulse offset; and a cycle in which the
+   shortest pulse + off time + pulse offset is shorter than `pulse_period_min_us`.
 5. **Drive**, again and again (chapter 4): ARMED, then RUNNING with targets 0, then the targets.
    Each is answered with a `Status`, or with a `Refused` and a `Status`.
 6. **Stop**, or a Drive that wants less, ends output. `Stop` is taken in any state, epoch and
@@ -130,13 +139,41 @@ CONVERSATION = """\
    sends it three times, ahead of everything, and repeats until a Status shows zero.
 7. **AcknowledgeFault.** Its `latch_count` must be that of the Status that the operator saw, else
    `Refused(NOT_THE_LATEST)`: nobody clears what they have not seen. Without channels it clears the
-   latched fault: FAULT becomes SAFE if the cause is gone, else `Refused(CAUSE_PRESENT)`. With a
-   channel mask it clears the lead-off latches of those channels.
+   latched fault: FAULT becomes SAFE if the cause is gone, else `Refused(CAUSE_PRESENT)`; in any
+   other state there is none, and it is `Refused(STATE)`. With a channel mask it clears the lead-off
+   latches of those channels, in every state, and a FAULT stays; a bit of a channel that the device
+   does not have is `Refused(CHANNELS)`, and nothing is cleared. Each is judged in this order and
+   answered with a `Status` too.
 8. **GetEvents** sends again what the device still keeps (the last {events_kept} events; a small
-   device fewer), from an index on. Events are otherwise sent once, as they happen.
+   device fewer), from an index on: those whose (index - first index) modulo 65536 is below 32768,
+   the oldest first. Events are otherwise sent once, as they happen, in the epoch of that moment;
+   none before the first epoch.
 9. **SelfTest -> SelfTestReport**, in SAFE only. Checks: 1 memory (limits and programme are still
    what was accepted), 2 output stage, 4 inputs. One that fails latches SELF_TEST, whose cause is
-   gone when none fails any more.
+   gone when none fails any more. A device looks at its memory by itself when it arms, and may with
+   any Drive: changed limits or programmes latch SELF_TEST and are `Refused(FAULT_LATCHED)`.
+
+**Events** carry in `detail`: STATE_CHANGED the new state, FAULT_LATCHED and FAULT_CLEARED the fault
+code, LEAD_OFF and CONTACT_GOOD the load in ohms, PATIENT_STOP 1 when it is pressed and 0 when it is
+released (the fault that the press latched stays), all others 0. A button that bounces is told once.
+
+**Refused** names the channel from 0, or 255 for none, and carries in `asked` and `allowed`:
+
+| reason | asked | allowed |
+| --- | --- | --- |
+| LIMIT | what was asked, in the limit's unit | the highest, or the lowest where it was below |
+| CAPABILITY | the figure that is not possible, or the flags needed | what is possible |
+| CHANNELS | rows, or the mask | rows wanted, or channels of the device |
+| NOT_FROM_ZERO, LEAD_OFF_LATCHED | the target | 0 |
+| NOT_THE_LATEST | the latch count given | the device's own |
+| CAUSE_PRESENT to a Drive that arms | percent of the supply | 0 |
+| all others | 0 | 0 |
+
+Of several refusals the first in the order of these chapters is told; channels are judged one after
+the other. Of several stretches (chapter 6) it is the one farthest above its limit. An `asked` that
+is worked out is rounded up, so that it is always above what is allowed: RMS to the smallest whole
+microampere whose square is at least the worst second's q2 / 1000000, average to the smallest that
+is at least its q1 / 1000000 (chapter 6).
 """
 
 DRIVE = """\
@@ -150,17 +187,20 @@ this epoch. The device judges a Drive in this order:
    whole and not answered.
 2. **Wanted below RUNNING.** Output goes to zero at once: RUNNING becomes ARMED at zero or SAFE,
    ARMED becomes SAFE when SAFE is wanted, SAFE becomes ARMED under the conditions of chapter 2.
-   Non-zero targets here are also answered with `Refused(NOT_FROM_ZERO)`. A FAULT stays as it is.
+   Non-zero targets here are also answered with `Refused(NOT_FROM_ZERO)`, and arm nothing. Where
+   arming is refused the reason is, in this order, NO_PROGRAM, PROGRAM_DIGEST, LIMITS_DIGEST,
+   PATIENT_STOP_MISSING, CAUSE_PRESENT (supply below 10 %). A FAULT stays as it is, and the Drive is
+   accepted, whatever its targets.
 3. **Wanted RUNNING.** Refused in SAFE (STEP_TOO_FAR) and in FAULT (FAULT_LATCHED); both digests
    must match (PROGRAM_DIGEST, LIMITS_DIGEST), and there must be as many targets as the programme
    has channels (CHANNELS). From ARMED every target must be 0 (NOT_FROM_ZERO).
 4. **Targets.** Each must lie within the session's amplitude limit, be 0 on a channel whose lead-off
-   is latched (LEAD_OFF_LATCHED), and keep charge, RMS and average within limits for every setting
-   of the programme (chapter 6).
+   is latched (LEAD_OFF_LATCHED), and keep charge (setting by setting), then RMS, then average
+   within limits for every setting of the programme (chapter 6).
 
 A Drive refused under 3 or 4 is without any effect: it is no command to stop, but it does not renew
-the lease either. An accepted one sets the targets and renews:
-*expiry = max(expiry, echoed tick + {lease_ms_max} ms)*.
+the lease either; nor does one refused under 2, whose output went to zero. An accepted one sets the
+targets and renews: *expiry = max(expiry, echoed tick + {lease_ms_max} ms)*.
 
 At the expiry RUNNING becomes FAULT(LEASE_EXPIRED) and ARMED becomes SAFE. No pulse begins at or
 after that moment; one in progress is finished, so that its charge stays balanced. Output is
@@ -270,22 +310,27 @@ It is UNKNOWN again whenever RUNNING begins and after a channel is re-armed.
 
 **Lead-off**: N bad pulses in a row, N = max(1, min({lead_off_pulses},
 {lead_off_us} us / pulse period)). Setpoint and target of the channel become 0,
-LEAD_OFF_LATCHED is set, `latch_count` grows, an event is sent. With LEAD_OFF_STOPS_ALL every
-channel is treated so. Only `AcknowledgeFault` re-arms it, and its target starts from 0. A load
-under {short_ohm_min} ohm sets SHORTED and stops nothing.
+LEAD_OFF_LATCHED is set, `latch_count` grows by one, an event is sent. With LEAD_OFF_STOPS_ALL
+setpoint and target of every channel become 0 and every channel is latched, by one count and one
+event, which names the channel that was found; `contact` is OFF on that one alone. Only
+`AcknowledgeFault` re-arms it, and its target starts from 0. A load under {short_ohm_min} ohm sets
+SHORTED and stops nothing.
 
 **Faults** de-energise and latch:
 
 {fault_table}
 
-The patient's stop acts in every state. A pulse in progress is always finished, never cut: a cut
-pulse would leave charge behind.
+A fault that comes while another is latched takes its place, and `latch_count` grows again. The
+patient's stop acts in every state; its cause is gone when it is released. SUPPLY is latched below
+5 %, and no fault can be acknowledged while the stop is pressed or the supply below that. A pulse
+in progress is always finished, never cut: a cut pulse would leave charge behind.
 """
 
 STATUS = """\
 ## 8. Status and timing
 
-Each Drive that was not ignored, and each `Stop`, is answered with a `Status` at once. Otherwise one
+Each Drive that was not ignored, each `Stop` and each `AcknowledgeFault` is answered with a `Status`
+at once, after the `Refused` where there is one. Otherwise one
 goes out every 25 ms while RUNNING, or every 50 ms where 60 a second would fill more than 65 % of
 the line (10 bits to a byte), and every 250 ms in other states. An answer restarts this timer, and
 an unsent Status is replaced by the newest: Status is never queued.

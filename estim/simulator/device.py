@@ -190,7 +190,7 @@ class VirtualDevice:
             channel.unload_program()
             channel.is_latched = False
             channel.begin_running(boot_us)
-        self._gate = Gate(self._capabilities)
+        self._gate = Gate(self._capabilities, is_switched=self._settings.is_switched)
         self._reports = Reports()
         self._loading: list[Message] = []
         self._drive_sequence = 0

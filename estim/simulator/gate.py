@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isqrt
 
 from estim.simulator.interpreter import PulseShape, is_paired, pulse_shapes
@@ -30,6 +31,7 @@ from firmware_protocol.program import ChannelProgram, PulseProgram, from_message
 from firmware_protocol.session_limits import compiled_limits, limits_digest
 
 US_PER_S = 1_000_000
+PERMILLE = 1000
 _REVIEWED_TARGETS_MAX = 4096
 
 
@@ -47,8 +49,9 @@ class Refusal:
 class Gate:
     """Hold the limits and the programme in force, and judge what is asked against them."""
 
-    def __init__(self, capabilities: Capabilities) -> None:
+    def __init__(self, capabilities: Capabilities, *, is_switched: bool = False) -> None:
         self._capabilities = capabilities
+        self._is_switched = is_switched
         self._compiled = compiled_limits(capabilities.channel_count, capabilities.amplitude_max_ua)
         self.program: PulseProgram | None = None
         self.program_digest = 0
@@ -191,6 +194,18 @@ class Gate:
                 return Refusal(
                     RefusalReason.CAPABILITY, channel=index, asked=asked, allowed=allowed
                 )
+        if not self._is_switched:
+            return None
+        for asked, allowed in (
+            (_smallest_share(channel), PERMILLE),
+            (_shortest_gap_us(channel), can.phase_min_us),
+            (_shortest_rest_us(channel, shapes), 2 * can.phase_min_us),
+            (_soonest_restart_us(channel, shapes), can.pulse_period_min_us),
+        ):
+            if asked < allowed:
+                return Refusal(
+                    RefusalReason.CAPABILITY, channel=index, asked=asked, allowed=allowed
+                )
         return None
 
     def review_amplitude(self, index: int, target_ua: int) -> Refusal | None:
@@ -307,6 +322,44 @@ def _fresh_starts(channel: ChannelProgram, apart_us: int) -> int:
         return 0
     length_us = 1000 * (cycle.ramp_up_ms + cycle.on_ms + cycle.ramp_down_ms + cycle.off_ms)
     return (US_PER_S + length_us - 1) // length_us
+
+
+def _smallest_share(channel: ChannelProgram) -> int:
+    return min(
+        abs(phase.amplitude_permille) for phase in channel.phases if phase.amplitude_permille
+    )
+
+
+def _shortest_gap_us(channel: ChannelProgram) -> int:
+    """Return the shortest gap between two phases of one polarity, or more than any pulse has."""
+    gaps_us = [limits.pulse_duration_us.maximum]
+    active = [at for at, phase in enumerate(channel.phases) if phase.amplitude_permille]
+    for sooner, later in pairwise(active):
+        has_one_sign = (
+            channel.phases[sooner].amplitude_permille == channel.phases[later].amplitude_permille
+        )
+        if has_one_sign and later > sooner + 1:
+            gaps_us.append(sum(phase.duration for phase in channel.phases[sooner + 1 : later]))
+    return min(gaps_us)
+
+
+def _shortest_rest_us(channel: ChannelProgram, shapes: tuple[PulseShape, ...]) -> int:
+    """Return the shortest rest between two pulses, also of two on-phases."""
+    rest_us = min(shape.period_us - shape.pulse_us for shape in shapes)
+    return rest_us if channel.cycle is None else min(rest_us, _silence_us(channel))
+
+
+def _soonest_restart_us(channel: ChannelProgram, shapes: tuple[PulseShape, ...]) -> int:
+    """Return how soon the first pulse of an on-phase may follow the onset before it."""
+    shortest_us = min(shape.period_us for shape in shapes)
+    if channel.cycle is None:
+        return shortest_us
+    return min(shortest_us, min(shape.pulse_us for shape in shapes) + _silence_us(channel))
+
+
+def _silence_us(channel: ChannelProgram) -> int:
+    assert channel.cycle is not None
+    return channel.cycle.off_ms * 1000 + channel.pulse_offset_us
 
 
 def _review_durations(

@@ -31,6 +31,8 @@ class DeviceSettings:
         load: what is connected to every channel at first.
         baud: line speed, which decides how often a Status fits.
         battery_percent: charge at first; 255 is mains.
+        is_switched: the output stage is one current source that pins switch, as on a
+            microcontroller: one magnitude, rests of at least `phase_min_us`.
     """
 
     channel_count: int = 2
@@ -49,6 +51,7 @@ class DeviceSettings:
     phase_max_us: int = 1000
     pulse_period_min_us: int = 100
     battery_percent: int = 100
+    is_switched: bool = False
     schema_hash: int = SCHEMA_HASH
     boot_us: int = 0
 

@@ -155,6 +155,8 @@ class StateMachine:
         self.emit(EventCode.PATIENT_STOP, detail=int(is_pressed))
         if is_pressed:
             self._latch_patient_stop()
+        else:
+            self.is_stop_tested = True
 
     def set_battery(self, percent: int) -> None:
         """Set the charge of the supply."""
@@ -245,5 +247,4 @@ class StateMachine:
 
     def _latch_patient_stop(self) -> None:
         self.is_stop_latched = True
-        self.is_stop_tested = True
         self.latch_fault(FaultCode.PATIENT_STOP)

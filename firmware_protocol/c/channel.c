@@ -180,7 +180,9 @@ static enum est_finding judge_contact(struct est_channel *channel,
 {
     enum est_finding finding = EST_FINDING_NOTHING;
 
-    if (is_good) {
+    if (channel->is_latched) {
+        /* Given before the lead-off was found: it is known already. */
+    } else if (is_good) {
         channel->bad_streak = 0U;
         if (channel->good_count < EST_CONTACT_PULSES) {
             channel->good_count++;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "interpreter.h"
+#include "switched.h"
 
 #define US_PER_S UINT32_C(1000000)
 #define US_PER_MS UINT32_C(1000)
@@ -243,12 +244,11 @@ struct extremes {
     uint32_t period_min_us;
     uint32_t period_max_us;
     uint16_t unit_min_us;
-    uint16_t share_min_permille;
 };
 
 static struct extremes find_extremes(const struct est_channel_program *channel)
 {
-    struct extremes found = {UINT32_MAX, 0U, UINT32_MAX, 0U, UINT16_MAX, UINT16_MAX};
+    struct extremes found = {UINT32_MAX, 0U, UINT32_MAX, 0U, UINT16_MAX};
     uint8_t index;
     uint8_t phase;
 
@@ -261,14 +261,11 @@ static struct extremes find_extremes(const struct est_channel_program *channel)
         found.unit_min_us =
             (setting.unit_us < found.unit_min_us) ? setting.unit_us : found.unit_min_us;
         for (phase = 0U; phase < channel->phase_count; phase++) {
-            const uint16_t share = est_share_size(&channel->phases[phase]);
             const uint32_t lasts_us = est_phase_us(&channel->phases[phase], setting.unit_us);
-            if (share != 0U) {
+            if (channel->phases[phase].share_permille != 0) {
                 found.phase_min_us = least(found.phase_min_us, lasts_us);
                 found.phase_max_us =
                     (lasts_us > found.phase_max_us) ? lasts_us : found.phase_max_us;
-                found.share_min_permille =
-                    (share < found.share_min_permille) ? share : found.share_min_permille;
             }
         }
     }
@@ -296,11 +293,8 @@ static bool review_capability(const struct est_settings *settings,
     } else if (found.period_min_us < settings->pulse_period_min_us) {
         asked = found.period_min_us;
         allowed = settings->pulse_period_min_us;
-    } else if (settings->has_one_magnitude && (found.share_min_permille < EST_FULL_PERMILLE)) {
-        asked = found.share_min_permille;
-        allowed = EST_FULL_PERMILLE;
     } else {
-        return true;
+        return (!settings->is_switched) || est_switched_review(settings, channel, index, refusal);
     }
     return est_refuse_figures(refusal, EST_REFUSAL_REASON_CAPABILITY, index, asked, allowed);
 }

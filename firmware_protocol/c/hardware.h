@@ -67,8 +67,7 @@ struct est_settings {
     uint16_t phase_min_us;
     uint16_t phase_max_us;
     uint8_t channel_count; /* at most EST_CHANNELS */
-    /* The stage sets one current for all phases of a pulse: only shares of +-1000 permille. */
-    bool has_one_magnitude;
+    bool is_switched; /* one current source, switched by the edges of pins: see switched.h */
 };
 
 /* Give a pulse to the output stage; never with an onset at or after the end of the lease. A stage

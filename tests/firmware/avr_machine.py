@@ -38,6 +38,7 @@ from tests.firmware.core import C_FOLDER
 CYCLES_PER_US = 16
 CYCLES_PER_MS = 16_000
 BYTE_CYCLES = 320
+RAM_START = 0x100
 EPOCH = 0x1122334455667788
 AMPLITUDE_MAX_UA = 80_000
 DAC_UA_PER_COUNT = 20
@@ -213,6 +214,11 @@ class Machine:
         self.tell("figures")
         words = dict(word.split("=") for word in self._answer()[1:])
         return Figures(**{name: int(number) for name, number in words.items()})
+
+    def ram(self) -> bytes:
+        """Return all of RAM; its first byte lies at RAM_START."""
+        self.tell("peek")
+        return bytes.fromhex(self._answer()[1])
 
     def rows(self, since: int = 0) -> list[Noted]:
         """Return the trace from a cycle on."""

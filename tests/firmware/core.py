@@ -76,13 +76,7 @@ class Lockstep:
                 record.writelines(f"{line}\n" for line in self._recorded)
         return self._process.wait(10)
 
-    def boot(
-        self,
-        settings: DeviceSettings,
-        *,
-        is_stop_pressed: bool = False,
-        has_one_magnitude: bool = False,
-    ) -> Step:
+    def boot(self, settings: DeviceSettings, *, is_stop_pressed: bool = False) -> Step:
         """Switch a device on that is what the simulator's is; its clock begins at 0."""
         load = settings.load
         assert not load.parallel_ohm, "the C bench has plain resistors"
@@ -99,7 +93,7 @@ class Lockstep:
             settings.phase_min_us,
             settings.phase_max_us,
             settings.pulse_period_min_us,
-            int(has_one_magnitude),
+            int(settings.is_switched),
         )
         return self.command("boot " + " ".join(map(str, figures)))
 

@@ -38,6 +38,7 @@ def device_settings(draw: st.DrawFn) -> DeviceSettings:
         phase_max_us=1000 if is_able else draw(st.sampled_from([1000, 300])),
         pulse_period_min_us=100 if is_able else draw(st.sampled_from([100, 10_000])),
         battery_percent=draw(st.sampled_from([100, 100, 255, 10, 9, 5, 4, 0])),
+        is_switched=False if is_able else draw(st.booleans()),
     )
 
 

@@ -49,6 +49,11 @@ HEAVIEST = PulseProgram(
 )
 
 
+def gap_of(gap_us: int) -> tuple[Phase, ...]:
+    """Return a positive phase in two pieces."""
+    return (Phase(50, 1000), Phase(gap_us, 0), Phase(50, 1000))
+
+
 def levels(machine: Machine) -> dict[str, int]:
     """Return the last level of each output that ever moved."""
     outputs = ("positive", "negative", "enable")
@@ -76,12 +81,17 @@ def test_it_says_what_fits_and_refuses_what_does_not(machine: Machine) -> None:
     assert (told.phase_min_us, told.phase_max_us, told.pulse_period_min_us) == (50, 1000, 5000)
     assert CapabilityFlag.UNEQUAL_PHASES not in told.flags
     pair = (Phase(100, 1000), Phase(100, -1000))
+    taken = one_channel(10_000, (*gap_of(50), Phase(50, -1000), Phase(50, -1000)))
+    host.load(taken)
     for program in (
         one_channel(10_000, pair * 4),
         one_channel(10_000, (Phase(49, 1000), Phase(49, -1000))),
         one_channel(4999, pair),
         one_channel(10_000, (Phase(100, 1000), Phase(200, -500))),
         one_channel(10_000, (*pair, Phase(50, 500), Phase(50, -500))),
+        # Its pins can do neither: a gap of 49 us in one polarity, a rest of 99 us after a pulse.
+        one_channel(10_000, (*gap_of(49), Phase(50, -1000), Phase(50, -1000))),
+        one_channel(5000, (Phase(100, 1000), Phase(4701, 0), Phase(100, -1000))),
         PulseProgram((*one_channel().channels, *one_channel(pulse_offset_us=5000).channels)),
     ):
         for message in program.messages():

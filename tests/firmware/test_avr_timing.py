@@ -5,6 +5,7 @@ The trace is read by `pulses`, which knows nothing of what was commanded.
 
 from __future__ import annotations
 
+import subprocess
 from itertools import pairwise
 
 import pytest
@@ -20,6 +21,7 @@ from tests.firmware.avr_machine import (
     BYTE_CYCLES,
     CYCLES_PER_MS,
     CYCLES_PER_US,
+    Avr,
     AvrHost,
     Machine,
     Noted,
@@ -37,6 +39,16 @@ WITH_GAPS = (
     Phase(50, 1000), Phase(50, -1000),
 )  # fmt: skip
 NEGATIVE_FIRST_LONG_GAP = (Phase(1000, -1000), Phase(4500, 0), Phase(1000, 1000))
+# The shortest gap within one polarity, 50 us, and the shortest rest after a pulse, 100 us.
+CUT = (
+    Phase(100, -1000), Phase(50, 0), Phase(100, -1000),
+    Phase(100, 1000), Phase(50, 0), Phase(100, 1000),
+)  # fmt: skip
+SHORTEST_REST = (Phase(1000, 1000), Phase(2900, 0), Phase(1000, -1000))
+SHORTEST_REST_OF_ONE_PIN = (
+    Phase(50, 1000), Phase(4650, 0), Phase(50, -1000),
+    Phase(50, 0), Phase(50, -1000), Phase(50, 1000),
+)  # fmt: skip
 
 
 def polarity_of(phases: tuple[Phase, ...]) -> list[tuple[int, int, int]]:
@@ -59,7 +71,13 @@ def last_edge(machine: Machine) -> int:
     return max(row.cycle for row in machine.rows() if row.signal in ("positive", "negative"))
 
 
-@pytest.mark.parametrize("phases", [SIX_OF_50_US, WITH_GAPS, NEGATIVE_FIRST_LONG_GAP])
+@pytest.mark.parametrize(
+    "phases",
+    [
+        SIX_OF_50_US, WITH_GAPS, NEGATIVE_FIRST_LONG_GAP, CUT, SHORTEST_REST,
+        SHORTEST_REST_OF_ONE_PIN,
+    ],
+)  # fmt: skip
 def test_edges_come_within_a_cycle_while_the_line_is_full(
     machine: Machine, phases: tuple[Phase, ...]
 ) -> None:
@@ -68,6 +86,10 @@ def test_edges_come_within_a_cycle_while_the_line_is_full(
     host.start(PulseProgram((ChannelProgram(phases, unit_us=1, pulse_period_us=period_us),)))
     asked_before = len(host.seen)
     assert host.keep_on_a_full_line(2000, 4000) == 2000 * CYCLES_PER_MS // BYTE_CYCLES
+    assert host.status.state is DeviceState.RUNNING
+    # The pulse in progress is finished.
+    host.send(Stop())
+    host.pass_us(20_000)
     played = pulses(machine.rows())
     wanted = polarity_of(phases)
     assert len(played) > 1_900_000 // period_us
@@ -83,7 +105,7 @@ def test_edges_come_within_a_cycle_while_the_line_is_full(
     for sooner, later in pairwise(played):
         assert abs(later.onset - sooner.onset - period_us * CYCLES_PER_US) <= 1
     # Nothing was lost on the way, and nearly everything that was asked was answered.
-    assert host.status.state is DeviceState.RUNNING
+    assert host.status.state is DeviceState.SAFE
     assert host.status.damaged_count == 0
     assert host.damaged_count == 0
     assert len(host.seen) - asked_before > 300
@@ -149,3 +171,45 @@ def test_a_hung_main_loop_lets_the_pins_go_within_40_ms(
     assert host.greet().state is DeviceState.FAULT
     host.pass_us(300_000)
     assert (host.status.state, host.status.fault) == (DeviceState.FAULT, FaultCode.OUTPUT_STAGE)
+
+
+ROUND_US = 4096  # of timer 1, 16 bits at 16 MHz
+FAR_ROUNDS = 1 << 28
+
+
+def set_clock(avr: Avr, machine: Machine, host: AvrHost, rounds: int) -> None:
+    """Let device time jump ahead, by no more than a pass of the main loop can take in."""
+    told = subprocess.run(["avr-nm", avr.image], capture_output=True, text=True, check=True).stdout
+    (place,) = [int(row.split()[0], 16) & 0xFFFF for row in told.splitlines() if " rounds" in row]
+    for reached in (*range(FAR_ROUNDS, rounds, FAR_ROUNDS), rounds):
+        for at, byte in enumerate(reached.to_bytes(4, "little")):
+            machine.tell(f"poke {place + at:x} {byte:x}")
+        host.pass_us(20_000)
+
+
+@pytest.mark.parametrize(
+    "wraps_us",
+    [(1 << 32) // 16, 1 << 32, (1 << 32) * 1000, (1 << 32) * ROUND_US],
+    ids=["cycles, 4.5 min", "microseconds, 72 min", "the tick, 49.7 days", "rounds, 203 days"],
+)
+def test_pulses_and_lease_go_on_where_a_counter_begins_anew(
+    avr: Avr, machine: Machine, wraps_us: int
+) -> None:
+    host = AvrHost(machine)
+    set_clock(avr, machine, host, wraps_us // ROUND_US - 500)  # 2 s before
+    before = machine.cycle
+    host.start(one_channel(PERIOD_US))
+    first_ms = host.status.tick_ms
+    host.keep(3000, 2000)
+    assert host.status.state is DeviceState.RUNNING
+    wraps_after_ms = wraps_us // 1000 % 2**32 - first_ms
+    assert 0 < wraps_after_ms % 2**32 < 2500  # it happened while RUNNING
+    assert (host.status.tick_ms - first_ms) % 2**32 == pytest.approx(3000, abs=50)
+    assert host.status.running_ms == pytest.approx(3040, abs=50)
+    played = pulses(machine.rows(before))
+    assert len(played) > 500
+    for sooner, later in pairwise(played):
+        assert abs(later.onset - sooner.onset - PERIOD_US * CYCLES_PER_US) <= 1
+    host.pass_us(500_000)
+    assert (host.status.state, host.status.fault) == (DeviceState.FAULT, FaultCode.LEASE_EXPIRED)
+    assert (last_edge(machine) - machine.cycle) / CYCLES_PER_MS < -150

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from estim.simulator.device import DeviceSettings
-from estim.simulator.settings import EVERYTHING_HELD
-from firmware_protocol.connection import Received
 from firmware_protocol.messages import (
-    PROTOCOL_VERSION,
     BeginProgram,
     Capabilities,
     CommitProgram,
     GetCapabilities,
-    Hello,
     ProgramAccepted,
     ProgramFlag,
     ProgramKeyframes,
@@ -25,13 +22,12 @@ from firmware_protocol.messages import (
     RefusalReason,
     Refused,
 )
-from firmware_protocol.program import ChannelProgram, Keyframe, PulseProgram
+from firmware_protocol.program import ChannelProgram, Cycle, Keyframe, PulseProgram
 from firmware_protocol.program import Phase as PulsePhase
-from firmware_protocol.schema import SCHEMA_HASH
 from tests.firmware import strategies
 from tests.firmware.core import Lockstep, Twins
 from tests.firmware.strategies import keyframes_one_by_one
-from tests.simulator.host import Host, S
+from tests.simulator.host import MS, Host, S
 
 OWN = DeviceSettings(channel_count=1, phases_max=6, keyframes_max=8)
 PAIR = (PulsePhase(1, 1000), PulsePhase(1, -1000))
@@ -149,43 +145,110 @@ def test_it_plays_what_fits_as_the_simulator_does(
         host.keep(3 * S, target_ua)
 
 
-# A stage that sets one current for a whole pulse.
+# A stage of one current source, switched by pins: what it cannot play is refused, never trimmed.
+
+SWITCHED = dataclasses.replace(OWN, is_switched=True, phase_min_us=50, pulse_period_min_us=5000)
+APART = ((100, 1000), (100, -1000))
+
+
+def switched(
+    *phases: tuple[int, int], period_us: int = 10_000, **timing: Any
+) -> tuple[ChannelProgram]:
+    shape = tuple(PulsePhase(*phase) for phase in phases)
+    return (ChannelProgram(shape, 1, period_us, **timing),)
+
+
+def cut(*gaps_us: int) -> tuple[tuple[int, int], ...]:
+    """Return a positive phase in two pieces, with gaps between them."""
+    return ((100, 1000), *((gap_us, 0) for gap_us in gaps_us), (100, 1000), (200, -1000))
+
+
+def after_silence(
+    silence_us: int, off_ms: int = 0, *phases: tuple[int, int]
+) -> tuple[ChannelProgram]:
+    cycle = Cycle(0, 1000, 0, off_ms)
+    return switched(*(phases or APART), pulse_offset_us=silence_us, cycle=cycle)
 
 
 @pytest.mark.parametrize(
-    ("phases", "is_taken"),
+    ("channels", "asked", "allowed"),
     [
-        (PAIR, True),
-        (((1, 1000), (50, 0), (1, -1000)), True),
-        (((1, 1000), (1, -1000), (1, 999), (1, -999)), False),
-        (((1, 1000), (2, -500)), False),
+        (switched((100, 1000), (1, 0), (100, -1000)), None, None),
+        # One magnitude: asked is the smallest share.
+        (switched(*APART, (100, 999), (100, -999)), 999, 1000),
+        (switched((100, 1000), (200, -500)), 500, 1000),
+        # Gaps between two phases of one polarity.
+        (switched(*cut(49)), 49, 50),
+        (switched(*cut(50)), None, None),
+        (switched(*cut(25, 24)), 49, 50),
+        (switched(*cut(25, 25)), None, None),
+        (switched(*cut()), None, None),
+        # Rests between two pulses: after 4901 and after 4900 us.
+        (switched((100, 1000), (4701, 0), (100, -1000), period_us=5000), 99, 100),
+        (switched((100, 1000), (4700, 0), (100, -1000), period_us=5000), None, None),
+        # From one on-phase to the next: 0 ms off, and the pulse offset; 200 us of pulse before.
+        (after_silence(0), 0, 100),
+        (after_silence(99), 99, 100),
+        (after_silence(100), 300, 5000),
+        (after_silence(4799), 4999, 5000),
+        (after_silence(4800), None, None),
+        (after_silence(799, 4), 4999, 5000),
+        (after_silence(800, 4), None, None),
+        (after_silence(0, 5), None, None),
+        (after_silence(4_000_000_000, 4_000_000_000), None, None),
     ],
 )
-def test_a_stage_of_one_magnitude_takes_only_phases_of_one(
-    small: Lockstep, phases: tuple[PulsePhase, ...] | tuple[tuple[int, int], ...], is_taken: bool
+def test_a_switched_stage_refuses_what_its_pins_cannot_play(
+    small: Lockstep, channels: tuple[ChannelProgram], asked: int | None, allowed: int | None
 ) -> None:
-    """Asked is the smallest share, allowed 1000 permille."""
-    own = dataclasses.replace(OWN, flags=EVERYTHING_HELD)
-    twins = Twins(small, own)
-    host = Host(own, wire=twins, device=twins.python)
-    small.boot(own, has_one_magnitude=True)
-    shape = tuple(p if isinstance(p, PulsePhase) else PulsePhase(*p) for p in phases)
-    played = PulseProgram((ChannelProgram(shape, 100, 10_000),))
-    answers = bytearray()
-    for message in (
-        Hello(PROTOCOL_VERSION, SCHEMA_HASH),
-        *played.messages(),
-        CommitProgram(played.digest),
-    ):
-        answers += small.command(f"bytes 0 {host.connection.send(message).hex()}").frames
-    host.connection.receive_bytes(bytes(answers))
-    events = iter(host.connection.next_event, None)
-    told = [event.message for event in events if isinstance(event, Received)]
-    if is_taken:
-        assert isinstance(told[-1], ProgramAccepted)
-        return
-    assert isinstance(told[-1], Refused)
-    smallest = min(abs(p.amplitude_permille) for p in shape if p.amplitude_permille)
-    assert (told[-1].reason, told[-1].asked, told[-1].allowed) == (
-        RefusalReason.CAPABILITY, smallest, 1000,
+    """Twins: the simulator of such a stage says the same, and every other stage takes all."""
+    (answer,) = host_of(small, SWITCHED).load(PulseProgram(channels))
+    if asked is None:
+        assert isinstance(answer, ProgramAccepted)
+    else:
+        assert isinstance(answer, Refused)
+        told = (answer.reason, answer.channel, answer.asked, answer.allowed)
+        assert told == (RefusalReason.CAPABILITY, 0, asked, allowed)
+    able = dataclasses.replace(SWITCHED, is_switched=False)
+    assert isinstance(host_of(small, able).load(PulseProgram(channels))[0], ProgramAccepted)
+
+
+@st.composite
+def nearly_switched(draw: st.DrawFn) -> PulseProgram:
+    """Build what such a stage just can play, or just cannot."""
+    gaps = st.lists(st.sampled_from([1, 24, 25, 26, 49, 50, 51]), max_size=2)
+    share = draw(st.sampled_from([1000, 1000, 1000, 999]))
+    sign = draw(st.sampled_from([1000, -1000]))
+    phases = (
+        (50, sign), *((gap, 0) for gap in draw(gaps)), (50, draw(st.sampled_from([sign, -sign]))),
+        *((gap, 0) for gap in draw(gaps)),
     )  # fmt: skip
+    net = sum(duration * (size // 1000) for duration, size in phases)
+    phases = (*phases, (100, -sign), (100, sign)) if net == 0 else (*phases, (100, -sign))
+    if share != 1000:
+        phases = (*phases, (50, share), (50, -share))
+    pulse_us = sum(duration for duration, _ in phases)
+    near = st.sampled_from([-1, 0, 1])
+    timing: dict[str, Any] = {"pulse_offset_us": draw(st.sampled_from([0, 99, 100, 101]))}
+    if draw(st.booleans()):
+        restart_us = 5000 - pulse_us - timing["pulse_offset_us"] + draw(near)
+        off_ms = draw(st.sampled_from([0, 0, 1, 4, 5]))
+        timing["cycle"] = Cycle(0, 1000, 0, off_ms)
+        timing["pulse_offset_us"] += draw(st.sampled_from([0, restart_us - off_ms * 1000, 0]))
+    assume(timing["pulse_offset_us"] >= 0 and len(phases) <= 6)
+    period_us = draw(st.sampled_from([5000, 4999, 10_000]))
+    if draw(st.booleans()):
+        phases = (*phases[:-1], (period_us - pulse_us - 100 + draw(near), 0), phases[-1])
+    assume(len(phases) <= 6)
+    return PulseProgram(switched(*phases, period_us=period_us, **timing))
+
+
+@given(nearly_switched())
+@settings(max_examples=200, suppress_health_check=SHARED, phases=(Phase.reuse, Phase.generate))
+def test_a_switched_stage_is_judged_alike_by_the_simulator(
+    small: Lockstep, played: PulseProgram
+) -> None:
+    host = host_of(small, SWITCHED)
+    if isinstance(host.load(played)[0], ProgramAccepted):
+        host.arm()
+        host.keep(500 * MS, 1000)

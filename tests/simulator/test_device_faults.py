@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from estim.simulator.device import DeviceSettings
 from estim.simulator.load import NAMED_LOADS, Load
 from firmware_protocol.connection import Connection, Role
 from firmware_protocol.messages import (
@@ -113,6 +114,73 @@ def test_lead_off_may_stop_all_channels() -> None:
     assert all(row.flags & ChannelFlag.LEAD_OFF_LATCHED for row in host.status.channels)
     assert host.status.latch_count == 1
     assert [event.channel for event in events(host, EventCode.LEAD_OFF)] == [1]
+
+
+FOUR = PulseProgram(
+    tuple(one_channel(pulse_offset_us=1_000 * index).channels[0] for index in range(4))
+)
+
+
+@pytest.mark.parametrize("policy", [PolicyFlag.NONE, PolicyFlag.LEAD_OFF_STOPS_ALL])
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_a_lead_off_of_any_of_four_channels_stops_what_the_policy_says(
+    number: int, policy: PolicyFlag
+) -> None:
+    """One event and one count; the others go on, or are latched with it; each is re-armed alone."""
+    host = Host(DeviceSettings(channel_count=4))
+    host.start(FOUR, session_limits(4, policy=policy))
+    host.keep(4 * S, 4_000, 3_000, 2_500, 2_100)
+    targets_ua = [4_000, 3_000, 2_500, 2_100]
+    assert [row.setpoint_ua for row in host.status.channels] == targets_ua
+    assert {row.contact for row in host.status.channels} == {Contact.GOOD}
+    host.device.set_lead_off(number, True, host.now_us)
+    off_us = host.now_us
+    host.pass_time(100 * MS)
+    latched = {number} if policy is PolicyFlag.NONE else {1, 2, 3, 4}
+    (told,) = events(host, EventCode.LEAD_OFF)
+    assert (told.channel, told.detail) == (number - 1, 1_000_000)
+    assert host.status.latch_count == 1
+    assert host.status.state is DeviceState.RUNNING
+    for at, row in enumerate(host.status.channels, 1):
+        left_ua = 0 if at in latched else targets_ua[at - 1]
+        assert (row.target_ua, row.setpoint_ua) == (left_ua, left_ua)
+        assert bool(row.flags & ChannelFlag.LEAD_OFF_LATCHED) is (at in latched)
+        assert (row.contact is Contact.OFF) is (at == number)
+        # A pulse each 10 ms, or none once the third one without a load was found bad.
+        played = [onset for onset in host.trace.onsets(at) if onset > off_us + 40 * MS]
+        assert len(played) == (0 if at in latched else 6)
+    # Re-armed one by one, the others stay as they are, and a target is taken again from zero.
+    wanted_ua = [0 if at in latched else targets_ua[at - 1] for at in (1, 2, 3, 4)]
+    host.device.set_lead_off(number, False, host.now_us)
+    for at in sorted(latched):
+        asked_ua = list(wanted_ua)
+        asked_ua[at - 1] = 2_000
+        assert reason(host.drive(WantedState.RUNNING, *asked_ua)) is RefusalReason.LEAD_OFF_LATCHED
+        host.drive(WantedState.RUNNING, *wanted_ua)
+        host.send(AcknowledgeFault(1, 1 << (at - 1)))
+        wanted_ua = asked_ua
+        host.keep(100 * MS, *wanted_ua)
+        row = host.status.channels[at - 1]
+        assert (row.target_ua, row.flags) == (2_000, ChannelFlag.NONE)
+        assert 100 <= row.setpoint_ua <= 200
+    assert [event.channel + 1 for event in events(host, EventCode.LEAD_OFF_CLEARED)] == sorted(
+        latched
+    )
+
+
+def test_leads_are_re_armed_in_a_fault_too_and_the_fault_stays() -> None:
+    host = Host()
+    host.start(TWO)
+    host.keep(4 * S, 4_000, 3_000)
+    host.device.set_lead_off(2, True, host.now_us)
+    host.pass_time(500 * MS)
+    assert (host.state(), host.status.latch_count) == (DeviceState.FAULT, 2)
+    answer = host.send(AcknowledgeFault(2, 0b10))
+    assert [type(message).__name__ for message in answer] == ["Event", "Status"]
+    assert (host.status.state, host.status.fault) == (DeviceState.FAULT, FaultCode.LEASE_EXPIRED)
+    assert host.status.channels[1].flags is ChannelFlag.NONE
+    answer = host.send(AcknowledgeFault(2, 0b100))
+    assert [type(message).__name__ for message in answer] == ["Refused", "Status"]
 
 
 def test_without_the_policy_the_other_channel_goes_on() -> None:
@@ -253,6 +321,8 @@ def test_the_patient_stop_stays_latched_until_released_and_acknowledged() -> Non
     host.prepare(one_channel())
     assert host.device._status().inputs == InputFlag.PATIENT_STOP_PRESENT
     host.device.set_patient_stop(True, host.now_us)
+    # One that is held, or whose wire is broken, has not shown yet that it works.
+    assert not host.device._status().inputs & InputFlag.PATIENT_STOP_TESTED
     assert reason(host.send(AcknowledgeFault(1, 0))) is RefusalReason.CAUSE_PRESENT
     host.device.set_patient_stop(False, host.now_us)
     host.pass_time(300 * MS)

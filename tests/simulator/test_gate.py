@@ -38,6 +38,14 @@ def test_amplitude() -> None:
     assert_edge(one_channel(), 20_000, "amplitude_ua", AMPLITUDE, 20_000)
 
 
+def test_figures_that_are_no_whole_microampere_are_rounded_up() -> None:
+    """100 pulses of 2 x 300 us at 1 mA: RMS is the root of 60000 uA^2, 244.9 uA. One in
+    30 ms, so 34 in the worst second: 20.4 uA flow on average."""
+    pair = (Phase(300, 1000), Phase(300, -1000))
+    assert_edge(one_channel(10_000, pair), 1_000, "rms_ua", RMS, 245)
+    assert_edge(one_channel(30_000, pair), 1_000, "average_ua", AVERAGE, 21)
+
+
 def test_an_absurd_amplitude_fits_the_refusal() -> None:
     refused = ask(one_channel(), 2**32 - 1)
     assert refused is not None

@@ -18,9 +18,10 @@ void clock_init(void)
     TCCR1B = (uint8_t)(1U << CS10);
 }
 
-void clock_tick(void)
+bool clock_tick(void)
 {
     const uint16_t count = TCNT1;
+    const bool has_moved = count != count_seen;
 
     if (count < count_seen) {
         rounds++;
@@ -29,11 +30,12 @@ void clock_tick(void)
         }
     }
     count_seen = count;
+    return has_moved;
 }
 
 uint32_t clock_cycles(void)
 {
-    clock_tick();
+    (void)clock_tick();
     return (rounds << COUNT_BITS) | count_seen;
 }
 
@@ -46,7 +48,7 @@ est_us clock_us(void)
     /* Long shifts take long: not with interrupts off. */
     ATOMIC_BLOCK(ATOMIC_RESTORESTATE)
     {
-        clock_tick();
+        (void)clock_tick();
         count = count_seen;
         low = rounds;
         high = wraps;

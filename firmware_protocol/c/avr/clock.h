@@ -7,14 +7,15 @@
 #ifndef EST_AVR_CLOCK_H
 #define EST_AVR_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "hardware.h"
 
 void clock_init(void);
 
-/* Interrupts must be off. */
-void clock_tick(void);
+/* Tell whether time has passed since anybody looked. Interrupts must be off. */
+bool clock_tick(void);
 
 /* Return cycles since boot, modulo 2^32. Interrupts must be off. */
 uint32_t clock_cycles(void);

@@ -11,6 +11,7 @@
 #include <avr/sleep.h>
 #include <avr/wdt.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "board.h"
 #include "clock.h"
@@ -35,6 +36,12 @@ FUSES = {
 #define BATTERY_MAINS 255U
 
 #define STACK_GUARD 0xA5U
+#define STACK_GUARD_SIZE 8U /* bytes: a frame may leave holes where it passes */
+
+/* Milliseconds for which the patient's stop counts as pressed still: contacts bounce. In a register
+ * as well. */
+#define STOP_HELD GPIOR1
+#define STOP_HELD_MS 20U
 
 /* Which tasks have checked in since the watchdog was fed. In a register that costs no RAM and that
  * one instruction changes, from an interrupt too. */
@@ -63,18 +70,36 @@ static const struct est_settings settings = {
     .phase_min_us = 50U,
     .phase_max_us = 1000U,
     .channel_count = 1U,
-    .has_one_magnitude = true,
+    .is_switched = true,
 };
 
 static struct est_device device;
 
 /* End of the static variables: what lies above belongs to the stack. */
-extern uint8_t __heap_start;
+extern uint8_t __heap_start[STACK_GUARD_SIZE];
 
 ISR(TIMER0_COMPA_vect)
 {
-    clock_tick();
-    CHECK_INS |= TASK_TICK;
+    /* Where device time stands still no lease would ever end. */
+    if (clock_tick()) {
+        CHECK_INS |= TASK_TICK;
+    }
+    if ((PIND & (1U << PIN_PATIENT_STOP)) != 0U) {
+        STOP_HELD = STOP_HELD_MS;
+    } else if (STOP_HELD > 0U) {
+        STOP_HELD--;
+    } else {
+        /* Released for long. */
+    }
+}
+
+/* An interrupt that nobody asked for: without this the program would begin anew, and no one would
+ * know. The watchdog does it, and is told of. */
+ISR(BADISR_vect, ISR_NAKED)
+{
+    PORTD &= (uint8_t) ~(1U << PIN_ENABLE);
+    for (;;) {
+    }
 }
 
 /* Wakes the processor once in a millisecond, whatever else happens. */
@@ -88,7 +113,7 @@ static void tick_init(void)
 
 static bool is_stop_pressed(void)
 {
-    return (PIND & (1U << PIN_PATIENT_STOP)) != 0U;
+    return ((PIND & (1U << PIN_PATIENT_STOP)) != 0U) || (STOP_HELD > 0U);
 }
 
 static void take_bytes(void)
@@ -138,9 +163,21 @@ static void send_frames(void)
     CHECK_INS |= TASK_REPORTS;
 }
 
+static bool is_stack_within(void)
+{
+    uint8_t at;
+
+    for (at = 0U; at < STACK_GUARD_SIZE; at++) {
+        if (__heap_start[at] != STACK_GUARD) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void feed_watchdog(void)
 {
-    if (__heap_start == STACK_GUARD) {
+    if (is_stack_within()) {
         CHECK_INS |= TASK_STACK;
     }
     if (CHECK_INS == TASKS_ALL) {
@@ -156,7 +193,7 @@ int main(void)
     stage_init();
     MCUSR = 0U;
     wdt_enable(WDTO_15MS);
-    __heap_start = STACK_GUARD;
+    (void)memset(__heap_start, STACK_GUARD, STACK_GUARD_SIZE);
     clock_init();
     line_init();
     tick_init();

@@ -33,6 +33,7 @@
 /* After the last edge an interrupt may come late by no more than this before it is a defect. */
 #define OVERDUE_CYCLES INT32_C(192000)
 
+#define PEAK_UA_MAX 80000U
 #define DAC_RUN 0x3000U /* gain 1, output on: the upper bits of its word */
 #define LEAK_COUNTS 5U  /* 0.5 mA while nothing shall flow */
 #define VISIBLE_UA 400U /* below it the ADC cannot tell whether anything flows */
@@ -95,9 +96,13 @@ static volatile uint8_t ended_count;
 
 /* Pins. */
 
+/* A compare unit keeps the level of its last edge, and drives its pin with it once it is connected
+ * again: so both are made low by force. */
 static void disconnect(void)
 {
     TIMSK1 &= (uint8_t) ~((1U << OCIE1A) | (1U << OCIE1B));
+    TCCR1A = (uint8_t)((1U << COM1A1) | (1U << COM1B1));
+    TCCR1C = (uint8_t)((1U << FOC1A) | (1U << FOC1B));
     TCCR1A = 0U;
 }
 
@@ -327,7 +332,7 @@ static void approach(void)
             TIMSK1 |= (uint8_t)(1U << OCIE1A);
             return;
         }
-        if ((left <= TOO_LATE_CYCLES) || (!begin_pulse(train))) {
+        if (!begin_pulse(train)) {
             fail();
         }
     } else {
@@ -351,14 +356,22 @@ ISR(TIMER1_COMPB_vect)
 
 /* The core's view. */
 
-/* Write a pulse as edges; return false where the pins cannot play it. */
+/* Write a pulse as edges; return false where the pins cannot play it, or it is none that the core
+ * may ask for: out of balance, too strong, too long. */
 static bool plan(struct train *train, const struct est_pulse *pulse)
 {
     uint16_t last_us[SIDES] = {0U, 0U};
     uint16_t now_us = 0U;
+    int16_t net_us = 0;
     uint8_t on = SIDES; /* the side that is high */
     uint8_t at;
 
+    if (pulse->peak_ua > PEAK_UA_MAX) {
+        return false;
+    }
+    train->onset_cycles = ((uint32_t)(pulse->onset_us & UINT32_MAX) * CYCLES_PER_US) + PLACE;
+    train->dac_word = (uint16_t)(DAC_RUN | (uint16_t)(pulse->peak_ua / DAC_UA_PER_COUNT));
+    train->is_visible = pulse->peak_ua >= VISIBLE_UA;
     train->sides[POSITIVE].edge_count = 0U;
     train->sides[NEGATIVE].edge_count = 0U;
     for (at = 0U; at <= pulse->phase_count; at++) {
@@ -374,8 +387,12 @@ static bool plan(struct train *train, const struct est_pulse *pulse)
                 if ((edges->edge_count > 0U) && (apart_us < EDGES_APART_MIN_US)) {
                     return false;
                 }
-                if ((side == on) && (apart_us > HOP_FROM_US)) {
-                    return false;
+                if (side == on) {
+                    if (apart_us > EST_LIMIT_PHASE_DURATION_US_MAX) {
+                        return false;
+                    }
+                    net_us = (int16_t)((side == POSITIVE) ? (net_us + (int16_t)apart_us)
+                                                          : (net_us - (int16_t)apart_us));
                 }
                 edges->intervals_us[edges->edge_count] = apart_us;
                 edges->edge_count++;
@@ -387,7 +404,7 @@ static bool plan(struct train *train, const struct est_pulse *pulse)
             now_us = (uint16_t)(now_us + pulse->phases[at].duration_us);
         }
     }
-    return true;
+    return net_us == 0;
 }
 
 enum est_play est_hardware_play(void *port, const struct est_pulse *pulse,
@@ -395,32 +412,30 @@ enum est_play est_hardware_play(void *port, const struct est_pulse *pulse,
 {
     enum est_play play = EST_PLAY_MISSED;
     struct train *train = queue;
+    bool is_planned = false;
 
     (void)port;
     (void)measured;
-    if ((!is_running) || (queue_count == QUEUE_SIZE)) {
-        return play;
-    }
     /* The first of the queue may be taken meanwhile, which moves its end nowhere. */
     ATOMIC_BLOCK(ATOMIC_RESTORESTATE)
     {
         train = &queue[(uint8_t)(queue_first + queue_count) % QUEUE_SIZE];
+        is_planned = queue_count < QUEUE_SIZE;
     }
-    train->onset_cycles = ((uint32_t)(pulse->onset_us & UINT32_MAX) * CYCLES_PER_US) + PLACE;
-    train->dac_word = (uint16_t)(DAC_RUN | (uint16_t)(pulse->peak_ua / DAC_UA_PER_COUNT));
-    train->is_visible = pulse->peak_ua >= VISIBLE_UA;
-    if (!plan(train, pulse)) {
-        return play;
-    }
+    is_planned = is_planned && plan(train, pulse);
     ATOMIC_BLOCK(ATOMIC_RESTORESTATE)
     {
-        if (is_running &&
-            (cycles_left(train) > TOO_LATE_CYCLES)) {
+        if (!is_running) {
+            /* A defect has been found meanwhile. */
+        } else if (is_planned && (cycles_left(train) > TOO_LATE_CYCLES)) {
             play = EST_PLAY_PENDING;
             queue_count++;
             if (mode == MODE_IDLE) {
                 approach();
             }
+        } else {
+            /* What was asked for and is not played is a defect, never silence. */
+            fail();
         }
     }
     return play;

@@ -27,9 +27,16 @@
 #define VOLTAGE_FULL_MV 128000U
 
 #define CHECK_INS_AT 0x3EU /* GPIOR0, in data space */
+#define TCCR1A_AT 0x80U
+#define TCCR1C_AT 0x82U
+#define POSITIVE_MODE 0xC0U /* COM1A in TCCR1A */
+#define NEGATIVE_MODE 0x30U
+#define CLEAR_ON_MATCH 0xA0U /* of both */
+#define FORCE_POSITIVE 0x80U /* FOC1A in TCCR1C */
+#define FORCE_NEGATIVE 0x40U
 #define SPI_BYTE_CYCLES 17U
-#define RAM_START 0x100U
-#define RAM_SIZE 0x800U
+#define AVR_IO_START 0x20U
+#define GUARD_SIZE 8U
 #define PAINT 0xC5U /* what no one has written since the reset */
 #define SPIN 0xCFFFU       /* rjmp to itself */
 #define QUEUE_SIZE 65536U
@@ -66,6 +73,7 @@ static uint32_t leak_ua;
 
 static bool is_hang_wanted;
 static bool is_hung;
+static uint64_t hung_until; /* a stall's end; 0 for a hang, which only a reset ends */
 static bool hangs_with_interrupts;
 static uint32_t hung_at;
 static uint8_t hung_code[2];
@@ -118,6 +126,45 @@ static uint64_t match_cycle(unsigned compare)
     return (late <= HANDLED_LATE_MAX) ? (avr->cycle - late) : avr->cycle;
 }
 
+/* A compare unit keeps the level of its last edge while it is not connected to its pin, and drives
+ * the pin with it once it is again: so the data sheet has it, and neither emulator does. */
+static uint8_t compare_mode;
+static bool is_positive_kept;
+static bool is_negative_kept;
+
+static void on_compare_mode(struct avr_t *self, avr_io_addr_t at, uint8_t number, void *context)
+{
+    const uint8_t fresh = (uint8_t)(number & ~compare_mode);
+
+    (void)self;
+    (void)at;
+    (void)context;
+    if (((compare_mode & POSITIVE_MODE) == 0U) && ((fresh & POSITIVE_MODE) != 0U) &&
+        is_positive_kept) {
+        note(avr->cycle, "kept", 0U);
+    }
+    if (((compare_mode & NEGATIVE_MODE) == 0U) && ((fresh & NEGATIVE_MODE) != 0U) &&
+        is_negative_kept) {
+        note(avr->cycle, "kept", 1U);
+    }
+    compare_mode = number;
+}
+
+static void on_force_compare(struct avr_t *self, avr_io_addr_t at, uint8_t number, void *context)
+{
+    (void)self;
+    (void)at;
+    (void)context;
+    if (((number & FORCE_POSITIVE) != 0U) &&
+        ((compare_mode & POSITIVE_MODE) == (CLEAR_ON_MATCH & POSITIVE_MODE))) {
+        is_positive_kept = false;
+    }
+    if (((number & FORCE_NEGATIVE) != 0U) &&
+        ((compare_mode & NEGATIVE_MODE) == (CLEAR_ON_MATCH & NEGATIVE_MODE))) {
+        is_negative_kept = false;
+    }
+}
+
 static void on_polarity(struct avr_irq_t *irq, uint32_t number, void *context)
 {
     const bool is_first = context == &is_positive;
@@ -126,6 +173,9 @@ static void on_polarity(struct avr_irq_t *irq, uint32_t number, void *context)
     (void)irq;
     if (*is_on != (number != 0U)) {
         *is_on = number != 0U;
+        if ((compare_mode & (is_first ? POSITIVE_MODE : NEGATIVE_MODE)) != 0U) {
+            *(is_first ? &is_positive_kept : &is_negative_kept) = *is_on;
+        }
         note(match_cycle(is_first ? 0U : 1U), is_first ? "positive" : "negative", number != 0U);
     }
 }
@@ -316,6 +366,37 @@ void machine_hang(bool has_interrupts)
 {
     is_hang_wanted = true;
     hangs_with_interrupts = has_interrupts;
+    hung_until = 0U;
+}
+
+void machine_stall(uint32_t cycles)
+{
+    machine_hang(false);
+    hung_until = avr->cycle + cycles;
+    /* It would sleep for ever. */
+    avr->state = (avr->state == cpu_Sleeping) ? cpu_Running : avr->state;
+}
+
+static void go_on(void)
+{
+    (void)memcpy(&avr->flash[hung_at], hung_code, sizeof hung_code);
+    is_hung = false;
+}
+
+void machine_poke(uint16_t at, uint8_t byte)
+{
+    const uint16_t io = (uint16_t)AVR_DATA_TO_IO(at);
+
+    if ((at < MACHINE_RAM_START) && (at >= AVR_IO_START) && (avr->io[io].w.c != NULL)) {
+        avr->io[io].w.c(avr, at, byte, avr->io[io].w.param);
+    } else {
+        avr->data[at] = byte;
+    }
+}
+
+uint8_t machine_peek(uint16_t at)
+{
+    return avr->data[at];
 }
 
 /* Only the main loop has interrupts on, so there it spins. */
@@ -365,15 +446,17 @@ static void on_reset(struct avr_t *self)
     figures.reset_count++;
     figures.longest_feed_cycles = 0U;
     fed_cycle = avr->cycle;
-    (void)memset(&avr->data[RAM_START], PAINT, RAM_SIZE);
+    (void)memset(&avr->data[MACHINE_RAM_START], PAINT, MACHINE_RAM_SIZE);
     note(avr->cycle, "reset", figures.reset_count);
     on_polarity(NULL, 0U, &is_positive);
     on_polarity(NULL, 0U, &is_negative);
+    compare_mode = 0U;
+    is_positive_kept = false;
+    is_negative_kept = false;
     on_enable(NULL, 0U, NULL);
     is_selected = false;
     if (is_hung) {
-        (void)memcpy(&avr->flash[hung_at], hung_code, sizeof hung_code);
-        is_hung = false;
+        go_on();
     }
     (void)avr_ioctl(avr, AVR_IOCTL_UART_SET_FLAGS('0'), &no_flags);
     set_inputs();
@@ -426,6 +509,11 @@ bool machine_run_until(uint64_t cycle)
         }
         if (is_hang_wanted) {
             hang();
+        } else if (is_hung && (hung_until != 0U) && (avr->cycle >= hung_until)) {
+            go_on();
+            avr->sreg[S_I] = 1U;
+        } else {
+            /* As it goes. */
         }
     }
     return true;
@@ -433,15 +521,16 @@ bool machine_run_until(uint64_t cycle)
 
 struct machine_figures machine_figures(void)
 {
-    /* Above the byte that guards it. */
-    uint16_t at = (uint16_t)(statics_end + 1U);
+    /* Above the bytes that guard it. */
+    const uint16_t bottom = (uint16_t)(statics_end + GUARD_SIZE);
+    uint16_t at = bottom;
     struct machine_figures now;
 
-    while ((at < (RAM_START + RAM_SIZE)) && (avr->data[at] == PAINT)) {
+    while ((at < (MACHINE_RAM_START + MACHINE_RAM_SIZE)) && (avr->data[at] == PAINT)) {
         at++;
     }
-    figures.stack_left = (uint16_t)(at - statics_end - 1U);
-    figures.static_size = (uint16_t)(statics_end - RAM_START);
+    figures.stack_left = (uint16_t)(at - bottom);
+    figures.static_size = (uint16_t)(statics_end - MACHINE_RAM_START);
     now = figures;
     figures.longest_feed_cycles = 0U;
     return now;
@@ -472,12 +561,14 @@ void machine_start(const char *image, FILE *to_trace, machine_sent *sent, void *
     trace = to_trace;
     on_sent = sent;
     sent_context = context;
-    statics_end = (uint16_t)(RAM_START + firmware.datasize + firmware.bsssize);
+    statics_end = (uint16_t)(MACHINE_RAM_START + firmware.datasize + firmware.bsssize);
     uart = find_io("uart", '0');
     timer1 = find_io("timer", '1');
     spi = find_io("spi", '0');
     follow_outputs();
     avr_register_io_write(avr, spi->r_spdr, on_spi_begin, NULL);
+    avr_register_io_write(avr, TCCR1A_AT, on_compare_mode, NULL);
+    avr_register_io_write(avr, TCCR1C_AT, on_force_compare, NULL);
     avr_register_io_write(avr, CHECK_INS_AT, on_fed, NULL);
     avr->reset = on_reset;
     if (trace != NULL) {

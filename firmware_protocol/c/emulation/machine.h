@@ -17,6 +17,8 @@
 #define MACHINE_HZ 16000000U
 /* Ten bits at 500 kbaud. */
 #define MACHINE_BYTE_CYCLES 320U
+#define MACHINE_RAM_START 0x100U
+#define MACHINE_RAM_SIZE 0x800U
 
 typedef void machine_sent(void *context, uint64_t cycle, uint8_t byte);
 
@@ -42,6 +44,13 @@ void machine_set_tripped(bool is_tripped);
 /* Let the main loop hang from now on: it spins where it stands, with interrupts on or off, until a
  * reset. */
 void machine_hang(bool has_interrupts);
+
+/* Let interrupts wait for so many cycles, as something that holds them off would. */
+void machine_stall(uint32_t cycles);
+
+/* Change one byte of RAM, or write a register, as a fault would; look at bytes. */
+void machine_poke(uint16_t at, uint8_t byte);
+uint8_t machine_peek(uint16_t at);
 
 struct machine_figures {
     uint64_t longest_feed_cycles; /* between two feeds of the watchdog, since last asked */

@@ -8,9 +8,13 @@
  *   stop 0 | stop 1        the patient's stop
  *   tripped 0 | tripped 1  the stage's own limit
  *   hang 0 | hang 1        the main loop hangs, with interrupts off or on
+ *   stall CYCLES           interrupts wait so long
+ *   poke AT BYTE           a byte of RAM, or a register, is changed (both in hexadecimal)
+ *   peek                   all of RAM
  *   figures                what was measured of the run
  * The end of the input ends it.
- * Answers: `sent CYCLE HEX` for each byte (lock-step), `now CYCLE` after each run, `figures ...`.
+ * Answers: `sent CYCLE HEX` for each byte (lock-step), `now CYCLE` after each run, `ram HEX` to peek,
+ * `figures ...`.
  */
 
 #include <errno.h>
@@ -82,12 +86,24 @@ static void tell_figures(void)
                  (unsigned)figures.stack_left, (unsigned)figures.reset_count);
 }
 
+static void tell_ram(void)
+{
+    uint16_t at;
+
+    (void)fprintf(answers, "ram ");
+    for (at = MACHINE_RAM_START; at < (MACHINE_RAM_START + MACHINE_RAM_SIZE); at++) {
+        (void)fprintf(answers, "%02x", machine_peek(at));
+    }
+    (void)fprintf(answers, "\n");
+}
+
 /* Obey one line; return false where it is no command, or nothing can go on. */
 static bool obey(char *line)
 {
     static uint8_t bytes[LINE_MAX_SIZE / 2U];
     unsigned long long cycle = 0U;
     unsigned number = 0U;
+    unsigned place = 0U;
     int at = 0;
     bool is_known = true;
 
@@ -108,6 +124,12 @@ static bool obey(char *line)
         machine_set_tripped(number != 0U);
     } else if (sscanf(line, "hang %u", &number) == 1) {
         machine_hang(number != 0U);
+    } else if (sscanf(line, "stall %u", &number) == 1) {
+        machine_stall(number);
+    } else if (sscanf(line, "poke %x %x", &place, &number) == 2) {
+        machine_poke((uint16_t)place, (uint8_t)number);
+    } else if (strcmp(line, "peek") == 0) {
+        tell_ram();
     } else if (strcmp(line, "figures") == 0) {
         tell_figures();
     } else {

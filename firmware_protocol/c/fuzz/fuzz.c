@@ -510,7 +510,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     world.settings.phase_max_us = 1000U;
     world.settings.pulse_period_min_us = 100U;
     world.settings.channel_count = (uint8_t)(1U + ((how & 3U) % EST_CHANNELS));
-    world.settings.has_one_magnitude = (how & 16U) != 0U;
+    world.settings.is_switched = (how & 16U) != 0U;
     for (index = 0U; index < EST_CHANNELS; index++) {
         world.load_ohm[index] = 500U;
         world.gain_permille[index] = 1000U;

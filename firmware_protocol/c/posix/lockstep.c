@@ -109,7 +109,7 @@ static void boot(struct bench *bench, const char *words)
     bench->settings.phase_min_us = (uint16_t)phase_min;
     bench->settings.phase_max_us = (uint16_t)phase_max;
     bench->settings.pulse_period_min_us = period_min;
-    bench->settings.has_one_magnitude = one_magnitude != 0U;
+    bench->settings.is_switched = one_magnitude != 0U;
     bench->failed_checks = 0U;
     bench->measures_later = false;
     bench->misses_pulses = false;
