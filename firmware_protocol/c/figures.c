@@ -23,27 +23,31 @@ uint64_t est_rounded_up(uint64_t dividend, uint64_t divisor)
 
 struct est_extremes est_find_extremes(const struct est_channel_program *channel)
 {
-    struct est_extremes found = {UINT32_MAX, 0U, UINT32_MAX, 0U, UINT16_MAX, UINT16_MAX};
+    struct est_extremes found = {
+        .phase_min_us = UINT32_MAX,
+        .period_min_us = UINT32_MAX,
+        .unit_min_us = UINT16_MAX,
+        .share_min_permille = UINT16_MAX,
+    };
     uint8_t index;
     uint8_t phase;
 
     for (index = 0U; index < est_setting_count(channel); index++) {
         const struct est_keyframe setting = est_setting(channel, index);
         found.period_min_us = est_least(found.period_min_us, setting.pulse_period_us);
-        found.period_max_us = (setting.pulse_period_us > found.period_max_us)
-                                  ? setting.pulse_period_us
-                                  : found.period_max_us;
-        found.unit_min_us =
-            (setting.unit_us < found.unit_min_us) ? setting.unit_us : found.unit_min_us;
+        if (setting.pulse_period_us > found.period_max_us) {
+            found.period_max_us = setting.pulse_period_us;
+        }
+        found.unit_min_us = (uint16_t)est_least(found.unit_min_us, setting.unit_us);
         for (phase = 0U; phase < channel->phase_count; phase++) {
-            const uint16_t share = est_share_size(&channel->phases[phase]);
             const uint32_t lasts_us = est_phase_us(&channel->phases[phase], setting.unit_us);
-            if (share != 0U) {
+            if (channel->phases[phase].share_permille != 0) {
                 found.phase_min_us = est_least(found.phase_min_us, lasts_us);
-                found.phase_max_us =
-                    (lasts_us > found.phase_max_us) ? lasts_us : found.phase_max_us;
-                found.share_min_permille =
-                    (share < found.share_min_permille) ? share : found.share_min_permille;
+                if (lasts_us > found.phase_max_us) {
+                    found.phase_max_us = lasts_us;
+                }
+                found.share_min_permille = (uint16_t)est_least(
+                    found.share_min_permille, est_share_size(&channel->phases[phase]));
             }
         }
     }
@@ -138,7 +142,7 @@ void est_find_flows(const struct est_channel_program *channel, uint16_t unit_us,
                     uint32_t amplitude_ua, uint16_t step_ua, struct est_flows *flows)
 {
     int32_t current_ua = 0;
-    int16_t share_permille = 0;
+    int16_t former_permille = 0;
     uint8_t phase;
 
     flows->count = channel->phase_count;
@@ -146,17 +150,18 @@ void est_find_flows(const struct est_channel_program *channel, uint16_t unit_us,
     flows->squares = 0U;
     for (phase = 0U; phase < channel->phase_count; phase++) {
         const struct est_program_phase *each = &channel->phases[phase];
+        const int16_t share_permille = channel->phases[phase].share_permille;
         const int32_t lasts_us = (int32_t)est_phase_us(each, unit_us);
         struct est_flow *flow = &flows->phases[phase];
         int64_t square;
-        if (each->share_permille == -share_permille) {
+        if (share_permille == -former_permille) {
             current_ua = -current_ua;
-        } else if (each->share_permille != share_permille) {
+        } else if (share_permille != former_permille) {
             current_ua = est_phase_current_ua(each, amplitude_ua, step_ua);
         } else {
             /* As in the phase before. */
         }
-        share_permille = each->share_permille;
+        former_permille = share_permille;
         flow->current_ua = current_ua;
         flow->charge_pc = current_ua * lasts_us;
         flow->slope_pc = (int32_t)EST_PHASE_CHARGE_SLOPE_PC_PER_US * lasts_us;

@@ -1,7 +1,5 @@
 #include "gate.h"
 
-#include <string.h>
-
 #include "interpreter.h"
 
 #define US_PER_S UINT32_C(1000000)
@@ -113,22 +111,21 @@ static void put_in_force(struct est_gate *gate, const struct est_session *sessio
 
 void est_gate_init(struct est_gate *gate, const struct est_settings *settings)
 {
-    (void)memset(gate, 0, sizeof *gate);
     gate->settings = settings;
     est_gate_reset(gate);
 }
 
 void est_gate_reset(struct est_gate *gate)
 {
-    struct est_session compiled;
+    struct est_session compiled = {
+        .setpoint_slew_ua_per_s = (uint16_t)EST_LIMIT_SETPOINT_SLEW_UA_PER_S_MAX,
+        .rise_per_cycle_ua = (uint16_t)EST_LIMIT_RISE_PER_CYCLE_UA_MAX,
+        .step_ua = (uint16_t)EST_LIMIT_STEP_UA_MAX,
+        .running_ms = EST_LIMIT_RUNNING_MS_MAX,
+        .policy = EST_POLICY_FLAG_NONE,
+    };
     uint8_t index;
 
-    (void)memset(&compiled, 0, sizeof compiled);
-    compiled.setpoint_slew_ua_per_s = (uint16_t)EST_LIMIT_SETPOINT_SLEW_UA_PER_S_MAX;
-    compiled.rise_per_cycle_ua = (uint16_t)EST_LIMIT_RISE_PER_CYCLE_UA_MAX;
-    compiled.step_ua = (uint16_t)EST_LIMIT_STEP_UA_MAX;
-    compiled.running_ms = EST_LIMIT_RUNNING_MS_MAX;
-    compiled.policy = EST_POLICY_FLAG_NONE;
     for (index = 0U; index < EST_CHANNELS; index++) {
         compiled.channels[index].amplitude_ua = amplitude_max_ua(gate);
         compiled.channels[index].phase_charge_pc = EST_LIMIT_PHASE_CHARGE_PC_MAX;
@@ -174,19 +171,19 @@ bool est_gate_take_limits(struct est_gate *gate, const struct est_message *messa
 {
     const uint8_t *payload = message->payload;
     const uint8_t *row = &payload[EST_SET_LIMITS_AT_CHANNELS];
-    struct est_session asked;
+    struct est_session asked = {
+        .setpoint_slew_ua_per_s = est_get_u16(&payload[EST_SET_LIMITS_AT_SETPOINT_SLEW_UA_PER_S]),
+        .rise_per_cycle_ua = est_get_u16(&payload[EST_SET_LIMITS_AT_RISE_PER_CYCLE_UA]),
+        .step_ua = est_get_u16(&payload[EST_SET_LIMITS_AT_STEP_UA]),
+        .running_ms = est_get_u32(&payload[EST_SET_LIMITS_AT_RUNNING_MS]),
+        .policy = payload[EST_SET_LIMITS_AT_POLICY],
+    };
     uint8_t index;
 
     if (message->row_count != gate->settings->channel_count) {
         return est_refuse_figures(refusal, EST_REFUSAL_REASON_CHANNELS, EST_NO_CHANNEL,
                                   message->row_count, gate->settings->channel_count);
     }
-    (void)memset(&asked, 0, sizeof asked);
-    asked.setpoint_slew_ua_per_s = est_get_u16(&payload[EST_SET_LIMITS_AT_SETPOINT_SLEW_UA_PER_S]);
-    asked.rise_per_cycle_ua = est_get_u16(&payload[EST_SET_LIMITS_AT_RISE_PER_CYCLE_UA]);
-    asked.step_ua = est_get_u16(&payload[EST_SET_LIMITS_AT_STEP_UA]);
-    asked.running_ms = est_get_u32(&payload[EST_SET_LIMITS_AT_RUNNING_MS]);
-    asked.policy = payload[EST_SET_LIMITS_AT_POLICY];
     if (!review_session(&asked, refusal)) {
         return false;
     }
@@ -212,7 +209,7 @@ static uint16_t needed_flags(const struct est_channel_program *channel)
     uint16_t needed = EST_CAPABILITY_FLAG_NONE;
 
     if (channel->pulses_per_burst > 0U) {
-        needed |= EST_CAPABILITY_FLAG_HOLDS_BURST;
+        needed = EST_CAPABILITY_FLAG_HOLDS_BURST;
     }
     if (est_has_cycle(channel)) {
         needed |= EST_CAPABILITY_FLAG_HOLDS_CYCLE;
@@ -226,10 +223,11 @@ static uint16_t needed_flags(const struct est_channel_program *channel)
     return needed;
 }
 
-static bool review_capability(const struct est_settings *settings,
-                              const struct est_channel_program *channel, uint8_t index,
+static bool review_capability(const struct est_gate *gate, uint8_t index,
                               struct est_refusal *refusal)
 {
+    const struct est_settings *settings = gate->settings;
+    const struct est_channel_program *channel = &gate->program.channels[index];
     const uint16_t needed = needed_flags(channel);
     const struct est_extremes found = est_find_extremes(channel);
     uint32_t asked;
@@ -326,9 +324,10 @@ static bool review_runs(const struct est_channel_program *channel, uint16_t unit
     return true;
 }
 
-static bool review_durations(const struct est_channel_program *channel, uint8_t index,
+static bool review_durations(const struct est_gate *gate, uint8_t index,
                              struct est_refusal *refusal)
 {
+    const struct est_channel_program *channel = &gate->program.channels[index];
     uint8_t number;
 
     for (number = 0U; number < est_setting_count(channel); number++) {
@@ -350,11 +349,26 @@ static bool review_durations(const struct est_channel_program *channel, uint8_t 
 
 /* Programme: acceptance. */
 
+typedef bool (*channel_review)(const struct est_gate *gate, uint8_t index,
+                               struct est_refusal *refusal);
+
+static bool review_channels(const struct est_gate *gate, channel_review review,
+                            struct est_refusal *refusal)
+{
+    uint8_t index;
+
+    for (index = 0U; index < gate->program.channel_count; index++) {
+        if (!review(gate, index, refusal)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool review_program(const struct est_gate *gate, uint32_t digest,
                            struct est_refusal *refusal)
 {
     const struct est_program *program = &gate->program;
-    uint8_t index;
 
     if (program->loading != EST_LOADING_PARTS) {
         return est_refuse(refusal, EST_REFUSAL_REASON_PROGRAM);
@@ -374,17 +388,8 @@ static bool review_program(const struct est_gate *gate, uint32_t digest,
         return est_refuse_figures(refusal, EST_REFUSAL_REASON_CAPABILITY, EST_NO_CHANNEL,
                                   program->channel_count, gate->settings->channel_count);
     }
-    for (index = 0U; index < program->channel_count; index++) {
-        if (!review_capability(gate->settings, &program->channels[index], index, refusal)) {
-            return false;
-        }
-    }
-    for (index = 0U; index < program->channel_count; index++) {
-        if (!review_durations(&program->channels[index], index, refusal)) {
-            return false;
-        }
-    }
-    return true;
+    return review_channels(gate, review_capability, refusal) &&
+           review_channels(gate, review_durations, refusal);
 }
 
 bool est_gate_take_program(struct est_gate *gate, uint32_t digest, struct est_refusal *refusal)
