@@ -82,7 +82,63 @@ _STATEMENT = re.compile(r"^\s+(?:\(void\))?[\w>.\[\]*-]+(?: [+|^-]?= .+|\(.*\));
 _KEPT = re.compile(r"^\s*(?:return\b|const\b|struct\b|uint|int|bool\b|enum\b)")
 _FUNCTION = re.compile(r"^\w.*?(\w+)\(")
 
-EQUIVALENT: dict[tuple[str, str, str], str] = {}
+_TIE = "both are the same where they are equal"
+_LOOK = """whether it pays to look for a stretch above its limit: none carries more than half of all
+charge, and one that carries a pC more than the base has a strong phase, so it may carry 28000 pC/us
+x 10 us above the base; and 2e9 fits 32 bits"""
+
+EQUIVALENT: dict[tuple[str, str, str], str] = {
+    (file, function, line): why
+    for (file, function, why), lines in {
+        ("figures.c", "est_least", _TIE): ("return (one <= other) ? one : other;",),
+        ("figures.c", "greatest", _TIE): ("return (one >= other) ? one : other;",),
+        ("figures.c", "est_find_extremes", _TIE): (
+            "if (setting.pulse_period_us >= found.period_max_us) {",
+            "if (lasts_us >= found.phase_max_us) {",
+        ),
+        (
+            "figures.c",
+            "pulses_in_bursts",
+            """they differ where the rest of the second ends with the onset of a burst's last pulse:
+            that pulse is not in the second, with one slow pulse skipped more it is, and it makes up
+            for just that one""",
+        ): (
+            "if (rest_us >= full_us) {",
+            "const uint32_t rest_us = (US_PER_S + 1U) % channel->burst_period_us;",
+        ),
+        ("figures.c", "est_find_flows", "0 is neither way, and -0 is 0"): (
+            "flows->charge_pc += "
+            "(uint32_t)((flow->charge_pc <= 0) ? -flow->charge_pc : flow->charge_pc);",
+        ),
+        ("figures.c", "est_worst_stretch", "no current carries no charge, to either direction"): (
+            "} else if (flow->current_ua >= 0) {",
+        ),
+        (
+            "figures.c",
+            "est_worst_stretch",
+            """where both directions carry the same, what is strong of one is at most what is weak of
+            it below 0: nothing is above any limit""",
+        ): ("if (net_pc >= 0) {",),
+        (
+            "gate.c",
+            "review_second",
+            """squares are even, as current^2 x duration is odd where current x duration is, and these
+            add up to 0; so is a million times anything, and no odd number lies between""",
+        ): ("square_root((squares - 2U) / US_PER_S) + 1U, limits->rms_ua);",),
+        ("gate.c", "review_charge", _LOOK): (
+            "if ((flows->charge_pc / 2U) >= est_least(session_pc, EST_PHASE_CHARGE_BASE_PC)) {",
+            "if ((flows->charge_pc * 2U) > est_least(session_pc, EST_PHASE_CHARGE_BASE_PC)) {",
+            "if ((flows->charge_pc / 2U) > est_least(session_pc, (EST_PHASE_CHARGE_BASE_PC + 1U))) {",
+            "if ((flows->charge_pc / 2U) > est_least(session_pc, (EST_PHASE_CHARGE_BASE_PC - 1U))) {",
+        ),
+        (
+            "gate.c",
+            "est_gate_review_target",
+            "a target is judged again, with the same verdict, each time that a host repeats it",
+        ): ("; /* without gate->figures[channel].reviewed_ua = target_ua; */",),
+    }.items()
+    for line in lines
+}
 """(file, function, mutated line without its indent): why nobody could tell it from the true one."""
 
 
