@@ -99,9 +99,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         (
             "figures.c",
             "pulses_in_bursts",
-            """they differ where the rest of the second ends with the onset of a burst's last pulse:
-            that pulse is not in the second, with one slow pulse skipped more it is, and it makes up
-            for just that one""",
+            """they differ where the window ends just at the onset of a burst's last pulse: with one
+            slow pulse more skipped that pulse is in it, and makes up for the one""",
         ): (
             "if (rest_us >= full_us) {",
             "const uint32_t rest_us = (US_PER_S + 1U) % channel->burst_period_us;",
@@ -116,20 +115,22 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         (
             "figures.c",
             "est_worst_stretch",
-            """where both directions carry the same, what is strong of one is at most what is weak of
-            it below 0: nothing is above any limit""",
+            """where both directions carry the same, either without its weak phases carries nothing:
+            it is above no limit""",
         ): ("if (net_pc >= 0) {",),
         (
             "gate.c",
             "review_second",
-            """squares are even, as current^2 x duration is odd where current x duration is, and these
-            add up to 0; so is a million times anything, and no odd number lies between""",
+            """squares are even: each is odd where its charge is, and charges add up to 0; so are
+            whole millions, and what rounds down to one is not parted by 1""",
         ): ("square_root((squares - 2U) / US_PER_S) + 1U, limits->rms_ua);",),
         ("gate.c", "review_charge", _LOOK): (
             "if ((flows->charge_pc / 2U) >= est_least(session_pc, EST_PHASE_CHARGE_BASE_PC)) {",
             "if ((flows->charge_pc * 2U) > est_least(session_pc, EST_PHASE_CHARGE_BASE_PC)) {",
-            "if ((flows->charge_pc / 2U) > est_least(session_pc, (EST_PHASE_CHARGE_BASE_PC + 1U))) {",
-            "if ((flows->charge_pc / 2U) > est_least(session_pc, (EST_PHASE_CHARGE_BASE_PC - 1U))) {",
+            "if ((flows->charge_pc / 2U) > "
+            "est_least(session_pc, (EST_PHASE_CHARGE_BASE_PC + 1U))) {",
+            "if ((flows->charge_pc / 2U) > "
+            "est_least(session_pc, (EST_PHASE_CHARGE_BASE_PC - 1U))) {",
         ),
         (
             "gate.c",
