@@ -169,7 +169,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--record", help="a record made before, instead of running the tests")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, _leave)
+    for asked in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(asked, _leave)
     began = time.monotonic()
     mutants = [m for file in arguments.file or FILES for m in mutants_of(file)]
     known = {m.key for m in mutants}
@@ -339,8 +340,8 @@ def _record(folder: Path) -> Path:
     return record
 
 
-def _leave(_signal: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + signal.SIGTERM)
+def _leave(asked: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + asked)
 
 
 if __name__ == "__main__":
