@@ -1,22 +1,9 @@
 #include "gate.h"
 
-#include <string.h>
-
 #include "interpreter.h"
 #include "switched.h"
 
 #define US_PER_S UINT32_C(1000000)
-#define US_PER_MS UINT32_C(1000)
-
-static uint32_t least(uint32_t one, uint32_t other)
-{
-    return (one < other) ? one : other;
-}
-
-static uint64_t rounded_up(uint64_t dividend, uint32_t divisor)
-{
-    return (dividend + divisor - 1U) / divisor;
-}
 
 /* Refusals: every review returns true where it finds nothing, and else says what in `refusal`. */
 
@@ -83,7 +70,7 @@ static bool review_ranges(const struct asked *ranges, uint8_t count, uint8_t cha
 
 static uint32_t amplitude_max_ua(const struct est_gate *gate)
 {
-    return least(EST_LIMIT_AMPLITUDE_UA_MAX, gate->settings->amplitude_max_ua);
+    return est_least(EST_LIMIT_AMPLITUDE_UA_MAX, gate->settings->amplitude_max_ua);
 }
 
 static uint32_t session_digest(const struct est_gate *gate)
@@ -125,22 +112,21 @@ static void put_in_force(struct est_gate *gate, const struct est_session *sessio
 
 void est_gate_init(struct est_gate *gate, const struct est_settings *settings)
 {
-    (void)memset(gate, 0, sizeof *gate);
     gate->settings = settings;
     est_gate_reset(gate);
 }
 
 void est_gate_reset(struct est_gate *gate)
 {
-    struct est_session compiled;
+    struct est_session compiled = {
+        .setpoint_slew_ua_per_s = (uint16_t)EST_LIMIT_SETPOINT_SLEW_UA_PER_S_MAX,
+        .rise_per_cycle_ua = (uint16_t)EST_LIMIT_RISE_PER_CYCLE_UA_MAX,
+        .step_ua = (uint16_t)EST_LIMIT_STEP_UA_MAX,
+        .running_ms = EST_LIMIT_RUNNING_MS_MAX,
+        .policy = EST_POLICY_FLAG_NONE,
+    };
     uint8_t index;
 
-    (void)memset(&compiled, 0, sizeof compiled);
-    compiled.setpoint_slew_ua_per_s = (uint16_t)EST_LIMIT_SETPOINT_SLEW_UA_PER_S_MAX;
-    compiled.rise_per_cycle_ua = (uint16_t)EST_LIMIT_RISE_PER_CYCLE_UA_MAX;
-    compiled.step_ua = (uint16_t)EST_LIMIT_STEP_UA_MAX;
-    compiled.running_ms = EST_LIMIT_RUNNING_MS_MAX;
-    compiled.policy = EST_POLICY_FLAG_NONE;
     for (index = 0U; index < EST_CHANNELS; index++) {
         compiled.channels[index].amplitude_ua = amplitude_max_ua(gate);
         compiled.channels[index].phase_charge_pc = EST_LIMIT_PHASE_CHARGE_PC_MAX;
@@ -186,19 +172,19 @@ bool est_gate_take_limits(struct est_gate *gate, const struct est_message *messa
 {
     const uint8_t *payload = message->payload;
     const uint8_t *row = &payload[EST_SET_LIMITS_AT_CHANNELS];
-    struct est_session asked;
+    struct est_session asked = {
+        .setpoint_slew_ua_per_s = est_get_u16(&payload[EST_SET_LIMITS_AT_SETPOINT_SLEW_UA_PER_S]),
+        .rise_per_cycle_ua = est_get_u16(&payload[EST_SET_LIMITS_AT_RISE_PER_CYCLE_UA]),
+        .step_ua = est_get_u16(&payload[EST_SET_LIMITS_AT_STEP_UA]),
+        .running_ms = est_get_u32(&payload[EST_SET_LIMITS_AT_RUNNING_MS]),
+        .policy = payload[EST_SET_LIMITS_AT_POLICY],
+    };
     uint8_t index;
 
     if (message->row_count != gate->settings->channel_count) {
         return est_refuse_figures(refusal, EST_REFUSAL_REASON_CHANNELS, EST_NO_CHANNEL,
                                   message->row_count, gate->settings->channel_count);
     }
-    (void)memset(&asked, 0, sizeof asked);
-    asked.setpoint_slew_ua_per_s = est_get_u16(&payload[EST_SET_LIMITS_AT_SETPOINT_SLEW_UA_PER_S]);
-    asked.rise_per_cycle_ua = est_get_u16(&payload[EST_SET_LIMITS_AT_RISE_PER_CYCLE_UA]);
-    asked.step_ua = est_get_u16(&payload[EST_SET_LIMITS_AT_STEP_UA]);
-    asked.running_ms = est_get_u32(&payload[EST_SET_LIMITS_AT_RUNNING_MS]);
-    asked.policy = payload[EST_SET_LIMITS_AT_POLICY];
     if (!review_session(&asked, refusal)) {
         return false;
     }
@@ -224,7 +210,7 @@ static uint16_t needed_flags(const struct est_channel_program *channel)
     uint16_t needed = EST_CAPABILITY_FLAG_NONE;
 
     if (channel->pulses_per_burst > 0U) {
-        needed |= EST_CAPABILITY_FLAG_HOLDS_BURST;
+        needed = EST_CAPABILITY_FLAG_HOLDS_BURST;
     }
     if (est_has_cycle(channel)) {
         needed |= EST_CAPABILITY_FLAG_HOLDS_CYCLE;
@@ -238,48 +224,15 @@ static uint16_t needed_flags(const struct est_channel_program *channel)
     return needed;
 }
 
-struct extremes {
-    uint32_t phase_min_us;
-    uint32_t phase_max_us;
-    uint32_t period_min_us;
-    uint32_t period_max_us;
-    uint16_t unit_min_us;
-};
-
-static struct extremes find_extremes(const struct est_channel_program *channel)
-{
-    struct extremes found = {UINT32_MAX, 0U, UINT32_MAX, 0U, UINT16_MAX};
-    uint8_t index;
-    uint8_t phase;
-
-    for (index = 0U; index < est_setting_count(channel); index++) {
-        const struct est_keyframe setting = est_setting(channel, index);
-        found.period_min_us = least(found.period_min_us, setting.pulse_period_us);
-        found.period_max_us = (setting.pulse_period_us > found.period_max_us)
-                                  ? setting.pulse_period_us
-                                  : found.period_max_us;
-        found.unit_min_us =
-            (setting.unit_us < found.unit_min_us) ? setting.unit_us : found.unit_min_us;
-        for (phase = 0U; phase < channel->phase_count; phase++) {
-            const uint32_t lasts_us = est_phase_us(&channel->phases[phase], setting.unit_us);
-            if (channel->phases[phase].share_permille != 0) {
-                found.phase_min_us = least(found.phase_min_us, lasts_us);
-                found.phase_max_us =
-                    (lasts_us > found.phase_max_us) ? lasts_us : found.phase_max_us;
-            }
-        }
-    }
-    return found;
-}
-
-static bool review_capability(const struct est_settings *settings,
-                              const struct est_channel_program *channel, uint8_t index,
+static bool review_capability(const struct est_gate *gate, uint8_t index,
                               struct est_refusal *refusal)
 {
+    const struct est_settings *settings = gate->settings;
+    const struct est_channel_program *channel = &gate->program.channels[index];
     const uint16_t needed = needed_flags(channel);
-    const struct extremes found = find_extremes(channel);
-    uint32_t asked = 0U;
-    uint32_t allowed = 0U;
+    const struct est_extremes found = est_find_extremes(channel);
+    uint32_t asked;
+    uint32_t allowed;
 
     if ((needed & settings->capability_flags) != needed) {
         asked = needed;
@@ -332,11 +285,6 @@ static uint8_t next_active(const struct est_channel_program *channel, uint8_t fr
     return phase;
 }
 
-static bool is_positive(const struct est_channel_program *channel, uint8_t phase)
-{
-    return channel->phases[phase].share_permille > 0;
-}
-
 /* Tell whether a phase is the first of a polarity run: of what the body feels as one phase, which is
  * neighbours of one sign, gaps ignored, the last joined with the first. */
 static bool does_begin_run(const struct est_channel_program *channel, uint8_t phase)
@@ -347,11 +295,11 @@ static bool does_begin_run(const struct est_channel_program *channel, uint8_t ph
         before = (before == 0U) ? channel->phase_count : before;
         before--;
     } while (channel->phases[before].share_permille == 0);
-    return (channel->phases[phase].share_permille != 0) &&
-           (is_positive(channel, before) != is_positive(channel, phase));
+    return ((int32_t)channel->phases[before].share_permille *
+            channel->phases[phase].share_permille) < 0;
 }
 
-/* A balanced pulse has both signs, so every run has a beginning. */
+/* A balanced pulse has both signs, so every run has a beginning, and another one follows. */
 static bool review_runs(const struct est_channel_program *channel, uint16_t unit_us, uint8_t index,
                         struct est_refusal *refusal)
 {
@@ -365,7 +313,7 @@ static bool review_runs(const struct est_channel_program *channel, uint16_t unit
             do {
                 run_us += est_phase_us(&channel->phases[phase], unit_us);
                 phase = next_active(channel, (uint8_t)(phase + 1U));
-            } while (is_positive(channel, phase) == is_positive(channel, first));
+            } while (!does_begin_run(channel, phase));
             if (!review_phase_us(run_us, index, refusal)) {
                 return false;
             }
@@ -374,144 +322,51 @@ static bool review_runs(const struct est_channel_program *channel, uint16_t unit
     return true;
 }
 
-static bool review_durations(const struct est_channel_program *channel, uint8_t index,
+static bool review_durations(const struct est_gate *gate, uint8_t index,
                              struct est_refusal *refusal)
 {
+    const struct est_channel_program *channel = &gate->program.channels[index];
     uint8_t number;
 
     for (number = 0U; number < est_setting_count(channel); number++) {
         const struct est_keyframe setting = est_setting(channel, number);
-        struct asked pulse = {0U, 0U, EST_LIMIT_PULSE_DURATION_US_MAX,
-                              EST_LIMIT_PULSE_DURATION_US_ID};
+        uint32_t pulse_us;
         if ((!review_active_phases(channel, setting.unit_us, index, refusal)) ||
             (!review_runs(channel, setting.unit_us, index, refusal))) {
             return false;
         }
         /* 16 phases of at most 65535 us. */
-        pulse.asked = (uint32_t)est_pulse_us(channel, setting.unit_us);
-        if (!review_range(&pulse, index, refusal)) {
+        pulse_us = (uint32_t)est_pulse_us(channel, setting.unit_us);
+        if (pulse_us > EST_LIMIT_PULSE_DURATION_US_MAX) {
+            return refuse_limit(refusal, EST_LIMIT_PULSE_DURATION_US_ID, index, pulse_us,
+                                EST_LIMIT_PULSE_DURATION_US_MAX);
+        }
+    }
+    return true;
+}
+
+/* Programme: acceptance. */
+
+typedef bool (*channel_review)(const struct est_gate *gate, uint8_t index,
+                               struct est_refusal *refusal);
+
+static bool review_channels(const struct est_gate *gate, channel_review review,
+                            struct est_refusal *refusal)
+{
+    uint8_t index;
+
+    for (index = 0U; index < gate->program.channel_count; index++) {
+        if (!review(gate, index, refusal)) {
             return false;
         }
     }
     return true;
 }
 
-/* How many pulses the worst second holds. */
-
-/* Return how many on-phases in a second may cut in before pulses are `apart_us` apart. */
-static uint32_t fresh_starts(const struct est_channel_program *channel, uint16_t unit_min_us,
-                             uint32_t apart_us)
-{
-    const uint64_t cycle_ms = (uint64_t)channel->ramp_up_ms + channel->on_ms +
-                              channel->ramp_down_ms + channel->off_ms;
-    const uint64_t silence_us = est_pulse_us(channel, unit_min_us) +
-                                ((uint64_t)channel->off_ms * US_PER_MS) +
-                                channel->pulse_offset_us;
-
-    if ((!est_has_cycle(channel)) || (silence_us >= apart_us)) {
-        return 0U;
-    }
-    /* A cycle that is longer than a second starts afresh once in it. */
-    return (cycle_ms >= (US_PER_S / US_PER_MS))
-               ? 1U
-               : (uint32_t)rounded_up(US_PER_S / US_PER_MS, (uint32_t)cycle_ms);
-}
-
-/* Return the pulses of a second before which `skipped` pulses of a slow burst lie. */
-static int64_t pulses_after(const struct est_channel_program *channel, uint32_t period_us,
-                            uint32_t slowest_us, uint16_t skipped)
-{
-    const uint64_t window_us = US_PER_S + ((uint64_t)skipped * slowest_us);
-    const uint64_t bursts = window_us / channel->burst_period_us;
-    const uint64_t last = rounded_up(window_us % channel->burst_period_us, period_us);
-    const uint64_t pulses =
-        (bursts * channel->pulses_per_burst) +
-        ((last < channel->pulses_per_burst) ? last : channel->pulses_per_burst);
-
-    return (int64_t)pulses - (int64_t)skipped;
-}
-
-/* Return the most that `pulses_after` gives for `from` skipped pulses up to `to`.
- *
- * While the window holds a constant number of whole bursts, each pulse more that is skipped adds at
- * least one to the last burst until that is full, and then none: the most lies where it has just
- * become full. So bursts of 65535 pulses cost as little as short ones. */
-static int64_t most_pulses_between(const struct est_channel_program *channel, uint32_t period_us,
-                                   uint32_t slowest_us, uint16_t from, uint16_t to)
-{
-    const uint64_t rest_us =
-        (US_PER_S + ((uint64_t)from * slowest_us)) % channel->burst_period_us;
-    const uint64_t nearly_full_us = ((uint64_t)channel->pulses_per_burst - 1U) * period_us;
-    uint64_t full_at = from;
-
-    if (rest_us <= nearly_full_us) {
-        full_at += ((nearly_full_us - rest_us) / slowest_us) + 1U;
-    }
-    return pulses_after(channel, period_us, slowest_us,
-                        (full_at < to) ? (uint16_t)full_at : to);
-}
-
-static uint32_t pulses_in_bursts(const struct est_channel_program *channel, uint32_t period_us,
-                                 uint32_t slowest_us)
-{
-    const uint16_t last = (uint16_t)(channel->pulses_per_burst - 1U);
-    uint64_t to_next_us = channel->burst_period_us;
-    uint64_t next;
-    int64_t most;
-    int64_t other;
-
-    if (slowest_us == period_us) {
-        return (uint32_t)pulses_after(channel, period_us, slowest_us, 0U);
-    }
-    /* A burst fits into its period, so the window grows by less than one whole burst period: there
-     * are two stretches at most. */
-    to_next_us -= US_PER_S % channel->burst_period_us;
-    next = rounded_up(to_next_us, slowest_us);
-    if (next > last) {
-        return (uint32_t)most_pulses_between(channel, period_us, slowest_us, 0U, last);
-    }
-    most = most_pulses_between(channel, period_us, slowest_us, 0U, (uint16_t)(next - 1U));
-    other = most_pulses_between(channel, period_us, slowest_us, (uint16_t)next, last);
-    return (uint32_t)((other > most) ? other : most);
-}
-
-/* Return the most onsets in any second, pulses being at least the shortest period apart. */
-static uint32_t pulses_in_second(const struct est_channel_program *channel,
-                                 const struct extremes *found)
-{
-    const uint32_t period_us = found->period_min_us;
-    uint32_t pulses = (uint32_t)rounded_up(US_PER_S, period_us) +
-                      fresh_starts(channel, found->unit_min_us, period_us);
-
-    if (channel->pulses_per_burst > 0U) {
-        const uint32_t in_bursts =
-            pulses_in_bursts(channel, period_us, found->period_max_us) +
-            (channel->pulses_per_burst *
-             fresh_starts(channel, found->unit_min_us, channel->burst_period_us));
-        pulses = least(pulses, in_bursts);
-    }
-    return pulses;
-}
-
-/* Programme: acceptance. */
-
-static void load_figures(struct est_gate *gate, uint8_t index)
-{
-    const struct est_channel_program *channel = &gate->program.channels[index];
-    const struct extremes found = find_extremes(channel);
-    struct est_channel_figures *figures = &gate->figures[index];
-
-    figures->grid_ua = est_grid_ua(channel, gate->settings->amplitude_step_ua);
-    figures->pulses = pulses_in_second(channel, &found);
-    figures->restarts = fresh_starts(channel, found.unit_min_us, found.period_max_us);
-    figures->reviewed_ua = 0U;
-}
-
 static bool review_program(const struct est_gate *gate, uint32_t digest,
                            struct est_refusal *refusal)
 {
     const struct est_program *program = &gate->program;
-    uint8_t index;
 
     if (program->loading != EST_LOADING_PARTS) {
         return est_refuse(refusal, EST_REFUSAL_REASON_PROGRAM);
@@ -531,17 +386,8 @@ static bool review_program(const struct est_gate *gate, uint32_t digest,
         return est_refuse_figures(refusal, EST_REFUSAL_REASON_CAPABILITY, EST_NO_CHANNEL,
                                   program->channel_count, gate->settings->channel_count);
     }
-    for (index = 0U; index < program->channel_count; index++) {
-        if (!review_capability(gate->settings, &program->channels[index], index, refusal)) {
-            return false;
-        }
-    }
-    for (index = 0U; index < program->channel_count; index++) {
-        if (!review_durations(&program->channels[index], index, refusal)) {
-            return false;
-        }
-    }
-    return true;
+    return review_channels(gate, review_capability, refusal) &&
+           review_channels(gate, review_durations, refusal);
 }
 
 bool est_gate_take_program(struct est_gate *gate, uint32_t digest, struct est_refusal *refusal)
@@ -555,7 +401,8 @@ bool est_gate_take_program(struct est_gate *gate, uint32_t digest, struct est_re
         program->digest = digest;
         program->loading = EST_LOADING_NOTHING;
         for (index = 0U; index < program->channel_count; index++) {
-            load_figures(gate, index);
+            est_load_figures(&gate->figures[index], &program->channels[index],
+                             gate->settings->amplitude_step_ua);
         }
     } else if (program->loading != EST_LOADING_NOTHING) {
         est_program_unload(program);
@@ -599,110 +446,10 @@ bool est_gate_review_count(const struct est_gate *gate, uint8_t target_count,
 bool est_gate_review_amplitude(const struct est_gate *gate, uint8_t channel, uint32_t target_ua,
                                struct est_refusal *refusal)
 {
-    struct asked range = {0U, 0U, 0U, EST_LIMIT_AMPLITUDE_UA_ID};
+    const struct asked range = {target_ua, 0U, gate->session.channels[channel].amplitude_ua,
+                                EST_LIMIT_AMPLITUDE_UA_ID};
 
-    range.asked = target_ua;
-    range.highest = gate->session.channels[channel].amplitude_ua;
     return review_range(&range, channel, refusal);
-}
-
-/* The pulse of one setting at one amplitude; what several figures need of a phase is worked out
- * once, since a slow processor does this 20 times a second. */
-struct flow {
-    int32_t current_ua;
-    int32_t charge_pc;
-    int32_t slope_pc; /* charge allowed for its duration */
-};
-
-struct flows {
-    struct flow phases[EST_PHASES];
-    uint8_t count;
-};
-
-static void find_flows(const struct est_channel_program *channel, uint16_t unit_us,
-                       uint32_t amplitude_ua, uint16_t step_ua, struct flows *flows)
-{
-    int32_t current_ua = 0;
-    int16_t share_permille = 0;
-    uint8_t phase;
-
-    flows->count = channel->phase_count;
-    for (phase = 0U; phase < channel->phase_count; phase++) {
-        const struct est_program_phase *each = &channel->phases[phase];
-        const int32_t lasts_us = (int32_t)est_phase_us(each, unit_us);
-        struct flow *flow = &flows->phases[phase];
-        if (each->share_permille == -share_permille) {
-            current_ua = -current_ua;
-        } else if (each->share_permille != share_permille) {
-            current_ua = est_phase_current_ua(each, amplitude_ua, step_ua);
-        } else {
-            /* As in the phase before. */
-        }
-        share_permille = each->share_permille;
-        flow->current_ua = current_ua;
-        flow->charge_pc = current_ua * lasts_us;
-        flow->slope_pc = (int32_t)EST_PHASE_CHARGE_SLOPE_PC_PER_US * lasts_us;
-    }
-}
-
-/* Charge in one direction of a stretch, its weak phases left out, and what the others allow. */
-struct strong {
-    int32_t charge_pc;
-    int32_t allowed_pc;
-};
-
-struct stretch {
-    int32_t charge_pc;
-    int32_t allowed_pc;
-};
-
-/* Return charge and charge allowed of the stretch of the ring that is nearest to its limit. */
-static struct stretch worst_stretch(const struct flows *flows, uint32_t session_pc)
-{
-    const int32_t slope_ua = (int32_t)EST_PHASE_CHARGE_SLOPE_PC_PER_US;
-    struct stretch worst = {0, 0};
-    uint8_t first;
-    uint8_t count;
-
-    worst.allowed_pc = (int32_t)session_pc;
-    for (first = 0U; first < flows->count; first++) {
-        struct strong forward = {0, (int32_t)EST_PHASE_CHARGE_BASE_PC};
-        struct strong backward = {0, (int32_t)EST_PHASE_CHARGE_BASE_PC};
-        int32_t net_pc = 0;
-        uint8_t at = first;
-        for (count = 0U; count < flows->count; count++) {
-            const struct flow *flow = &flows->phases[at];
-            const struct strong *strong;
-            int32_t size_pc;
-            net_pc += flow->charge_pc;
-            if (flow->current_ua > slope_ua) {
-                forward.charge_pc += flow->charge_pc;
-                forward.allowed_pc += flow->slope_pc;
-                backward.charge_pc -= flow->charge_pc;
-            } else if (flow->current_ua < -slope_ua) {
-                backward.charge_pc -= flow->charge_pc;
-                backward.allowed_pc += flow->slope_pc;
-                forward.charge_pc += flow->charge_pc;
-            } else if (flow->current_ua > 0) {
-                backward.charge_pc -= flow->charge_pc;
-            } else {
-                forward.charge_pc += flow->charge_pc;
-            }
-            strong = (net_pc >= 0) ? &forward : &backward;
-            size_pc = (net_pc >= 0) ? net_pc : -net_pc;
-            if ((size_pc - (int32_t)session_pc) > (worst.charge_pc - worst.allowed_pc)) {
-                worst.charge_pc = size_pc;
-                worst.allowed_pc = (int32_t)session_pc;
-            }
-            if ((strong->charge_pc - strong->allowed_pc) > (worst.charge_pc - worst.allowed_pc)) {
-                worst.charge_pc = strong->charge_pc;
-                worst.allowed_pc = strong->allowed_pc;
-            }
-            at++;
-            at = (at < flows->count) ? at : 0U;
-        }
-    }
-    return worst;
 }
 
 static uint32_t square_root(uint64_t number)
@@ -720,37 +467,6 @@ static uint32_t square_root(uint64_t number)
     return (uint32_t)root;
 }
 
-/* What the worst second holds: of one setting, or put together from several. */
-struct second {
-    uint64_t largest;      /* of a single pulse */
-    uint64_t most_evenly;  /* of ceil(second / period) pulses of one setting */
-};
-
-static void add_setting(struct second *second, uint64_t quantity, uint32_t pulses)
-{
-    const uint64_t evenly = pulses * quantity;
-
-    second->largest = (quantity > second->largest) ? quantity : second->largest;
-    second->most_evenly = (evenly > second->most_evenly) ? evenly : second->most_evenly;
-}
-
-static uint64_t worst_second(const struct est_channel_program *channel,
-                             const struct est_channel_figures *figures,
-                             const struct second *second)
-{
-    uint64_t most;
-
-    if (est_setting_count(channel) == 1U) {
-        most = figures->pulses * second->largest;
-    } else if (channel->pulses_per_burst > 0U) {
-        /* A second that spans two keyframes may hold one pulse more. */
-        most = ((uint64_t)figures->pulses + 1U) * second->largest;
-    } else {
-        most = (((uint64_t)figures->restarts + 1U) * second->largest) + second->most_evenly;
-    }
-    return most;
-}
-
 static bool review_second(const struct est_channel_limits *limits, uint64_t squares,
                           uint64_t charge, uint8_t channel, struct est_refusal *refusal)
 {
@@ -761,11 +477,25 @@ static bool review_second(const struct est_channel_limits *limits, uint64_t squa
                                  square_root((squares - 1U) / US_PER_S) + 1U, limits->rms_ua);
     } else if (charge > ((uint64_t)limits->average_ua * US_PER_S)) {
         is_within = refuse_limit(refusal, EST_LIMIT_AVERAGE_UA_ID, channel,
-                                 (uint32_t)rounded_up(charge, US_PER_S), limits->average_ua);
+                                 (uint32_t)est_rounded_up(charge, US_PER_S), limits->average_ua);
     } else {
         /* Within both. */
     }
     return is_within;
+}
+
+static bool review_charge(const struct est_flows *flows, uint32_t session_pc, uint8_t channel,
+                          struct est_refusal *refusal)
+{
+    /* No stretch carries more than half of all charge: mostly there is nothing to look for. */
+    if ((flows->charge_pc / 2U) > est_least(session_pc, EST_PHASE_CHARGE_BASE_PC)) {
+        const struct est_stretch worst = est_worst_stretch(flows, session_pc);
+        if (worst.charge_pc > worst.allowed_pc) {
+            return refuse_limit(refusal, EST_LIMIT_PHASE_CHARGE_PC_ID, channel,
+                                (uint32_t)worst.charge_pc, (uint32_t)worst.allowed_pc);
+        }
+    }
+    return true;
 }
 
 static bool review_derived(const struct est_gate *gate, uint8_t index, uint32_t target_ua,
@@ -774,44 +504,24 @@ static bool review_derived(const struct est_gate *gate, uint8_t index, uint32_t 
     const struct est_channel_program *channel = &gate->program.channels[index];
     const struct est_channel_figures *figures = &gate->figures[index];
     const struct est_channel_limits *limits = &gate->session.channels[index];
-    struct second squares = {0U, 0U};
-    struct second charge = {0U, 0U};
+    struct est_second squares = {0U, 0U};
+    struct est_second charge = {0U, 0U};
     uint8_t number;
-    uint8_t phase;
 
     for (number = 0U; number < est_setting_count(channel); number++) {
         const struct est_keyframe setting = est_setting(channel, number);
-        struct flows flows;
-        uint64_t q2 = 0U;
-        uint32_t q1 = 0U;
-        uint32_t pulses;
-        find_flows(channel, setting.unit_us,
-                   est_setting_amplitude_ua(&setting, target_ua, figures->grid_ua),
-                   gate->settings->amplitude_step_ua, &flows);
-        for (phase = 0U; phase < flows.count; phase++) {
-            const struct flow *flow = &flows.phases[phase];
-            const bool is_negative = flow->current_ua < 0;
-            const uint32_t charge_pc =
-                (uint32_t)(is_negative ? -flow->charge_pc : flow->charge_pc);
-            q1 += charge_pc;
-            q2 += (uint64_t)charge_pc *
-                  (uint32_t)(is_negative ? -flow->current_ua : flow->current_ua);
+        struct est_flows flows;
+        est_find_flows(channel, setting.unit_us,
+                       est_setting_amplitude_ua(&setting, target_ua, figures->grid_ua),
+                       gate->settings->amplitude_step_ua, &flows);
+        if (!review_charge(&flows, limits->phase_charge_pc, index, refusal)) {
+            return false;
         }
-        /* No stretch carries more than half of all charge: mostly there is nothing to look for. */
-        if ((q1 / 2U) > least(limits->phase_charge_pc, EST_PHASE_CHARGE_BASE_PC)) {
-            const struct stretch worst = worst_stretch(&flows, limits->phase_charge_pc);
-            if (worst.charge_pc > worst.allowed_pc) {
-                return refuse_limit(refusal, EST_LIMIT_PHASE_CHARGE_PC_ID, index,
-                                    (uint32_t)worst.charge_pc, (uint32_t)worst.allowed_pc);
-            }
-        }
-        pulses = (US_PER_S / setting.pulse_period_us) +
-                 (((US_PER_S % setting.pulse_period_us) != 0U) ? 1U : 0U);
-        add_setting(&squares, q2, pulses);
-        add_setting(&charge, q1, pulses);
+        est_add_setting(&squares, flows.squares, setting.pulse_period_us);
+        est_add_setting(&charge, flows.charge_pc, setting.pulse_period_us);
     }
-    return review_second(limits, worst_second(channel, figures, &squares),
-                         worst_second(channel, figures, &charge), index, refusal);
+    return review_second(limits, est_worst_second(channel, figures, &squares),
+                         est_worst_second(channel, figures, &charge), index, refusal);
 }
 
 bool est_gate_review_target(struct est_gate *gate, uint8_t channel, uint32_t target_ua,

@@ -5,8 +5,7 @@
  * 2. Compiled limits stand even where a session limit would allow more.
  * 3. A target is judged by the currents that would really flow, in the worst setting and the worst
  *    sliding second.
- * 4. Integers only. After a programme is accepted one pulse lasts at most 10000 us and one phase
- *    carries at most 100000 uA, so that its charge fits 32 bits; sums over a second have 64.
+ * 4. Integers only.
  */
 
 #ifndef EST_GATE_H
@@ -17,6 +16,7 @@
 
 #include "codec.h"
 #include "config.h"
+#include "figures.h"
 #include "hardware.h"
 #include "program.h"
 
@@ -43,14 +43,6 @@ struct est_refusal {
     uint8_t reason;
     uint8_t limit;
     uint8_t channel;
-};
-
-/* What of the judgement of a target does not depend on it; made when a programme is accepted. */
-struct est_channel_figures {
-    uint32_t grid_ua;
-    uint32_t pulses;      /* in the worst second of one setting; of the shortest period in bursts */
-    uint32_t restarts;    /* on-phases that may cut in, by the longest period */
-    uint32_t reviewed_ua; /* the target that was found good last; 0 always is */
 };
 
 struct est_gate {

@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.firmware.core import C_FOLDER
 
-GATED = ("gate.c", "switched.c", "program.c", "codec.c", "frame.c")
+GATED = ("gate.c", "figures.c", "switched.c", "program.c", "codec.c", "frame.c")
 """The gate with the form of programmes, and the parser."""
 
 # (file, line, index of the branch) of everything that gcov saw, and how often it was taken.

@@ -3,6 +3,7 @@
 `Lockstep` is the process of posix/lockstep.c. `Twins` stands where a device stands at the end of a
 line: it feeds the simulator and the C core with the same bytes at the same times and asserts, after
 every step, that the same frames, the same pulses (phase by phase) and the same deadline came out.
+`CoreGate` asks both about targets, over the wire.
 """
 
 from __future__ import annotations
@@ -16,8 +17,17 @@ from typing import NamedTuple
 from estim.simulator.device import DeviceSettings, VirtualDevice
 from estim.simulator.load import Load
 from estim.simulator.trace import DeliveredPhases
-from firmware_protocol.messages import Status
-from tests.simulator.host import PulseList
+from firmware_protocol.messages import (
+    DeviceState,
+    LimitsAccepted,
+    ProgramAccepted,
+    Refused,
+    SetLimits,
+    Status,
+    WantedState,
+)
+from firmware_protocol.program import PulseProgram
+from tests.simulator.host import Host, PulseList
 
 C_FOLDER = Path(__file__).resolve().parents[2] / "firmware_protocol" / "c"
 NO_COMPILER = "no C compiler (cc) here: the reference firmware is not tested"
@@ -208,3 +218,28 @@ class Twins:
         assert (None if step.due_us is None else boot_us + step.due_us) == due_us
         assert step.said == []
         self._output += frames
+
+
+class CoreGate:
+    """The gate of a C core (and, at its side, of the simulator), asked over the wire in RUNNING."""
+
+    def __init__(
+        self, lockstep: Lockstep, own: DeviceSettings, played: PulseProgram, session: SetLimits
+    ) -> None:
+        self.twins = Twins(lockstep, own)
+        self.host = Host(own, wire=self.twins, device=self.twins.python)
+        self.host.hello()
+        assert isinstance(self.host.set_limits(session)[0], LimitsAccepted)
+        assert isinstance(self.host.load(played)[0], ProgramAccepted)
+        self.host.drive(WantedState.ARMED)
+        self.host.drive(WantedState.RUNNING)
+        assert self.host.state() is DeviceState.RUNNING
+
+    def review_target(self, index: int, target_ua: int) -> Refused | None:
+        """Return how the device refuses one target, or None where it takes it."""
+        targets_ua = [0] * self.host.channel_count
+        targets_ua[index] = target_ua
+        answer = self.host.drive(WantedState.RUNNING, *targets_ua)
+        refused = [message for message in answer if isinstance(message, Refused)]
+        assert len(refused) <= 1
+        return refused[0] if refused else None

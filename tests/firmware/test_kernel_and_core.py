@@ -13,12 +13,11 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from estim.safety.bounds import ChannelBounds
-from estim.safety.kernel import ceiling, review, review_load
-from estim.safety.verdict import Approved, ApprovedLoad
+from estim.safety.kernel import review_load
+from estim.safety.verdict import ApprovedLoad
 from estim.simulator.device import DeviceSettings
 from firmware_protocol import codec, limits
 from firmware_protocol.messages import (
-    DeviceState,
     LimitsAccepted,
     ProgramAccepted,
     RefusalReason,
@@ -29,10 +28,10 @@ from firmware_protocol.messages import (
 )
 from firmware_protocol.program import ChannelProgram, Cycle, Keyframe, PulseProgram
 from firmware_protocol.program import Phase as PulsePhase
-from tests.firmware.core import Lockstep, Twins
+from tests.firmware.core import CoreGate, Lockstep, Twins
 from tests.safety import strategies
-from tests.safety.samples import NOW_US, facts, program, target
-from tests.safety.test_agreement import ROWS, SETTINGS, bounds_for, shapes
+from tests.safety.samples import NOW_US, program
+from tests.safety.verdicts import ROWS, SETTINGS, bounds_for, hold_together, shapes
 from tests.simulator.host import Host, session_limits
 
 SHARED = [
@@ -41,32 +40,7 @@ SHARED = [
 PHASES = (Phase.reuse, Phase.generate)
 
 
-class CoreGate:
-    """The gate of a C core (and, at its side, of the simulator), asked over the wire in RUNNING."""
-
-    def __init__(
-        self, lockstep: Lockstep, own: DeviceSettings, played: PulseProgram, session: SetLimits
-    ) -> None:
-        self.twins = Twins(lockstep, own)
-        self.host = Host(own, wire=self.twins, device=self.twins.python)
-        self.host.hello()
-        assert isinstance(self.host.set_limits(session)[0], LimitsAccepted)
-        assert isinstance(self.host.load(played)[0], ProgramAccepted)
-        self.host.drive(WantedState.ARMED)
-        self.host.drive(WantedState.RUNNING)
-        assert self.host.state() is DeviceState.RUNNING
-
-    def review_target(self, index: int, target_ua: int) -> Refused | None:
-        """Return how the device refuses one target, or None where it takes it."""
-        targets_ua = [0] * self.host.channel_count
-        targets_ua[index] = target_ua
-        answer = self.host.drive(WantedState.RUNNING, *targets_ua)
-        refused = [message for message in answer if isinstance(message, Refused)]
-        assert len(refused) <= 1
-        return refused[0] if refused else None
-
-
-@given(strategies.programs(), st.lists(ROWS, min_size=2, max_size=2), SETTINGS, st.data())
+@given(strategies.programs(), ROWS, SETTINGS, st.data())
 @settings(max_examples=60, suppress_health_check=SHARED, phases=PHASES)
 def test_the_kernel_and_the_core_give_the_same_verdict_on_every_target(
     lockstep: Lockstep,
@@ -75,45 +49,10 @@ def test_the_kernel_and_the_core_give_the_same_verdict_on_every_target(
     own: DeviceSettings,
     data: st.DataObject,
 ) -> None:
-    """At the last passing value, one count to each side, and anywhere else; energy is the host's.
+    def gate_of(played: PulseProgram, session: SetLimits) -> CoreGate:
+        return CoreGate(lockstep, own, played, session)
 
-    The core is left to find out by its own arithmetic: its amplitude limit is the lowest bound of
-    amplitude, not the ceiling that the kernel computed.
-    """
-    host_only = ("pulse_energy_uj", "phase_duration_us", "pulse_duration_us")
-    rows = [
-        replace(row, bounds=tuple(b for b in row.bounds if b.limit not in host_only))
-        for row in rows
-    ]
-    within = bounds_for(own, *rows[: len(played.channels)])
-    loaded = review_load(played, within, own.capabilities(), NOW_US)
-    assume(isinstance(loaded, ApprovedLoad))
-    assert isinstance(loaded, ApprovedLoad)
-    amplitudes_ua = [
-        min(
-            b.value
-            for b in within.channels[index].bounds
-            if b.limit in ("amplitude_ua", "sensory_amplitude_ua")
-        )
-        for index in range(len(played.channels))
-    ]
-    plain = [
-        replace(row, amplitude_ua=most)
-        for row, most in zip(loaded.limits.channels, amplitudes_ua, strict=False)
-    ]
-    session = replace(loaded.limits, channels=(*plain, *loaded.limits.channels[len(plain) :]))
-    gate = CoreGate(lockstep, own, played, session)
-    for index in range(len(played.channels)):
-        highest_ua = ceiling(played, within, index)[0]
-        somewhere = data.draw(st.integers(0, 110_000))
-        near = (highest_ua - 1, highest_ua, highest_ua + 1, highest_ua + own.amplitude_step_ua)
-        for amplitude_ua in (max(near[0], 0), *near[1:], somewhere):
-            wanted = [0] * len(played.channels)
-            wanted[index] = amplitude_ua
-            verdict = review(target(*wanted), played, facts(), within, NOW_US)
-            refused = gate.review_target(index, amplitude_ua)
-            is_approved = isinstance(verdict, Approved) or amplitude_ua == 0
-            assert (refused is None) is is_approved, refused
+    hold_together(played, rows, own, data, gate_of)
 
 
 @given(shapes(), st.sampled_from([10, 200]), st.sampled_from([500, 1000]))

@@ -19,12 +19,13 @@ from firmware_protocol.messages import (
     FaultCode,
     PolicyFlag,
     Refused,
+    SetLimits,
     WantedState,
 )
 from firmware_protocol.program import ChannelProgram, Cycle, Keyframe, Phase, PulseProgram
 from tests.safety import strategies
-from tests.safety.samples import NOW_US, channel, facts, program, reasons_of, target
-from tests.safety.test_properties import LAYERS
+from tests.safety.samples import NOW_US, channel, program
+from tests.safety.verdicts import ROWS, SETTINGS, bounds_for, hold_together, shapes
 from tests.simulator.host import Host
 from tests.soak.agreement import try_programme
 
@@ -41,63 +42,20 @@ def gate_with(played: PulseProgram, within: Bounds, settings: DeviceSettings) ->
     return gate
 
 
-def bounds_for(settings: DeviceSettings, *rows: ChannelBounds) -> Bounds:
-    return intersect(Bounds(rows, (), PolicyFlag.NONE, True, 1), settings.capabilities())
-
-
-ROWS = st.builds(lambda given, area: ChannelBounds(tuple(given), area), LAYERS,
-                 st.integers(1, 40_000))  # fmt: skip
-SETTINGS = st.builds(
-    DeviceSettings,
-    amplitude_step_ua=st.sampled_from([1, 50, 100, 1000]),
-    amplitude_max_ua=st.sampled_from([100_000, 60_000, 12_345]),
-)
-
-
-@given(strategies.programs(), st.lists(ROWS, min_size=2, max_size=2), SETTINGS, st.data())
+@given(strategies.programs(), ROWS, SETTINGS, st.data())
 @settings(max_examples=80)
 def test_gate_and_kernel_give_the_same_verdict_on_every_target(
     played: PulseProgram, rows: list[ChannelBounds], own: DeviceSettings, data: st.DataObject
 ) -> None:
-    """Whatever binds, at its last passing value and one count to each side, and anywhere else.
+    """Whatever binds."""
 
-    The gate is left to find out by its own arithmetic: its amplitude limit is the lowest bound of
-    amplitude, not the ceiling that the kernel computed. Energy is the host's alone; shapes are
-    judged when the programme is loaded.
-    """
-    host_only = ("pulse_energy_uj", "phase_duration_us", "pulse_duration_us")
-    rows = [
-        replace(row, bounds=tuple(b for b in row.bounds if b.limit not in host_only))
-        for row in rows
-    ]
-    within = bounds_for(own, *rows[: len(played.channels)])
-    result = review_load(played, within, own.capabilities(), NOW_US)
-    assume(isinstance(result, ApprovedLoad))
-    gate = gate_with(played, within, own)
-    plain = [
-        replace(
-            row,
-            amplitude_ua=min(
-                b.value
-                for b in within.channels[index].bounds
-                if b.limit in ("amplitude_ua", "sensory_amplitude_ua")
-            ),
-        )
-        for index, row in enumerate(gate.session.channels[: len(played.channels)])
-    ]
-    rest = gate.session.channels[len(plain) :]
-    assert gate.take_limits(replace(gate.session, channels=(*plain, *rest))) is None
-    for index in range(len(played.channels)):
-        highest_ua = ceiling(played, within, index)[0]
-        somewhere = data.draw(st.integers(0, 110_000))
-        near = (highest_ua - 1, highest_ua, highest_ua + 1, highest_ua + own.amplitude_step_ua)
-        for amplitude_ua in (max(near[0], 0), *near[1:], somewhere):
-            wanted = [0] * len(played.channels)
-            wanted[index] = amplitude_ua
-            verdict = review(target(*wanted), played, facts(), within, NOW_US)
-            refusal = gate.review_target(index, amplitude_ua)
-            is_approved = isinstance(verdict, Approved) or amplitude_ua == 0
-            assert (refusal is None) is is_approved, (refusal, reasons_of(verdict))
+    def gate_of(played: PulseProgram, session: SetLimits) -> Gate:
+        gate = Gate(own.capabilities())
+        assert gate.take_limits(session) is None
+        assert gate.take_program(played.messages(), played.digest) is None
+        return gate
+
+    hold_together(played, rows, own, data, gate_of)
 
 
 SHARP = (Phase(1, 1000), Phase(1, -1000))
@@ -145,7 +103,7 @@ def test_gate_and_kernel_agree_on_every_way_that_pulses_gather(
     assert gate.review_target(0, highest_ua + 1) is not None
 
 
-@given(strategies.programs(), st.lists(ROWS, min_size=2, max_size=2), SETTINGS)
+@given(strategies.programs(), ROWS, SETTINGS)
 @settings(max_examples=25)
 def test_the_device_takes_every_target_up_to_the_ceiling_and_none_above(
     played: PulseProgram, rows: list[ChannelBounds], own: DeviceSettings
@@ -157,17 +115,6 @@ def test_the_device_takes_every_target_up_to_the_ceiling_and_none_above(
         highest_ua = ceiling(played, within, index)[0]
         assert gate.review_target(index, highest_ua) is None
         assert gate.review_target(index, highest_ua + 1) is not None
-
-
-@st.composite
-def shapes(draw: st.DrawFn) -> ChannelProgram:
-    """Build a channel whose durations lie at their limits or one beside."""
-    unit_us = draw(st.sampled_from([9, 10, 11, 200, 999, 1000, 1001]))
-    gap_us = draw(st.sampled_from([1, 7_999, 8_000, 8_001, 9_979, 9_980, 9_981]))
-    own = draw(st.sampled_from([20_000, 99, 100]))
-    phases = (Phase(1, 1000), Phase(gap_us, 0), Phase(1, -1000))
-    pulse_us = 2 * unit_us + gap_us
-    return ChannelProgram(phases, unit_us, max(own, pulse_us))
 
 
 @given(shapes(), st.sampled_from([10, 200]), st.sampled_from([500, 1000]))

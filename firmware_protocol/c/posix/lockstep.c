@@ -9,6 +9,7 @@
  *   decode HEX        judge a frame given without its closing zero
  *   judge HEX         judge a body
  *   spoil WHERE       flip one bit of memory: limits, program
+ *   target CHANNEL UA   ask the gate alone about a target, whatever the state
  *   encode HEX        make the frame of a body
  *
  * Answers: `pulse US CHANNEL OFFSET:UA:US ...`, `frame HEX`, `due US`, closed by a line `.`. */
@@ -169,6 +170,18 @@ static void spoil(struct est_gate *gate, const char *where)
     }
 }
 
+static void judge_target(struct est_gate *gate, uint8_t channel, uint32_t target_ua)
+{
+    struct est_refusal refusal;
+
+    if (est_gate_review_target(gate, channel, target_ua, &refusal)) {
+        (void)printf("good\n");
+    } else {
+        (void)printf("refused %u %" PRIu32 " %" PRIu32 "\n", refusal.limit, refusal.asked,
+                     refusal.allowed);
+    }
+}
+
 static void encode(const char *words)
 {
     uint8_t frame[EST_BODY_MAX + EST_FRAME_OVERHEAD];
@@ -183,6 +196,8 @@ static void obey(struct bench *bench, const char *line)
 {
     uint8_t bytes[LINE_MAX_SIZE / 2U];
     est_us at_us = 0U;
+    uint32_t target_ua = 0U;
+    unsigned channel = 0U;
     int start = 0;
 
     if (strncmp(line, "boot ", 5U) == 0) {
@@ -194,6 +209,8 @@ static void obey(struct bench *bench, const char *line)
         judge(&line[6]);
     } else if (strncmp(line, "spoil ", 6U) == 0) {
         spoil(&bench->device.gate, &line[6]);
+    } else if (sscanf(line, "target %u %" SCNu32, &channel, &target_ua) == 2) {
+        judge_target(&bench->device.gate, (uint8_t)channel, target_ua);
     } else if (strncmp(line, "encode ", 7U) == 0) {
         encode(&line[7]);
     } else if (sscanf(line, "bytes %" SCNu64 " %n", &at_us, &start) == 1) {
