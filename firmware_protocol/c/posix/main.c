@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -250,7 +251,9 @@ static void take_bytes(struct process *process)
     ssize_t size;
 
     if (process->port < 0) {
+        const int yes = 1;
         process->port = accept4(process->listener, NULL, NULL, SOCK_NONBLOCK);
+        (void)setsockopt(process->port, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
         return;
     }
     size = read(process->port, received, sizeof received);

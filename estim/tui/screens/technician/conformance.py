@@ -37,7 +37,7 @@ class ConformanceScreen(JobFormScreen):
             yield Static("Does the device do what its protocol says?", classes="heading")
             yield Static(
                 f"{len(every_requirement())} requirements at {words.safe(plan.url)}, on "
-                f"{plan.bench_ohm} ohm at every channel: at most 3 mA, for about 50 s.",
+                f"{plan.bench_ohm} ohm at every channel: at most 3 mA, for about a minute.",
                 markup=False,
             )
             yield Field("only", "Only these", placeholder="ids or groups, such as LEASE STOP-03")
