@@ -16,6 +16,8 @@ from firmware_protocol.messages import (
     Event,
     EventCode,
     FaultCode,
+    RefusalReason,
+    Refused,
     Stop,
     WantedState,
 )
@@ -101,8 +103,8 @@ def test_a_lead_off_is_told_once_however_many_pulses_were_given_ahead(machine: M
     machine.tell("load open")
     host.keep(50, 4000)
     host.keep(450, 0)
-    assert host.status.channels[0].contact is Contact.OFF
-    assert host.status.latch_count == latched + 1
+    off = host.status
+    assert (off.channels[0].contact, off.latch_count) == (Contact.OFF, latched + 1)
     assert [e.code for e in host.of(Event)].count(EventCode.LEAD_OFF) == 1
 
 
@@ -119,13 +121,14 @@ def test_a_bit_that_flips_in_the_programme_is_never_felt(machine: Machine) -> No
     played = pulses(machine.rows())
     assert len(played) > 150
     assert {pulse.net_cycles for pulse in played} == {0}
+    # Its cause is still in memory.
     host.send(AcknowledgeFault(host.status.latch_count, 0))
     host.pass_us(50_000)
-    assert host.status.state is DeviceState.FAULT  # its cause is still in memory
+    assert host.of(Refused)[-1].reason is RefusalReason.CAUSE_PRESENT
 
 
 def test_limits_that_change_in_memory_end_running_with_the_next_drive(machine: Machine) -> None:
-    """What balance cannot show: both phases of a pulse longer, or a limit higher."""
+    """A limit of 80 mA becomes one of 211 mA, which no pulse shows before it is asked for."""
     host = AvrHost(machine)
     host.start(one_channel(PERIOD_US, (Phase(214, 1000), Phase(214, -1000))))
     host.keep(3000, 3000)
@@ -137,7 +140,7 @@ def test_limits_that_change_in_memory_end_running_with_the_next_drive(machine: M
     # Its cause goes with the next Hello, which puts the compiled limits in force.
     host.send(AcknowledgeFault(host.status.latch_count, 0))
     host.pass_us(50_000)
-    assert host.status.state is DeviceState.FAULT
+    assert host.of(Refused)[-1].reason is RefusalReason.CAUSE_PRESENT
     host.greet()
     host.send(AcknowledgeFault(host.status.latch_count, 0))
     host.pass_us(50_000)

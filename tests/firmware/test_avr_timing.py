@@ -105,8 +105,7 @@ def test_edges_come_within_a_cycle_while_the_line_is_full(
     for sooner, later in pairwise(played):
         assert abs(later.onset - sooner.onset - period_us * CYCLES_PER_US) <= 1
     # Nothing was lost on the way, and nearly everything that was asked was answered.
-    assert host.status.state is DeviceState.SAFE
-    assert host.status.damaged_count == 0
+    assert (host.status.state, host.status.damaged_count) == (DeviceState.SAFE, 0)
     assert host.damaged_count == 0
     assert len(host.seen) - asked_before > 300
 

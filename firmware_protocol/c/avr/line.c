@@ -74,6 +74,8 @@ uint8_t *line_frame(void)
 
 void line_send(uint8_t size)
 {
+    /* Written before it is sent, whatever a compiler would rather do. */
+    __asm__ volatile("" ::: "memory");
     next_byte = frame;
     bytes_left = size;
     UCSR0B |= (uint8_t)(1U << UDRIE0);
