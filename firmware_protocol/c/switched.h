@@ -2,8 +2,8 @@
  *
  * Rules (each may be refused with CAPABILITY, PROTOCOL.md, chapter 3):
  * 1. Every active phase has the magnitude of the pulse: shares are +-1000 permille.
- * 2. Between two phases of one polarity that do not touch there are at least `phase_min_us`: a pin's
- *    next edge is set after the one before.
+ * 2. Between two phases of one polarity that do not touch there are at least `phase_min_us`: the
+ *    next edge of a pin is set after the one before.
  * 3. Between two pulses there is twice that, also where one on-phase follows another: the amplitude
  *    and the next first edges are set then.
  * 4. The first pulse of an on-phase comes no sooner after the one before it than
