@@ -37,16 +37,9 @@ CHUNK = 1 << 16
 SHARPEST_FIRST = [
     f"tests/firmware/test_{name}.py"
     for name in (
-        "gate",
-        "drives",
-        "forms",
-        "kernel_and_core",
-        "small",
-        "vectors",
-        "agreement",
-        "scenes",
+        "gate", "drives", "forms", "kernel_and_core", "small", "vectors", "agreement", "scenes",
     )
-]
+]  # fmt: skip
 FLAGS = (
     "-O1",
     "-fsanitize=undefined,bounds-strict",

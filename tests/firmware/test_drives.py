@@ -1,6 +1,6 @@
-"""How output rises and how long a lease lasts, at edges that no other test of both devices meets.
+"""How output rises, how long a lease or a latch lasts, at edges that no other test here meets.
 
-Every figure by hand from PROTOCOL.md, chapters 4, 6 and 7; the simulator and the core are fed alike.
+Every figure by hand from PROTOCOL.md, chapters 4, 6 and 7; simulator and core are fed alike.
 """
 
 from __future__ import annotations
@@ -8,7 +8,16 @@ from __future__ import annotations
 import pytest
 
 from estim.simulator.device import DeviceSettings
-from firmware_protocol.messages import Contact, DeviceState, FaultCode, WantedState
+from firmware_protocol.messages import (
+    AcknowledgeFault,
+    ChannelFlag,
+    Contact,
+    DeviceState,
+    FaultCode,
+    RefusalReason,
+    Refused,
+    WantedState,
+)
 from firmware_protocol.program import Phase
 from tests.firmware.core import Lockstep, Twins
 from tests.simulator.host import MS, Host, S, one_channel, session_limits
@@ -88,3 +97,40 @@ def test_overcurrent_is_a_tenth_and_1_ma_above(
     twins.set_gain(1, 1_200, host.now_us)
     host.keep(100 * MS, setpoint_ua)
     assert host.status.fault is (FaultCode.OVERCURRENT if is_fault else FaultCode.NONE)
+
+
+def take_lead_off(host: Host, twins: Twins, target_ua: int) -> None:
+    """Take the lead off until that is latched, and put it on again."""
+    twins.set_lead_off(1, True, host.now_us)
+    while ChannelFlag.LEAD_OFF_LATCHED not in host.status.channels[0].flags:
+        host.keep(50 * MS, target_ua)
+    twins.set_lead_off(1, False, host.now_us)
+
+
+def test_a_latched_lead_off_lasts_until_it_is_acknowledged(lockstep: Lockstep) -> None:
+    """Through ARMED and into RUNNING again."""
+    host, twins = running(lockstep)
+    host.keep(3 * S, 5_000)
+    take_lead_off(host, twins, 5_000)
+    host.drive(WantedState.ARMED)
+    host.drive(WantedState.RUNNING, 0)
+    refused = [m for m in host.drive(WantedState.RUNNING, 1_000) if isinstance(m, Refused)]
+    assert [each.reason for each in refused] == [RefusalReason.LEAD_OFF_LATCHED]
+    host.send(AcknowledgeFault(host.status.latch_count, 1))
+    host.keep(1 * S, 1_000)
+    assert host.status.channels[0].setpoint_ua == 1_000
+
+
+def test_a_channel_armed_again_counts_its_good_pulses_afresh(lockstep: Lockstep) -> None:
+    """Twice a second: the fifth comes 2 s after the first, not the third after 1 s."""
+    host, twins = running(lockstep, 500_000)
+    host.keep(8 * S, 3_000)
+    assert host.status.channels[0].contact is Contact.GOOD
+    take_lead_off(host, twins, 3_000)
+    host.send(AcknowledgeFault(host.status.latch_count, 1))
+    while host.status.channels[0].setpoint_ua < 2_000:
+        host.keep(50 * MS, 3_000)
+    host.keep(1_800 * MS, 3_000)
+    assert host.status.channels[0].contact is Contact.UNKNOWN
+    host.keep(300 * MS, 3_000)
+    assert host.status.channels[0].contact is Contact.GOOD
