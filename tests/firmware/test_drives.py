@@ -99,6 +99,10 @@ def test_overcurrent_is_a_tenth_and_1_ma_above(
     assert host.status.fault is (FaultCode.OVERCURRENT if is_fault else FaultCode.NONE)
 
 
+def contact_of(host: Host) -> Contact:
+    return host.status.channels[0].contact
+
+
 def take_lead_off(host: Host, twins: Twins, target_ua: int) -> None:
     """Take the lead off until that is latched, and put it on again."""
     twins.set_lead_off(1, True, host.now_us)
@@ -125,12 +129,12 @@ def test_a_channel_armed_again_counts_its_good_pulses_afresh(lockstep: Lockstep)
     """Twice a second: the fifth comes 2 s after the first, not the third after 1 s."""
     host, twins = running(lockstep, 500_000)
     host.keep(8 * S, 3_000)
-    assert host.status.channels[0].contact is Contact.GOOD
+    assert contact_of(host) is Contact.GOOD
     take_lead_off(host, twins, 3_000)
     host.send(AcknowledgeFault(host.status.latch_count, 1))
     while host.status.channels[0].setpoint_ua < 2_000:
         host.keep(50 * MS, 3_000)
     host.keep(1_800 * MS, 3_000)
-    assert host.status.channels[0].contact is Contact.UNKNOWN
+    assert contact_of(host) is Contact.UNKNOWN
     host.keep(300 * MS, 3_000)
-    assert host.status.channels[0].contact is Contact.GOOD
+    assert contact_of(host) is Contact.GOOD
