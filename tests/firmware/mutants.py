@@ -36,8 +36,10 @@ FILES = ("gate.c", "figures.c")
 CHUNK = 1 << 16
 SHARPEST_FIRST = [
     f"tests/firmware/test_{name}.py"
-    for name in ("gate", "forms", "kernel_and_core", "small", "vectors", "agreement", "scenes")
-]
+    for name in (
+        "gate", "drives", "forms", "kernel_and_core", "small", "vectors", "agreement", "scenes",
+    )
+]  # fmt: skip
 FLAGS = (
     "-O1",
     "-fsanitize=undefined,bounds-strict",
