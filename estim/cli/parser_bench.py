@@ -53,7 +53,7 @@ def add_simulate(commands: Commands) -> None:
     parser.late_epilog = lambda: str(importlib.import_module("estim.simulator.faults").SCRIPT_HELP)
     parser.add_argument(
         "--model",
-        choices=("native", "reference"),
+        choices=("native", "reference", "p24"),
         help="which device to be: the simulator's own, the reference firmware in C, or a HASOMED "
         "P24, which has no --channels and no --patient-stop",
     )

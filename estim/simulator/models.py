@@ -1,6 +1,6 @@
 """Which devices the simulator can be: one row each.
 
-What a row's `make` needs is imported when that device is made, and no sooner.
+What a device needs is imported by its row's `prepare`, and no sooner.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from estim.simulator.faults import NATIVE_VERBS, Verb
+from estim.dialects import p24 as p24_dialect
+from estim.simulator.faults import NATIVE_VERBS, P24_VERBS, Verb
 from estim.simulator.line import CutFrames, Device, cut_at_zero
 
 if TYPE_CHECKING:
@@ -49,6 +50,13 @@ def _prepare_native(options: SimulatorOptions, boot_us: int) -> MakeDevice:
     return lambda trace: VirtualDevice(settings, trace)
 
 
+def _prepare_p24(options: SimulatorOptions, boot_us: int) -> MakeDevice:
+    from estim.simulator.p24 import VirtualP24, read_settings
+
+    settings = read_settings(options, boot_us)
+    return lambda trace: VirtualP24(settings, trace)
+
+
 MODELS = {
     "native": Model(
         title="an Estim stimulator",
@@ -57,6 +65,14 @@ MODELS = {
         cut=cut_at_zero,
         channel_count=lambda options: options.channel_count(),
         prepare=_prepare_native,
+    ),
+    "p24": Model(
+        title="a P24",
+        options=("load", "trace", "faults", "seed", "serial", "answer_us"),
+        verbs=P24_VERBS,
+        cut=p24_dialect.cut,
+        channel_count=lambda _options: p24_dialect.CHANNELS,
+        prepare=_prepare_p24,
     ),
 }
 NATIVE = MODELS["native"]
