@@ -444,7 +444,7 @@ def test_random_bytes_never_raise() -> None:
 def test_a_period_off_the_grid_becomes_longer_and_is_told() -> None:
     assert p24_program.played_period_us(28_571) == 28_750
     assert p24_program.played_period_us(12_500) == 12_500
-    assert p24_program.played_period_us(8_191_751) == 8_192_000
+    assert p24_program.played_period_us(8_191_001) == 8_191_500
     line = Line("dpn-14hz").loaded()
     (loaded,) = line.of(base.Loaded)
     assert isinstance(loaded, base.Loaded)
