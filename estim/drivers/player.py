@@ -83,14 +83,16 @@ class ChannelPlayer:
 
     def advance(self, now_us: int) -> None:
         """Let the setpoint rise, and count pulses, for the time that has passed."""
-        elapsed_us, self._seen_us = now_us - self._seen_us, now_us
+        elapsed_us = now_us - self._seen_us
+        before = self._place(self._seen_us - self._began_us)
         place = self._place(now_us - self._began_us)
+        self._seen_us = now_us
         if self._playing is not None:
             whole, self._pulses_us = divmod(
                 self._pulses_us + elapsed_us, self._playing.pulse_period_us
             )
             self.pulse_count += whole
-        if self.setpoint_ua < self.target_ua:
+        if self.setpoint_ua < self.target_ua and _is_felt(before) and _is_felt(place):
             self._rise(place, elapsed_us)
 
     def train(self, now_us: int) -> Train | None:
@@ -129,9 +131,6 @@ class ChannelPlayer:
         return min(due, default=None)
 
     def _rise(self, place: Place, elapsed_us: int) -> None:
-        is_felt = place.is_pulsing and place.setting.amplitude_permille
-        if place.cycle_phase is not CyclePhase.PLATEAU or not is_felt:
-            return
         limits, period_us = self._limits, place.setting.pulse_period_us
         slew = min(limits.setpoint_slew_ua_per_s, limits.step_ua * US_PER_S // period_us)
         rise_ua, self._credit = divmod(
@@ -198,3 +197,9 @@ class ChannelPlayer:
 
 
 _RAMPS = (CyclePhase.RAMP_UP, CyclePhase.RAMP_DOWN)
+
+
+def _is_felt(place: Place) -> bool:
+    """Tell whether a rise would be felt at once: on a plateau, where pulses come."""
+    is_plateau = place.cycle_phase is CyclePhase.PLATEAU
+    return is_plateau and place.is_pulsing and bool(place.setting.amplitude_permille)

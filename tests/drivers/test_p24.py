@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from estim.drivers import base, p24, p24_program
 from estim.drivers.p24 import P24Stimulator
+from estim.drivers.player import Train
 from estim.errors import DeviceFault, PortLost
 from estim.prepare.session import Prepared, prepare
 from estim.profile.loader import load
@@ -23,6 +25,7 @@ from firmware_protocol.messages import (
     Status,
     WantedState,
 )
+from firmware_protocol.program import ChannelProgram, Cycle, Keyframe, Phase, PulseProgram
 from tests.drivers.hand_p24 import HandP24, frame, request
 from tests.session.bench import PROFILES
 
@@ -453,3 +456,47 @@ def test_a_period_off_the_grid_becomes_longer_and_is_told() -> None:
         "channel 2: a pulse period of 71428 us is played as 71500 us (13.99 Hz)",
         "channel 2: the device itself keeps pulses of channels apart",
     )
+
+
+def channel(**changes: object) -> ChannelProgram:
+    plain = ChannelProgram((Phase(1, 1000), Phase(1, -1000)), 200, 10_000)
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"phases": (Phase(1, 1000), Phase(9, 0), Phase(1, -1000))}, "a point of 9 us"),
+        ({"phases": (Phase(1, 1000), Phase(1, -1000)) * 9}, "18 points"),
+        ({"pulse_period_us": 16_384_000}, "a period of 16384000 us"),
+        ({"pulses_per_burst": 5, "burst_period_us": 500_000, "pulse_period_us": 4000}, "4000 us"),
+        ({"cycle": Cycle(40, 1000, 100, 1000)}, "40 ms"),
+        (
+            {
+                "keyframes": (Keyframe(0, 1000, 200, 10_000), Keyframe(49, 500, 200, 10_000)),
+                "keyframe_cycle_ms": 200,
+            },
+            "49 ms",
+        ),
+    ],
+)
+def test_what_a_p24_cannot_play_is_refused_in_words(changes: dict[str, object], words: str) -> None:
+    (found,) = p24_program.shortfalls(PulseProgram((channel(**changes),)))
+    assert found.startswith("channel 1: ")
+    assert words in found
+
+
+def test_the_devices_time_is_shared_by_all_channels() -> None:
+    """400 us of pulse and 60 us each, every 500 us: one channel takes 92 %, two are too much."""
+    one = channel(pulse_period_us=500)
+    assert p24_program.shortfalls(PulseProgram((one,))) == ()
+    two = p24_program.shortfalls(PulseProgram((one, one), allow_overlap=True))
+    assert two == ("all channels together take more than the device's time",)
+
+
+def test_a_long_gap_is_cut_into_points() -> None:
+    made = channel(phases=(Phase(1, 1000), Phase(4100, 0), Phase(1, -1000)))
+    update = p24_program.channel_update(made, Train(2000, 200, 10_000))
+    assert [tuple(point) for point in update.points] == [
+        (200, 2000), (4090, 0), (10, 0), (200, -2000),
+    ]  # fmt: skip
