@@ -180,7 +180,7 @@ class VirtualP24:
                 self._enqueue(each)
             elif each != STRAY and (index == 0 or isinstance(found[index - 1], Frame)):
                 self._enqueue(None)
-        self.advance(now_us)
+            self.advance(now_us)
 
     def advance(self, now_us: int) -> None:
         """Do everything that falls due up to `now_us`, in order of time.
