@@ -90,6 +90,8 @@ def test_a_damaged_frame_is_a_transfer_error_and_costs_nothing_else() -> None:
         damaged[index] ^= 1
         host.write(bytes(damaged) + good)
         assert host.pass_time(2 * MS) == [Frame(66, 0, b"\1"), Frame(63, 5, b"\0\0\1")]
+    host.write(bytes(damaged) * 2 + good)
+    assert [frame.command for frame in host.pass_time(3 * MS)] == [66, 66, 63]
     host.write(b"\0junk" + good)
     assert host.pass_time(2 * MS) == [Frame(63, 5, b"\0\0\1")]
 
@@ -444,6 +446,27 @@ def test_an_update_forgets_errors_and_tries_again() -> None:
     host.pass_time(30 * MS)
     assert host.poll().states[0] == ChannelState.OK
     assert len(host.trace.pulses) == 2
+
+
+def test_an_update_forgets_the_errors_of_what_it_leaves_off() -> None:
+    host = P24Host(load=OPEN)
+    host.init()
+    host.update(playing(), playing())
+    host.pass_time(50 * MS)
+    assert host.poll().states[:2] == (1, 1)
+    host.update(None, playing(1_000))
+    assert host.poll().states == (0,) * 8
+
+
+def test_it_says_whether_output_is_on() -> None:
+    host = P24Host()
+    host.init()
+    assert not host.device.is_energised
+    host.update(playing())
+    host.pass_time(1_900 * MS)
+    assert host.device.is_energised
+    host.pass_time(100 * MS)
+    assert not host.device.is_energised
 
 
 def test_a_weak_stage_is_low_current_and_a_strong_one_is_not_found() -> None:
