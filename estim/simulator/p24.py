@@ -9,8 +9,8 @@ Rules:
 Nobody here has a P24. These are ours, where the vendor's description and the code of its published
 libraries say nothing:
 
-- A damaged frame is answered by one General_error (transfer) that bears packet number 0; stray
-  bytes between frames by nothing. An unknown command is answered by Unknown_cmd with 'invalid
+- A damaged frame is answered by General_error (transfer) that bears packet number 0; stray bytes
+  between frames by nothing. An unknown command is answered by Unknown_cmd with 'invalid
   command' and the packet number asked. A parameterless request may carry bytes; they are ignored.
 - Ll_init and Ml_init may come again in their own level: output stops, and the level starts anew.
   Every other request out of its level gets 'not initialised', Ml_stop and Ll_stop included.
@@ -174,13 +174,10 @@ class VirtualP24:
         self.advance(now_us)
         if self._is_hung:
             return
-        found = self._decoder.feed(received)
-        for index, each in enumerate(found):
-            if isinstance(each, Frame):
-                self._enqueue(each)
-            elif each != STRAY and (index == 0 or isinstance(found[index - 1], Frame)):
-                self._enqueue(None)
-        self.advance(now_us)
+        for found in self._decoder.feed(received):
+            if found != STRAY:
+                self._enqueue(found if isinstance(found, Frame) else None)
+                self.advance(now_us)
 
     def advance(self, now_us: int) -> None:
         """Do everything that falls due up to `now_us`, in order of time.

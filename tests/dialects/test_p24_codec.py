@@ -232,6 +232,18 @@ def test_cutting_loses_no_byte_and_cuts_what_is_whole(parts: list[bytes]) -> Non
     ] == whole
 
 
+def test_what_lies_between_frames_is_one_piece() -> None:
+    """Junk and a damaged frame; then a frame, and the beginning of one."""
+    damaged = bytearray(encode(*NEXT))
+    damaged[9] ^= 1
+    between = b"\0\xf0\xf0\x81" + bytes(damaged)
+    assert cut(between + encode(*NEXT) * 2 + b"\xf0\x81") == (
+        [between, encode(*NEXT), encode(*NEXT)],
+        b"\xf0\x81",
+    )
+    assert cut(b"") == ([], b"")
+
+
 @given(st.binary(max_size=2000))
 def test_any_bytes_are_read_without_an_exception(junk: bytes) -> None:
     assert all(isinstance(each, Frame | Damage) for each in Decoder().feed(junk))
