@@ -54,7 +54,8 @@ def add_simulate(commands: Commands) -> None:
     parser.add_argument(
         "--model",
         choices=("native", "reference"),
-        help="which device to be: the simulator's own, or the reference firmware in C",
+        help="which device to be: the simulator's own, the reference firmware in C, or a HASOMED "
+        "P24, which has no --channels and no --patient-stop",
     )
     parser.add_argument(
         "--load", metavar="OHM|NAME", help="ohms, or good-gel, typical, dry, open, short"
@@ -67,6 +68,9 @@ def add_simulate(commands: Commands) -> None:
     parser.add_argument("--seed", metavar="N", help="decides every random choice")
     parser.add_argument(
         "--patient-stop", metavar="yes|no", help="whether there is a stop for the patient"
+    )
+    parser.add_argument(
+        "--answer-us", metavar="US", help="p24: from a request to its answer; default: 1000"
     )
 
 

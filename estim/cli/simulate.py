@@ -12,8 +12,11 @@ from estim.cli.arguments import whole
 from estim.errors import UsageError
 from estim.simulator.__main__ import PORT_MAX, main
 
-FLAGS = ("model", "load", "faults", "trace", "tcp", "channels", "serial", "seed", "patient_stop")
-SIMULATOR_ALONE = ("faults", "tcp")
+FLAGS = (
+    *("model", "load", "faults", "trace", "tcp"),
+    *("channels", "serial", "seed", "patient_stop", "answer_us"),
+)
+SIMULATOR_ALONE = ("faults", "tcp", "answer_us")
 REFERENCE = Path(firmware_protocol.__file__).parent / "c" / "build" / "estim-device"
 
 
@@ -34,7 +37,7 @@ def run(arguments: Namespace) -> int:
 def _run_reference(given: dict[str, str]) -> int:
     for flag in SIMULATOR_ALONE:
         if flag in given:
-            raise UsageError(f"--{flag}: the reference device has no such option")
+            raise UsageError(f"--{flag.replace('_', '-')}: the reference device has no such option")
     if not REFERENCE.exists():
         raise UsageError(
             "the reference device is not built here: `make -C firmware_protocol/c posix` builds it"

@@ -223,6 +223,23 @@ class Decoder:
         return found
 
 
+def cut(carried: bytes) -> tuple[list[bytes], bytes]:
+    """Return whole frames, and what lies between them, and what may be the beginning of another."""
+    pieces, begin, start = list[bytes](), 0, carried.find(START)
+    while start >= 0:
+        outcome = _read_frame(carried, start)
+        if outcome is None:
+            break
+        size, found = outcome
+        if isinstance(found, Frame):
+            pieces += [carried[begin:start], carried[start : start + size]]
+            begin = start + size
+        start = carried.find(START, start + size)
+    end = len(carried) if start < 0 else start
+    pieces.append(carried[begin:end])
+    return [piece for piece in pieces if piece], carried[end:]
+
+
 def _read_frame(buffer: bytes, start: int) -> tuple[int, Frame | Damage] | None:
     """Return what begins at `start` and how far to go on; None where more must come.
 

@@ -1,0 +1,62 @@
+"""Which devices the simulator can be: one row each.
+
+What a row's `make` needs is imported when that device is made, and no sooner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from estim.simulator.faults import NATIVE_VERBS, Verb
+from estim.simulator.line import CutFrames, Device, cut_at_zero
+
+if TYPE_CHECKING:
+    from estim.simulator.options import SimulatorOptions
+    from estim.simulator.trace import TraceSink
+
+
+MakeDevice = Callable[["TraceSink | None"], Device]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One kind of device.
+
+    Attributes:
+        title: how people call it, as in 'a P24'.
+        options: which of `SimulatorOptions` it takes.
+        verbs: which faults it can play.
+        cut: how its frames are found on the line.
+        channel_count: the number of its channels, as the options have it.
+        prepare: take the options and the time of switching on, return what makes the device for a
+            trace; raises UsageError where the options make no sense.
+    """
+
+    title: str
+    options: tuple[str, ...]
+    verbs: frozenset[Verb]
+    cut: CutFrames
+    channel_count: Callable[[SimulatorOptions], int]
+    prepare: Callable[[SimulatorOptions, int], MakeDevice]
+
+
+def _prepare_native(options: SimulatorOptions, boot_us: int) -> MakeDevice:
+    from estim.simulator.device import VirtualDevice
+
+    settings = options.settings(boot_us)
+    return lambda trace: VirtualDevice(settings, trace)
+
+
+MODELS = {
+    "native": Model(
+        title="an Estim stimulator",
+        options=("load", "trace", "faults", "channels", "seed", "serial", "patient_stop"),
+        verbs=NATIVE_VERBS,
+        cut=cut_at_zero,
+        channel_count=lambda options: options.channel_count(),
+        prepare=_prepare_native,
+    ),
+}
+NATIVE = MODELS["native"]
