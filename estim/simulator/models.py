@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from estim.simulator.faults import NATIVE_VERBS, Verb
+from estim.dialects import pulsepal
+from estim.errors import UsageError
+from estim.simulator.faults import NATIVE_VERBS, PULSEPAL_VERBS, Verb
 from estim.simulator.line import CutFrames, Device, cut_at_zero
 
 if TYPE_CHECKING:
@@ -49,6 +51,21 @@ def _prepare_native(options: SimulatorOptions, boot_us: int) -> MakeDevice:
     return lambda trace: VirtualDevice(settings, trace)
 
 
+def cut_bytes(carried: bytes) -> tuple[list[bytes], bytes]:
+    """Cut where there are no frames: every byte for itself."""
+    return [bytes((each,)) for each in carried], b""
+
+
+def _prepare_pulsepal(options: SimulatorOptions, boot_us: int) -> MakeDevice:
+    from estim.simulator.load import parse_load
+    from estim.simulator.pulsepal import VirtualPulsePal
+
+    load = parse_load(options.load)
+    if load.parallel_ohm:
+        raise UsageError(f"load: expected ohms, open or short for a PulsePal, got {options.load!r}")
+    return lambda trace: VirtualPulsePal(load, trace, boot_us)
+
+
 MODELS = {
     "native": Model(
         title="an Estim stimulator",
@@ -57,6 +74,14 @@ MODELS = {
         cut=cut_at_zero,
         channel_count=lambda options: options.channel_count(),
         prepare=_prepare_native,
+    ),
+    "pulsepal": Model(
+        title="a PulsePal",
+        options=("load", "trace", "faults", "seed"),
+        verbs=PULSEPAL_VERBS,
+        cut=cut_bytes,
+        channel_count=lambda _: pulsepal.CHANNELS,
+        prepare=_prepare_pulsepal,
     ),
 }
 NATIVE = MODELS["native"]

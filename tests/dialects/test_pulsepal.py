@@ -293,9 +293,9 @@ def test_choices_are_their_bytes(
 
 @st.composite
 def settings_of_a_channel(draw: st.DrawFn) -> ChannelSettings:
-    draws = {bool: st.booleans(), "mv": VOLTAGES_MV, "us": TIMES_US, "train": st.integers(0, 1)}
-    chosen = {
-        field.name: draw(draws.get(field.name.rpartition("_")[2], draws[bool]))
+    draws = {"mv": VOLTAGES_MV, "us": TIMES_US, "train": st.integers(0, 1)}
+    chosen: dict[str, Any] = {
+        field.name: draw(draws.get(field.name.rpartition("_")[2], st.booleans()))
         for field in fields(ChannelSettings)
     }
     return ChannelSettings(**chosen)
