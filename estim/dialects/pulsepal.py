@@ -229,6 +229,9 @@ def program_all(channels: Sequence[ChannelSettings], trigger_modes: Sequence[int
 def custom_train(train: int, onsets_us: Sequence[int], voltages_mv: Sequence[int]) -> bytes:
     """Load a custom train, 1 or 2: onsets from its start, and the voltage of each; confirmed.
 
+    A train of one pulse at 0 is refused: the device looks for a second, finds none and stays at
+    the voltage of the first.
+
     Raises:
         MessageError: not 1 to 5001 pulses, onsets that do not rise, or a value out of range.
     """
@@ -239,6 +242,8 @@ def custom_train(train: int, onsets_us: Sequence[int], voltages_mv: Sequence[int
             f"{count} onsets and {len(voltages_mv)} voltages, "
             f"expected as many of each, 1 to {CUSTOM_PULSES_MAX}"
         )
+    if count == 1 and onsets_us[0] == 0:
+        raise MessageError(f"one onset at 0 us, expected {CYCLE_US} us or later for one alone")
     for before_us, onset_us in pairwise(onsets_us):
         if onset_us <= before_us:
             raise MessageError(f"an onset at {onset_us} us after one at {before_us} us")

@@ -172,7 +172,9 @@ class VirtualPulsePal:
             case Verb.HANG:
                 self._is_dead = True
             case Verb.STALL if not self._is_dead:
-                self._stalled_until_us = max(self._stalled_until_us or 0, now_us + fault.amount)
+                if self._stalled_until_us is None:
+                    self._stalled_from_us = self._stalled_until_us = now_us
+                self._stalled_until_us = max(self._stalled_until_us, now_us + fault.amount)
             case Verb.LEAD_OFF | Verb.LEAD_ON:
                 self._outputs.set_lead_off(channel, fault.verb is Verb.LEAD_OFF, now_us)
             case Verb.LOAD if fault.load is not None:
@@ -190,13 +192,14 @@ class VirtualPulsePal:
         self._reader = CommandReader()
         self._output = b""
         self._origin_us = now_us
-        self._cycle = 0
+        self._cycle = -1
         self._input_cycle = None
         self._is_write_due = False
         self._scheduled_mask = 0
         self._is_reading = False
         self._last_byte_us = now_us
         self._stalled_until_us = None
+        self._stalled_from_us = now_us
         self._is_dead = False
         self._settings_file = self._settings()
         self._write_outputs(now_us)
@@ -271,12 +274,13 @@ class VirtualPulsePal:
 
     def _end_stall(self, now_us: int) -> None:
         self._stalled_until_us = None
-        self._origin_us = now_us - self._cycle * CYCLE_US
         if self._is_reading:
             self._last_byte_us = now_us
             self._read_on(now_us)
-        elif not self._reader.is_empty:
-            self._input_cycle = self._cycle + 1
+            return
+        self._origin_us += now_us - self._stalled_from_us
+        if not self._reader.is_empty and self._input_cycle is None:
+            self._input_cycle = self._cycle_from(now_us)
 
     def _write_outputs(self, now_us: int) -> None:
         self._is_write_due = False

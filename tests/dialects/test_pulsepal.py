@@ -107,7 +107,7 @@ def test_a_voltage_out_of_range_is_refused_by_name(voltage_mv: int) -> None:
         lambda: pulsepal.fixed_voltage(1, voltage_mv),
         lambda: pulsepal.program_one(Parameter.PHASE_1_VOLTAGE, 1, voltage_mv),
         lambda: pulsepal.program_all([ChannelSettings(phase_2_mv=voltage_mv)] * 4, (0, 0)),
-        lambda: pulsepal.custom_train(1, [0], [voltage_mv]),
+        lambda: pulsepal.custom_train(1, [50], [voltage_mv]),
     )
     for write in writes:
         with pytest.raises(MessageError, match=rf"(^|\D){voltage_mv} mV, expected -10000 to 10000"):
@@ -154,6 +154,7 @@ def test_a_choice_that_does_not_exist_is_refused_by_name(
 @pytest.mark.parametrize(
     ("write", "problem"),
     [
+        (lambda: pulsepal.custom_train(1, [0], [0]), "one onset at 0 us, expected 50 us or later"),
         (lambda: pulsepal.custom_train(3, [0], [0]), "custom train 3, expected 1 to 2"),
         (lambda: pulsepal.custom_train(1, [], []), "0 onsets and 0 voltages"),
         (lambda: pulsepal.custom_train(1, [0, 50], [0]), "2 onsets and 1 voltages"),
@@ -337,7 +338,7 @@ def test_programming_everything_is_their_bytes(
     st.lists(st.tuples(TIMES_US, VOLTAGES_MV), min_size=1, max_size=20, unique_by=lambda p: p[0]),
 )
 def test_custom_trains_are_their_bytes(train: int, pulses: list[tuple[int, int]]) -> None:
-    onsets_us, voltages_mv = zip(*sorted(pulses), strict=True)
+    onsets_us, voltages_mv = zip(*sorted(pulses), strict=True)  # none at 0
     upload = theirs(
         lambda client: client.upload_custom_pulse_train(
             train - 1, [each / 1e6 for each in onsets_us], [each / 1000 for each in voltages_mv]
@@ -439,6 +440,10 @@ def test_a_channel_that_does_not_exist_goes_out_in_theirs_and_ours_refuses(chann
 
 
 def test_custom_trains_that_the_device_hangs_on_go_out_in_theirs_and_ours_refuses() -> None:
+    single = theirs(lambda client: client.upload_custom_pulse_train(0, [0.0], [2.0]))
+    assert single == bytes.fromhex("d54b 01000000 00000000 9999")
+    with pytest.raises(MessageError, match="one onset at 0 us"):
+        pulsepal.custom_train(1, [0], [2000])
     backwards = theirs(lambda client: client.upload_custom_pulse_train(0, [0.001, 0.0005], [1, 1]))
     assert backwards[6:14] == bytes.fromhex("14000000 0a000000")
     with pytest.raises(MessageError, match="500 us after one at 1000 us"):
