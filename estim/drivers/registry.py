@@ -11,9 +11,11 @@ from typing import Any, Protocol, runtime_checkable
 
 from estim.drivers.base import Stimulator
 from estim.errors import EstimError, UsageError
+from estim.transport.line_settings import LineSettings
 
 _DRIVERS = {
     "native": "estim.drivers.native:NativeStimulator",
+    "p24": "estim.drivers.p24:P24Stimulator",
     "sim": "estim.drivers.native:NativeStimulator",
 }
 _MANUAL = "manual"
@@ -60,8 +62,7 @@ def driver_name(url: str) -> str:
 
 def make_driver(url: str, epoch: int) -> Stimulator:
     """Return a fresh driver for one connection, with a random 64-bit epoch."""
-    made: Stimulator = _load(_DRIVERS[driver_name(url)])(epoch, url)
-    return made
+    return _driver_class(url)(epoch, url)
 
 
 def open_transport(url: str) -> Transport:
@@ -75,7 +76,7 @@ def open_transport(url: str) -> Transport:
     address = url.partition(":")[2]
     if name == "sim":
         return _SimulatorLine(address)
-    return _open_port(address)
+    return _open_port(address, _driver_class(url).line)
 
 
 class _SimulatorLine:
@@ -87,7 +88,7 @@ class _SimulatorLine:
             raise UsageError(f"sim:{address}: expected sim: or sim:?name=value")
         self._simulator = _load(_SIMULATOR)(options)
         try:
-            self._port = _open_port(self._simulator.path)
+            self._port = _open_port(self._simulator.path, Stimulator.line)
         except EstimError:
             self._simulator.let_go()
             raise
@@ -106,9 +107,14 @@ class _SimulatorLine:
         self._simulator.let_go()
 
 
-def _open_port(address: str) -> Transport:
+def _driver_class(url: str) -> type[Stimulator]:
+    found: type[Stimulator] = _load(_DRIVERS[driver_name(url)])
+    return found
+
+
+def _open_port(address: str, line: LineSettings) -> Transport:
     """Open a port; pyserial is loaded with the first one."""
-    opened: Transport = _load(_OPEN_PORT)(address)
+    opened: Transport = _load(_OPEN_PORT)(address, line)
     return opened
 
 
