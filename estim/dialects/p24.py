@@ -43,15 +43,17 @@ CURRENT_MAX_UA = 130_000
 CURRENT_ZERO = 300
 PERIOD_STEP_US = 500
 FINE_PERIOD_STEP_US = 250
-PERIOD_STEPS_MAX = 0x7FFF
+PERIOD_MAX_US = 16_383_000
+FINE_PERIOD_MAX_US = 8_191_000
 RAMP_MAX = 15
 LOW_LEVEL_CHANNELS = 4
 COMPLIANCE_MV = 150_000
 KEEP_ALIVE_US = 2_000_000
 """After so long without Ml_update or Ml_get_current_data the device stops by itself."""
 LOAD_POINT_US = 60
-LOAD_MAX_PPM = 1_000_000
-"""The sum over channels of (microseconds of points + 60) / microseconds of period stays below 1."""
+LOAD_MAX_PPM = 999_000
+"""The sum over channels of (microseconds of points + 60) / milliseconds of period, rounded up to a
+whole number as the vendor's library does, stays below 1000: so the sum itself is at most 999."""
 HIGH_VOLTAGE_ON = 6
 CURRENT_DATA_CHANNELS = 4
 """Ml_get_current_data asks for the state of each channel with this."""
@@ -197,6 +199,9 @@ def encode(command: int, number: int, payload: bytes = b"") -> bytes:
     return b"\xf0" + header + body + b"\x0f"
 
 
+STRAY = Damage("bytes between two frames")
+
+
 class Decoder:
     """Cut a stream into frames."""
 
@@ -208,7 +213,7 @@ class Decoder:
         buffer, found = self._buffer + received, list[Frame | Damage]()
         at, start = 0, buffer.find(START)
         if (start < 0 and buffer) or start > 0:
-            found.append(Damage("bytes between two frames"))
+            found.append(STRAY)
         while start >= 0:
             outcome = _read_frame(buffer, start)
             if outcome is None:
@@ -218,7 +223,7 @@ class Decoder:
             at = start + size
             start = buffer.find(START, at)
             if start != at and at < len(buffer) and isinstance(frame, Frame):
-                found.append(Damage("bytes between two frames"))
+                found.append(STRAY)
         self._buffer = buffer[start:] if start >= 0 else b""
         return found
 
@@ -285,19 +290,23 @@ def pack_update(channels: Sequence[ChannelUpdate | None]) -> bytes:
     if len(channels) > CHANNELS:
         raise MessageError(f"{len(channels)} channels, the device has {CHANNELS}")
     playing = [channel for channel in channels if channel is not None]
+    packed = b"".join(_pack_channel(channel) for channel in playing)
     load = sum(load_ppm(channel) for channel in playing)
-    if load >= LOAD_MAX_PPM:
+    if load > LOAD_MAX_PPM:
         raise MessageError(
             f"{load / 10_000:.1f} % of the device's time: shorter pulses, or lower rates"
         )
     mask = sum(1 << index for index, channel in enumerate(channels) if channel is not None)
-    return bytes((mask,)) + b"".join(_pack_channel(channel) for channel in playing)
+    return bytes((mask,)) + packed
 
 
 def load_ppm(channel: ChannelUpdate) -> int:
-    """Return how much of the device's time a channel takes, in parts per million, rounded up."""
+    """Return how much of the device's time a channel takes, in parts per million, rounded up.
+
+    The period is above zero.
+    """
     busy_us = sum(point.duration_us for point in channel.points) + LOAD_POINT_US
-    return -(-busy_us * 1_000_000 // channel.period_us) if channel.period_us > 0 else LOAD_MAX_PPM
+    return -(-busy_us * 1_000_000 // channel.period_us)
 
 
 @lru_cache(maxsize=1024)
@@ -311,14 +320,16 @@ def _pack_channel(channel: ChannelUpdate) -> bytes:
 
 def _period_field(period_us: int) -> int:
     """Return steps of 0.5 ms, or of 0.25 ms where only these meet the period."""
-    for step_us, fine in ((PERIOD_STEP_US, 0), (FINE_PERIOD_STEP_US, 1)):
+    for step_us, longest_us, fine in (
+        (PERIOD_STEP_US, PERIOD_MAX_US, 0),
+        (FINE_PERIOD_STEP_US, FINE_PERIOD_MAX_US, 1),
+    ):
         steps, rest_us = divmod(period_us, step_us)
-        if not rest_us and 1 <= steps <= PERIOD_STEPS_MAX:
+        if not rest_us and step_us <= period_us <= longest_us:
             return steps << 1 | fine
     raise MessageError(
-        f"a period of {period_us} us, expected steps of {PERIOD_STEP_US} us up to "
-        f"{PERIOD_STEPS_MAX * PERIOD_STEP_US} us or of {FINE_PERIOD_STEP_US} us up to "
-        f"{PERIOD_STEPS_MAX * FINE_PERIOD_STEP_US} us"
+        f"a period of {period_us} us, expected steps of {PERIOD_STEP_US} us up to {PERIOD_MAX_US} "
+        f"us or of {FINE_PERIOD_STEP_US} us up to {FINE_PERIOD_MAX_US} us"
     )
 
 

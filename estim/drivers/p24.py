@@ -73,7 +73,7 @@ CAUTION = (
     "about 15 mA. Bursts, on/off cycles and modulation are played by this computer."
 )
 
-_CAPABILITIES = Capabilities(
+CAPABILITIES = Capabilities(
     in_reply_to=0,
     channel_count=CHANNELS,
     phases_max=p24.POINTS_MAX,
@@ -100,6 +100,7 @@ _WORDS = {
     Result.BUSY: "it is busy",
     Result.PULSE_LOW_CURRENT: "less current flows than was set",
 }
+_PLAYING = (Command.ML_UPDATE, Command.ML_GET_CURRENT_DATA)
 _LEAD_OFF = (Result.ELECTRODE, Result.PULSE_LOW_CURRENT, Result.PULSE_TIMEOUT)
 
 
@@ -124,7 +125,7 @@ class P24Stimulator(Stimulator):
     def __init__(self, epoch: int, address: str) -> None:
         self._address = address
         self._decoder = p24.Decoder()
-        self._stand_in = StandIn(_CAPABILITIES)
+        self._stand_in = StandIn(CAPABILITIES)
         self._events: list[DriverEvent] = []
         self._urgent: list[bytes] = []
         self._ordered: list[bytes] = []
@@ -163,8 +164,7 @@ class P24Stimulator(Stimulator):
                 self._send_stop(now_us)
         elif self._is_identified:
             self._end_by_time(now_us)
-            if self._is_asked or (self._change_us is not None and now_us >= self._change_us):
-                self._follow(now_us)
+            self._follow(now_us)
         events, self._events = self._events, []
         return events
 
@@ -300,8 +300,11 @@ class P24Stimulator(Stimulator):
         if not request.attempts_left:
             self._events.append(RoundTrip(now_us - request.sent_us))
         try:
+            result = p24.unpack_result(frame.payload)
             if frame.command != request.command + 1:
-                self._refused(_result(frame.payload) or Result.INVALID_COMMAND, request, now_us)
+                self._refused(result or Result.INVALID_COMMAND, now_us)
+            elif result and not (result in _LEAD_OFF and request.command in _PLAYING):
+                self._refused(result, now_us)
             else:
                 request.answered(frame.payload, now_us)
         except MessageError as error:
@@ -322,28 +325,19 @@ class P24Stimulator(Stimulator):
     # Set-up.
 
     def _take_device_id(self, payload: bytes, now_us: int) -> None:
-        result, serial_number = p24.unpack_device_id(payload)
-        if result:
-            self._fail_connect(result)
-            return
-        self._serial_number = serial_number
+        _, self._serial_number = p24.unpack_device_id(payload)
         self._ask_setup(Command.GET_EXTENDED_VERSION, self._take_version, now_us)
 
     def _take_version(self, payload: bytes, now_us: int) -> None:
-        result, firmware, _protocol = p24.unpack_version(payload)
-        if result:
-            self._fail_connect(result)
-            return
+        _, firmware, _protocol = p24.unpack_version(payload)
         major, minor, patch = (int(each) for each in firmware.split("."))
         self._firmware_version = major << 16 | minor << 8 | patch
         self._ask_setup(Command.GET_STIM_STATUS, self._take_first_status, now_us)
 
     def _take_first_status(self, payload: bytes, now_us: int) -> None:
         """Silence what somebody before us left on, before anything else."""
-        result, status, _ = p24.unpack_status(payload)
-        if result:
-            self._fail_connect(result)
-        elif status != StimStatus.NONE:
+        _, status, _ = p24.unpack_status(payload)
+        if status != StimStatus.NONE:
             level = Command.LL_STOP if status == StimStatus.LOW_LEVEL else Command.ML_STOP
             self._ask_setup(level, self._take_first_stop, now_us)
         else:
@@ -365,7 +359,7 @@ class P24Stimulator(Stimulator):
             model="P24",
             serial_number=self._serial_number,
         )
-        self._events.append(Identified(identity, _CAPABILITIES, Use.RESEARCH, CAUTION))
+        self._events.append(Identified(identity, CAPABILITIES, Use.RESEARCH, CAUTION))
         self._report(now_us)
 
     def _fail_connect(self, result: int) -> None:
@@ -390,15 +384,14 @@ class P24Stimulator(Stimulator):
 
     def _follow(self, now_us: int) -> None:
         """Ask the device for the next step towards what is wanted, if nothing is on its way."""
-        if self._pending is not None or self._wanted is None:
+        is_due = self._change_us is not None and now_us >= self._change_us
+        if self._pending is not None or self._wanted is None or not (self._is_asked or is_due):
             return
         wanted, state = self._wanted.wanted, self._stand_in.state
         if state in ENERGISED and wanted is WantedState.SAFE:
             self.stop(now_us)
         elif state is DeviceState.RUNNING:
             self._play(now_us)
-        elif not self._is_asked:
-            return
         elif state is DeviceState.SAFE and wanted is WantedState.ARMED and self._stand_in.program:
             stops_all = PolicyFlag.LEAD_OFF_STOPS_ALL in self._stand_in.policy
             self._ask(Command.ML_INIT, self._take_init, now_us, bytes((stops_all,)))
@@ -440,10 +433,6 @@ class P24Stimulator(Stimulator):
         self._ask(Command.ML_GET_CURRENT_DATA, self._take_current_data, now_us, kind)
 
     def _take_init(self, payload: bytes, now_us: int) -> None:
-        result = p24.unpack_result(payload)
-        if result:
-            self._refused(result, None, now_us)
-            return
         self._played = None
         self._stand_in.go(DeviceState.ARMED, now_us)
         self._report(now_us)
@@ -451,10 +440,6 @@ class P24Stimulator(Stimulator):
     def _take_update(
         self, payload: bytes, trains: tuple[Train | None, ...], is_pause: bool, now_us: int
     ) -> None:
-        result = p24.unpack_result(payload)
-        if result and result not in _LEAD_OFF:
-            self._refused(result, None, now_us)
-            return
         self._stand_in.confirmed()
         self._played = trains
         if is_pause:
@@ -464,14 +449,12 @@ class P24Stimulator(Stimulator):
 
     def _take_current_data(self, payload: bytes, now_us: int) -> None:
         told = p24.unpack_current_data(payload)
-        if told.result and told.result not in _LEAD_OFF:
-            self._refused(told.result, None, now_us)
-            return
         playing = [train is not None for train in self._played or ()]
         playing += [False] * (p24.CHANNELS - len(playing))
         lost = {index for index in range(p24.CHANNELS) if playing[index] and told.states[index]}
         if self._stand_in.latch_lead_off(lost):
             self._played = None
+            self._is_asked = True  # not with the next Drive: now
         for index in range(CHANNELS):
             # Both ways round: what should play and does not, and what plays and should not.
             is_odd = told.is_active[index] is not playing[index] and index not in lost
@@ -487,15 +470,13 @@ class P24Stimulator(Stimulator):
         self._report(now_us)
 
     def _take_status(self, payload: bytes, now_us: int) -> None:
-        result, status, _ = p24.unpack_status(payload)
-        if result:
-            self._refused(result, None, now_us)
-        elif status == StimStatus.MID_LEVEL_RUNNING:
+        _, status, _ = p24.unpack_status(payload)
+        if status == StimStatus.MID_LEVEL_RUNNING:
             self._latch(FaultCode.OUTPUT_STAGE, now_us)  # nobody asked for output
         else:
             self._report(now_us)
 
-    def _refused(self, result: int, request: _Request | None, now_us: int) -> None:
+    def _refused(self, result: int, now_us: int) -> None:
         """Act on an answer that is an error."""
         words = _words(result)
         if not self._is_identified:
@@ -548,7 +529,7 @@ class P24Stimulator(Stimulator):
             return False
         try:
             result, status, _ = p24.unpack_status(frame.payload)
-        except MessageError as error:
+        except MessageError as error:  # an error's answer is short too: nothing is confirmed
             self._damage(str(error), now_us)
             return True
         self._abandoned.discard((frame.command, frame.number))
@@ -571,7 +552,3 @@ class P24Stimulator(Stimulator):
 def _words(result: int) -> str:
     known = next((words for code, words in _WORDS.items() if code == result), None)
     return known or f"result {result}, which nobody here knows"
-
-
-def _result(payload: bytes) -> int:
-    return payload[0] if payload else 0

@@ -70,10 +70,13 @@ def channel_update(channel: ChannelProgram, train: Train) -> ChannelUpdate:
 
 def played_period_us(pulse_period_us: int) -> int:
     """Return the period on the device's grid, rounded up: never more pulses than approved."""
-    for step_us in (p24.FINE_PERIOD_STEP_US, p24.PERIOD_STEP_US):
-        steps = -(-pulse_period_us // step_us)
-        if steps <= p24.PERIOD_STEPS_MAX:
-            return steps * step_us
+    for step_us, longest_us in (
+        (p24.FINE_PERIOD_STEP_US, p24.FINE_PERIOD_MAX_US),
+        (p24.PERIOD_STEP_US, p24.PERIOD_MAX_US),
+    ):
+        period_us = -(-pulse_period_us // step_us) * step_us
+        if period_us <= longest_us:
+            return period_us
     return pulse_period_us  # more than it can hold: refused where it is packed
 
 

@@ -71,12 +71,16 @@ class ChannelPlayer:
         self._risen_ua = 0
         self._risen_on_phase = 0
         self._pulses_us = 0
+        self._playing: Train | None = None
         self.target_ua = 0
         self.setpoint_ua = 0
         self.pulse_count = 0
 
     def aim(self, target_ua: int) -> None:
-        """Take a target: down at once, up as time passes."""
+        """Take a target: down at once, up as time passes.
+
+        Pulses are counted from what was played: a device that does not count them leaves no other.
+        """
         self.target_ua = target_ua
         self.setpoint_ua = min(self.setpoint_ua, target_ua)
 
@@ -84,9 +88,9 @@ class ChannelPlayer:
         """Let the setpoint rise, and count pulses, for the time that has passed."""
         elapsed_us, self._seen_us = now_us - self._seen_us, now_us
         place = self._place(now_us - self._began_us)
-        if self.setpoint_ua and place.is_pulsing:
+        if self._playing is not None:
             whole, self._pulses_us = divmod(
-                self._pulses_us + elapsed_us, place.setting.pulse_period_us
+                self._pulses_us + elapsed_us, self._playing.pulse_period_us
             )
             self.pulse_count += whole
         if self.setpoint_ua < self.target_ua:
@@ -94,6 +98,10 @@ class ChannelPlayer:
 
     def train(self, now_us: int) -> Train | None:
         """Return what to play from now on; None for nothing."""
+        self._playing = self._train(now_us)
+        return self._playing
+
+    def _train(self, now_us: int) -> Train | None:
         run_us = now_us - self._began_us
         place, later = self._place(run_us), self._place(run_us + UPDATE_US)
         if not place.is_pulsing:

@@ -184,7 +184,9 @@ def parse_line(
     verb = next((verb for verb in Verb if verb in verbs and verb.value == words[0]), None)
     if verb is None:
         known = ", ".join(verb.value for verb in Verb if verb in verbs)
-        raise UsageError(f"expected one of {known}, got {words[0]!r}")
+        elsewhere = words[0] in {verb.value for verb in Verb}
+        why = ", which this device cannot play" if elsewhere else ""
+        raise UsageError(f"expected one of {known}, got {words[0]!r}{why}")
     directions: tuple[Direction, ...] = BOTH
     if verb in LINE_VERBS and words[-1] in {direction.value for direction in Direction}:
         directions = (Direction(words.pop()),)

@@ -1,6 +1,6 @@
 """Which devices the simulator can be: one row each.
 
-What a row's `make` needs is imported when that device is made, and no sooner.
+What a device needs is imported by its row's `prepare`, and no sooner.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from estim.dialects import pulsepal
+from estim.dialects import p24 as p24_dialect
+from estim.dialects import pulsepal as pulsepal_dialect
 from estim.errors import UsageError
-from estim.simulator.faults import NATIVE_VERBS, PULSEPAL_VERBS, Verb
+from estim.simulator.faults import NATIVE_VERBS, P24_VERBS, PULSEPAL_VERBS, Verb
 from estim.simulator.line import CutFrames, Device, cut_at_zero
 
 if TYPE_CHECKING:
@@ -51,6 +52,13 @@ def _prepare_native(options: SimulatorOptions, boot_us: int) -> MakeDevice:
     return lambda trace: VirtualDevice(settings, trace)
 
 
+def _prepare_p24(options: SimulatorOptions, boot_us: int) -> MakeDevice:
+    from estim.simulator.p24 import VirtualP24, read_settings
+
+    settings = read_settings(options, boot_us)
+    return lambda trace: VirtualP24(settings, trace)
+
+
 def cut_bytes(carried: bytes) -> tuple[list[bytes], bytes]:
     """Cut where there are no frames: every byte for itself."""
     return [bytes((each,)) for each in carried], b""
@@ -75,12 +83,20 @@ MODELS = {
         channel_count=lambda options: options.channel_count(),
         prepare=_prepare_native,
     ),
+    "p24": Model(
+        title="a P24",
+        options=("load", "trace", "faults", "seed", "serial", "answer_us"),
+        verbs=P24_VERBS,
+        cut=p24_dialect.cut,
+        channel_count=lambda _options: p24_dialect.CHANNELS,
+        prepare=_prepare_p24,
+    ),
     "pulsepal": Model(
         title="a PulsePal",
         options=("load", "trace", "faults", "seed"),
         verbs=PULSEPAL_VERBS,
         cut=cut_bytes,
-        channel_count=lambda _: pulsepal.CHANNELS,
+        channel_count=lambda _options: pulsepal_dialect.CHANNELS,
         prepare=_prepare_pulsepal,
     ),
 }

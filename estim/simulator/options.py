@@ -77,20 +77,12 @@ class SimulatorOptions:
 
     def settings(self, boot_us: int = 0) -> DeviceSettings:
         """Return the settings of the device; raise UsageError where they make no sense."""
-        serial_number = self.serial
-        if not (
-            1 <= len(serial_number) <= SERIAL_NUMBER_MAX
-            and serial_number.isascii()
-            and serial_number.isprintable()
-        ):
-            raise UsageError(
-                f"serial: expected 1 to {SERIAL_NUMBER_MAX} ASCII characters, got {serial_number!r}"
-            )
+        check_serial_number(self.serial, SERIAL_NUMBER_MAX)
         if self.patient_stop not in ("yes", "no"):
             raise UsageError(f"patient_stop: expected yes or no, got {self.patient_stop!r}")
         return DeviceSettings(
             channel_count=self.channel_count(),
-            serial_number=serial_number,
+            serial_number=self.serial,
             load=parse_load(self.load),
             has_patient_stop=self.patient_stop == "yes",
             boot_us=boot_us,
@@ -107,6 +99,12 @@ class SimulatorOptions:
         make_device = model.prepare(self, now_us)
         trace = CsvTrace.to_file(self.trace) if self.trace else None
         return FaultyLine(make_device(trace), script, seed, now_us, model.cut), trace
+
+
+def check_serial_number(text: str, longest: int) -> None:
+    """Raise UsageError where a text is no serial number, or has too many characters."""
+    if not (1 <= len(text) <= longest and text.isascii() and text.isprintable()):
+        raise UsageError(f"serial: expected 1 to {longest} ASCII characters, got {text!r}")
 
 
 def whole(what: str, text: str, lowest: int, highest: int) -> int:
