@@ -7,7 +7,8 @@ Rules:
 3. Where the rest does not come for half a second, the device takes zeros for it, obeys, and waits
    for a person at its front: deaf, its outputs as they are. A reboot stands for that person.
 4. Nothing but a message, the end of a train or a reboot ends an output: it has no watchdog.
-5. The same calls give the same bytes and the same trace.
+5. It takes 300 ms to start, with its outputs at zero; what comes in meanwhile waits.
+6. The same calls give the same bytes and the same trace.
 
 Not simulated: trigger inputs (links and modes are kept and play no part), the menu, loading and
 deleting of settings files.
@@ -31,6 +32,8 @@ from estim.simulator.pulsepal_train import CustomTrain, OutputChannel, Settings
 from estim.simulator.trace import TraceSink
 
 READ_TIMEOUT_US = 500_000
+BOOT_US = 300_000
+"""The firmware waits 100 ms twice, and looks for its card, before it listens."""
 TOLD_EVERY_US = 50_000
 CONFIRMED = b"\x01"
 
@@ -198,8 +201,8 @@ class VirtualPulsePal:
         self._scheduled_mask = 0
         self._is_reading = False
         self._last_byte_us = now_us
-        self._stalled_until_us = None
         self._stalled_from_us = now_us
+        self._stalled_until_us = now_us + BOOT_US
         self._is_dead = False
         self._settings_file = self._settings()
         self._write_outputs(now_us)

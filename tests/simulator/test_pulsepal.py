@@ -22,7 +22,7 @@ from estim.simulator.line import FaultyLine
 from estim.simulator.load import Load
 from estim.simulator.models import MODELS, cut_bytes
 from estim.simulator.options import SimulatorOptions
-from estim.simulator.pulsepal import VirtualPulsePal
+from estim.simulator.pulsepal import BOOT_US, VirtualPulsePal
 from estim.simulator.trace import DeliveredPhases
 
 MS = 1000
@@ -55,11 +55,11 @@ class Rows:
 
 
 class Host:
-    """Write messages and step time; everything after the device has settled at 0."""
+    """Write messages and step time; at 0 the device has just started."""
 
     def __init__(self, load: Load | None = None, faults: str = "", seed: int = 0) -> None:
         self.trace = Rows()
-        self.device = VirtualPulsePal(load or Load(1000), self.trace)
+        self.device = VirtualPulsePal(load or Load(1000), self.trace, -BOOT_US)
         script = [parse_line(line, 4, PULSEPAL_VERBS) for line in faults.splitlines()]
         self.line = FaultyLine(
             self.device, [fault for fault in script if fault is not None], seed, 0, cut_bytes
@@ -466,7 +466,7 @@ def test_a_message_that_never_ends_stops_the_device_where_it_is() -> None:
     assert host.send(pulsepal.abort() + pulsepal.handshake(), S) == b""
     host.device.play(Fault(Verb.REBOOT), host.now_us)
     assert not host.is_on()
-    assert host.send(pulsepal.handshake()) == b"K\x15\0\0\0"
+    assert host.send(pulsepal.handshake(), BOOT_US) == b"K\x15\0\0\0"
 
 
 def test_a_resting_voltage_cut_short_is_minus_10_v() -> None:
@@ -517,6 +517,7 @@ def test_a_reboot_forgets_everything() -> None:
     host = Host()
     host.program(BIPHASIC_2_V)
     host.device.play(Fault(Verb.REBOOT), host.now_us)
+    host.wait(BOOT_US)
     begin_us = host.trigger(for_us=5 * MS)
     assert host.rows(begin_us)[0] == (0, 5000, 100)
 
