@@ -134,6 +134,8 @@ class PulsePalStimulator(Stimulator):
         self._is_asked = False
         self._told: dict[tuple[int, Parameter], int] = {}
         self._playing: _Plan | None = None
+        self._pulse_counts = [0] * pulsepal.CHANNELS
+        self._began_us: int | None = None
         self._free_us = 0
         self._look_us = 0
         self._owed_greetings = 0
@@ -211,7 +213,7 @@ class PulsePalStimulator(Stimulator):
         self._follow(now_us)
 
     def stop(self, now_us: int) -> None:
-        self._drop_output()
+        self._drop_output(now_us)
         self._stop_count = 0
         self._stale_greetings = self._owed_greetings
         self._reader.forget()
@@ -453,6 +455,7 @@ class PulsePalStimulator(Stimulator):
 
     def _rest(self, until_us: int, now_us: int) -> None:
         """Play nothing: the last train, if any, has ended by itself."""
+        self._note_pulses(now_us)
         self._playing = None
         self._stand_in.silenced()
         self._look_us = until_us
@@ -486,6 +489,7 @@ class PulsePalStimulator(Stimulator):
             None if play is None else train
             for play, train in zip(plan.plays, plan.trains, strict=True)
         )
+        self._note_pulses(now_us)
         self._playing = plan
         self._stand_in.sent(trains)
         self._free_us = self._look_us = now_us + ANSWER_US + occupied_us  # until the answer comes
@@ -493,6 +497,7 @@ class PulsePalStimulator(Stimulator):
         def answered(at_us: int) -> None:
             # The train began before this: counted from now, its end is no earlier than it is.
             self._stand_in.confirmed()
+            self._began_us = at_us
             self._free_us = self._look_us = at_us + occupied_us + MARGIN_US
             self._report(at_us)
 
@@ -505,6 +510,7 @@ class PulsePalStimulator(Stimulator):
         rest_us = max((train.pulse_period_us for train in trains if train), default=0)
 
         def answered(at_us: int) -> None:
+            self._note_pulses(at_us)
             self._playing = None
             self._free_us = self._look_us = at_us + rest_us + MARGIN_US
             self._stand_in.silenced()
@@ -523,6 +529,7 @@ class PulsePalStimulator(Stimulator):
                 stand_in.go(DeviceState.ARMED, now_us)
             elif stand_in.state is DeviceState.ARMED and wanted.wanted is WantedState.RUNNING:
                 self._free_us = self._look_us = now_us
+                self._pulse_counts, self._began_us = [0] * pulsepal.CHANNELS, None
                 stand_in.go(DeviceState.RUNNING, now_us)
         self._report(now_us)
 
@@ -539,11 +546,12 @@ class PulsePalStimulator(Stimulator):
         self._stand_in.latch(fault, now_us)
         self.stop(now_us)
 
-    def _drop_output(self) -> None:
+    def _drop_output(self, now_us: int) -> None:
         self._pending = None
         self._drive_frame = None
         self._wanted = None
         self._is_asked = False
+        self._note_pulses(now_us)
         self._playing = None
         self._told.clear()
         for player in self._stand_in.players:
@@ -555,7 +563,25 @@ class PulsePalStimulator(Stimulator):
         self._stop_count += 1
         self._stop_due_us = now_us + STOP_REPEAT_US
 
+    def _note_pulses(self, now_us: int) -> None:
+        """Count the pulses of the train that ends now, or has ended."""
+        self._pulse_counts = self._pulse_counts_at(now_us)
+        self._began_us = None
+
+    def _pulse_counts_at(self, now_us: int) -> list[int]:
+        counts = list(self._pulse_counts)
+        if self._playing is not None and self._began_us is not None:
+            pairs = zip(self._playing.trains, self._playing.plays, strict=True)
+            for index, (train, play) in enumerate(pairs):
+                if train is not None and play is not None:
+                    begun = (now_us - self._began_us) // train.pulse_period_us + 1
+                    counts[index] += min(play.pulse_count, begun)
+        return counts
+
     def _report(self, now_us: int) -> None:
+        counts = self._pulse_counts_at(now_us)
+        for player, count in zip(self._stand_in.players, counts, strict=False):
+            player.pulse_count = count
         self._events.append(StatusSeen(self._stand_in.status(now_us)))
 
 

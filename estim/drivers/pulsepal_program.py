@@ -35,10 +35,12 @@ class Told(NamedTuple):
     Attributes:
         values: parameters and their values.
         occupied_us: from the trigger until the next train may begin.
+        pulse_count: pulses of the train.
     """
 
     values: dict[Parameter, int]
     occupied_us: int
+    pulse_count: int
 
 
 def capabilities(load_ohm: int) -> Capabilities:
@@ -75,15 +77,17 @@ def remarks(program: PulseProgram) -> tuple[str, ...]:
     """Return one sentence for each thing that is played otherwise than written, safely."""
     found = []
     for number, channel in enumerate(program.channels, start=1):
-        times = {"pulse period": {each.pulse_period_us for each in channel.settings}}
-        times["pulse offset"] = {channel.pulse_offset_us}
+        times = {"pulse periods": {each.pulse_period_us for each in channel.settings}}
+        times["pulse offsets"] = {channel.pulse_offset_us}
         for what, each_us in times.items():
-            found += [
-                f"channel {number}: a {what} of {time_us} us is played as {played_us(time_us)} us"
-                for time_us in sorted(each_us)
-                if played_us(time_us) != time_us
-            ]
-    if len({each.pulse_period_us for channel in program.channels for each in channel.settings}) > 1:
+            changed = sorted(time_us for time_us in each_us if played_us(time_us) != time_us)
+            if changed:
+                found.append(
+                    f"channel {number}: {what} are rounded up to steps of {CYCLE_US} us "
+                    f"({changed[0]} us to {played_us(changed[0])} us)"
+                )
+    rates = {tuple(each.pulse_period_us for each in chan.settings) for chan in program.channels}
+    if len(rates) > 1:
         found.append("channels begin their trains together: the faster ones wait for the slower")
     return tuple(found)
 
@@ -110,7 +114,10 @@ def told(
     last_us = channel.phase_us(last, train.unit_us)
     pulse_us, period_us = channel.pulse_us(train.unit_us), played_us(train.pulse_period_us)
     offset_us = played_us(channel.pulse_offset_us)
-    room_us = min(horizon_us, TRAIN_MAX_US) - offset_us - pulse_us - CYCLE_US
+    end_us = offset_us + pulse_us + CYCLE_US
+    if _is_steady(channel):
+        horizon_us = max(horizon_us, end_us)  # nothing ends there: it is only looked at again
+    room_us = min(horizon_us, TRAIN_MAX_US) - end_us
     if not size_mv or room_us < 0:
         return None
     pulse_count = room_us // period_us + 1
@@ -125,7 +132,12 @@ def told(
         Parameter.TRAIN_DURATION: (pulse_count - 1) * period_us + pulse_us + CYCLE_US,
         Parameter.TRAIN_OFFSET: offset_us,
     }
-    return Told(values, offset_us + pulse_count * period_us)
+    return Told(values, offset_us + pulse_count * period_us, pulse_count)
+
+
+def _is_steady(channel: ChannelProgram) -> bool:
+    """Tell whether a channel plays on and on, without parts that end."""
+    return not (channel.cycle or channel.keyframes or channel.pulses_per_burst)
 
 
 def _shape_shortfalls(channel: ChannelProgram) -> Iterator[str]:
@@ -146,8 +158,9 @@ def _shape_shortfalls(channel: ChannelProgram) -> Iterator[str]:
 
 def _time_shortfalls(channel: ChannelProgram) -> Iterator[str]:
     longest_us = max(channel.pulse_us(setting.unit_us) for setting in channel.settings)
-    if played_us(channel.pulse_offset_us) + longest_us + CYCLE_US > HOLD_MIN_US:
-        yield f"a pulse that ends later than {HOLD_MIN_US} us after its train began"
+    end_max_us = TRAIN_MAX_US if _is_steady(channel) else HOLD_MIN_US
+    if played_us(channel.pulse_offset_us) + longest_us + CYCLE_US > end_max_us:
+        yield f"a pulse that ends later than {end_max_us} us after its train began"
     shortest_ms = shortest_part_ms(channel)
     if channel.pulses_per_burst:
         burst_ms = channel.burst_period_us // US_PER_MS
