@@ -53,9 +53,10 @@ def add_simulate(commands: Commands) -> None:
     parser.late_epilog = lambda: str(importlib.import_module("estim.simulator.faults").SCRIPT_HELP)
     parser.add_argument(
         "--model",
-        choices=("native", "reference", "p24"),
-        help="which device to be: the simulator's own, the reference firmware in C, or a HASOMED "
-        "P24, which has no --channels and no --patient-stop",
+        choices=("native", "reference", "p24", "pulsepal"),
+        help="which device to be: the simulator's own, the reference firmware in C, a HASOMED "
+        "P24, which has no --channels and no --patient-stop, or a PulsePal, which has no --serial "
+        "either and wants plain ohms",
     )
     parser.add_argument(
         "--load", metavar="OHM|NAME", help="ohms, or good-gel, typical, dry, open, short"

@@ -144,9 +144,15 @@ class Output:
 
 
 class Stimulator(ABC):
-    """Speak one kind of device; `line` is how its port is set."""
+    """Speak one kind of device.
+
+    Attributes:
+        line: how its port is set.
+        options: names in a URL's query that are the driver's own, and none of the port's.
+    """
 
     line: ClassVar[LineSettings] = LineSettings()
+    options: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def __init__(self, epoch: int, address: str) -> None:

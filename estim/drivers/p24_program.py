@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 
 from estim.dialects import p24
 from estim.dialects.p24 import ChannelUpdate, Point
-from estim.drivers.player import Train
+from estim.drivers.player import HOLD_MIN_US, Train, shortest_part_ms
 from firmware_protocol.errors import MessageError
-from firmware_protocol.program import ChannelProgram, Keyframe, PulseProgram
+from firmware_protocol.program import ChannelProgram, PulseProgram
 
-HOLD_MIN_US = 50_000
-"""The shortest part of a programme that the host plays by updates."""
 BURST_PERIOD_MIN_US = 5_000
 """The shortest pulse period of a burst, so that a late update adds no pulse."""
 
@@ -101,24 +98,9 @@ def _too_short(channel: ChannelProgram) -> Iterator[str]:
                 f"bursts with a pulse period of {period_us} us, which this computer cannot time: "
                 f"at least {BURST_PERIOD_MIN_US} us"
             )
-    parts_ms = _cycle_parts_ms(channel) + _hold_parts_ms(channel.settings, channel)
-    shortest_ms = min((each for each in parts_ms if each), default=None)
+    shortest_ms = shortest_part_ms(channel)
     if shortest_ms is not None and shortest_ms * 1000 < HOLD_MIN_US:
         yield (
             f"a part of {shortest_ms} ms, which this computer cannot time: at least "
             f"{HOLD_MIN_US // 1000} ms"
         )
-
-
-def _cycle_parts_ms(channel: ChannelProgram) -> list[int]:
-    cycle = channel.cycle
-    if cycle is None:
-        return []
-    return [cycle.ramp_up_ms, cycle.on_ms, cycle.ramp_down_ms, cycle.off_ms]
-
-
-def _hold_parts_ms(settings: tuple[Keyframe, ...], channel: ChannelProgram) -> list[int]:
-    if not channel.keyframes:
-        return []
-    starts_ms = [*(setting.at_ms for setting in settings), channel.keyframe_cycle_ms]
-    return [later - earlier for earlier, later in pairwise(starts_ms)]

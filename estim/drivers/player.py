@@ -13,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import pairwise
 from typing import NamedTuple
 
 from firmware_protocol.messages import CyclePhase, SetLimits
@@ -21,6 +22,8 @@ from firmware_protocol.program import FULL_PERMILLE, US_PER_MS, ChannelProgram, 
 US_PER_S = 1_000_000
 UPDATE_US = 50_000
 """How often a device is told while something rises or falls."""
+HOLD_MIN_US = 50_000
+"""The shortest part of a programme that the host plays by updates."""
 
 
 class Train(NamedTuple):
@@ -194,6 +197,18 @@ class ChannelPlayer:
             is_pulsing = burst_us < last_us
             due.append(run_us - burst_us + (last_us if is_pulsing else channel.burst_period_us))
         return Place(phase, permille, setting, is_pulsing, on_phase, min(due, default=None))
+
+
+def shortest_part_ms(channel: ChannelProgram) -> int | None:
+    """Return the shortest part of a programme that the host must play; None where there is none."""
+    parts_ms = []
+    if channel.cycle is not None:
+        cycle = channel.cycle
+        parts_ms += [cycle.ramp_up_ms, cycle.on_ms, cycle.ramp_down_ms, cycle.off_ms]
+    if channel.keyframes:
+        starts_ms = [*(frame.at_ms for frame in channel.keyframes), channel.keyframe_cycle_ms]
+        parts_ms += [later - earlier for earlier, later in pairwise(starts_ms)]
+    return min((each for each in parts_ms if each), default=None)
 
 
 _RAMPS = (CyclePhase.RAMP_UP, CyclePhase.RAMP_DOWN)

@@ -16,6 +16,7 @@ from estim.transport.line_settings import LineSettings
 _DRIVERS = {
     "native": "estim.drivers.native:NativeStimulator",
     "p24": "estim.drivers.p24:P24Stimulator",
+    "pulsepal": "estim.drivers.pulsepal:PulsePalStimulator",
     "sim": "estim.drivers.native:NativeStimulator",
 }
 _MANUAL = "manual"
@@ -76,7 +77,8 @@ def open_transport(url: str) -> Transport:
     address = url.partition(":")[2]
     if name == "sim":
         return _SimulatorLine(address)
-    return _open_port(address, _driver_class(url).line)
+    driver = _driver_class(url)
+    return _open_port(_without(driver.options, address), driver.line)
 
 
 class _SimulatorLine:
@@ -105,6 +107,13 @@ class _SimulatorLine:
     def close(self) -> None:
         self._port.close()
         self._simulator.let_go()
+
+
+def _without(options: frozenset[str], address: str) -> str:
+    """Return an address without the options that are the driver's own."""
+    plain, _, query = address.partition("?")
+    rest = [pair for pair in query.split("&") if pair.partition("=")[0] not in options]
+    return "?".join([plain, "&".join(rest)] if any(rest) else [plain]) if options else address
 
 
 def _driver_class(url: str) -> type[Stimulator]:

@@ -11,7 +11,7 @@ Rules:
 from __future__ import annotations
 
 from estim.drivers.player import ChannelPlayer, Train
-from estim.safety.verdict import ApprovedLoad
+from estim.safety.verdict import Approved, ApprovedLoad
 from firmware_protocol import limits
 from firmware_protocol.messages import (
     Capabilities,
@@ -25,6 +25,7 @@ from firmware_protocol.messages import (
     InputFlag,
     PolicyFlag,
     Status,
+    WantedState,
 )
 from firmware_protocol.program import PulseProgram
 from firmware_protocol.session_limits import limits_digest
@@ -82,6 +83,18 @@ class StandIn:
     def renew_lease(self, now_us: int) -> None:
         """Let output live on for as long as an approved Drive lets it."""
         self.lease_us = now_us + LEASE_US
+
+    def drive_problem(self, approved: Approved) -> str:
+        """Say why a Drive cannot be followed, whoever approved it; '' where it can."""
+        if approved.wanted is not WantedState.RUNNING:
+            return ""
+        if self.state is DeviceState.SAFE:
+            return "it must be armed first"
+        if self.state is DeviceState.FAULT:
+            return "a fault is latched"
+        if self.state is DeviceState.ARMED and any(approved.targets_ua):
+            return "output starts at zero"
+        return self.target_problem(approved.targets_ua)
 
     def target_problem(self, targets_ua: tuple[int, ...]) -> str:
         """Say which target may not be, whoever approved it; '' for none."""

@@ -47,7 +47,10 @@ a P24 has no patient-stop and no battery, but all others, and of its own:
   at 2.0 result 99           it does not obey the next request, and answers so
   at 2.0 renumber 1          the next answer bears another packet's number
   at 2.0 truncate 1          of the next answer only the first half comes
-  at 2.0 shorten 1           the next answer is whole, but a byte too short"""
+  at 2.0 shorten 1           the next answer is whole, but a byte too short
+a PulsePal has no patient-stop and no battery, but all others and stall; it has
+no frames, so that drop, corrupt and duplicate count bytes; hang and stall leave
+its outputs as they are"""
 
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
@@ -101,6 +104,7 @@ P24_VERBS = (
         Verb.SHORTEN,
     }
 )
+PULSEPAL_VERBS = LINE_VERBS | WORLD_VERBS | {Verb.STALL}
 CHANNEL_ERRORS = ("electrode", "timeout", "low-current")
 
 

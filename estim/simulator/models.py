@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from estim.dialects import p24 as p24_dialect
-from estim.simulator.faults import NATIVE_VERBS, P24_VERBS, Verb
+from estim.dialects import pulsepal as pulsepal_dialect
+from estim.errors import UsageError
+from estim.simulator.faults import NATIVE_VERBS, P24_VERBS, PULSEPAL_VERBS, Verb
 from estim.simulator.line import CutFrames, Device, cut_at_zero
 
 if TYPE_CHECKING:
@@ -57,6 +59,21 @@ def _prepare_p24(options: SimulatorOptions, boot_us: int) -> MakeDevice:
     return lambda trace: VirtualP24(settings, trace)
 
 
+def cut_bytes(carried: bytes) -> tuple[list[bytes], bytes]:
+    """Cut where there are no frames: every byte for itself."""
+    return [bytes((each,)) for each in carried], b""
+
+
+def _prepare_pulsepal(options: SimulatorOptions, boot_us: int) -> MakeDevice:
+    from estim.simulator.load import parse_load
+    from estim.simulator.pulsepal import VirtualPulsePal
+
+    load = parse_load(options.load)
+    if load.parallel_ohm:
+        raise UsageError(f"load: expected ohms, open or short for a PulsePal, got {options.load!r}")
+    return lambda trace: VirtualPulsePal(load, trace, boot_us)
+
+
 MODELS = {
     "native": Model(
         title="an Estim stimulator",
@@ -73,6 +90,14 @@ MODELS = {
         cut=p24_dialect.cut,
         channel_count=lambda _options: p24_dialect.CHANNELS,
         prepare=_prepare_p24,
+    ),
+    "pulsepal": Model(
+        title="a PulsePal",
+        options=("load", "trace", "faults", "seed"),
+        verbs=PULSEPAL_VERBS,
+        cut=cut_bytes,
+        channel_count=lambda _options: pulsepal_dialect.CHANNELS,
+        prepare=_prepare_pulsepal,
     ),
 }
 NATIVE = MODELS["native"]

@@ -84,7 +84,7 @@ def test_help_goes_to_standard_output_and_is_no_failure(estim: Shell, arguments:
 def test_the_help_of_simulate_offers_what_there_is_and_teaches_every_fault(estim: Shell) -> None:
     """Each line of the fault script in it is one that the simulator takes."""
     told = estim("simulate", "--help").out
-    assert "--model {native,reference,p24}" in told
+    assert "--model {native,reference,p24,pulsepal}" in told
     script = [line.strip().partition("  ")[0] for line in told.splitlines() if "  at 2.0 " in line]
     faults = [parse_line(line, 2, frozenset(Verb)) for line in script]
     assert {fault.verb for fault in faults if fault is not None} == set(Verb)
