@@ -410,6 +410,7 @@ class PulsePalStimulator(Stimulator):
 
         def answered(at_us: int) -> None:
             self._told.update(changes)
+            self._report(at_us)
             wanted = self._wanted
             is_wanted = wanted is not None and wanted.wanted is WantedState.RUNNING
             is_fresh = at_us - plan.planned_us <= PLAN_FRESH_US
