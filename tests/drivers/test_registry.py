@@ -33,7 +33,7 @@ def test_each_driver_says_how_its_line_is_set() -> None:
 @pytest.mark.parametrize("url", ["", "sim", "/dev/ttyUSB0", ":", "usb:x", "os:system", "NATIVE:x"])
 def test_other_urls_say_what_is_expected(url: str) -> None:
     for function in (registry.driver_name, registry.open_transport):
-        with pytest.raises(UsageError, match="expected one of native:, p24:, sim:"):
+        with pytest.raises(UsageError, match="expected one of native:, p24:, pulsepal:, sim:"):
             function(url)
     with pytest.raises(UsageError):
         registry.make_driver(url, 1)
