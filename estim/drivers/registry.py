@@ -77,7 +77,7 @@ def brought() -> dict[str, str]:
 
 def make_driver(url: str, epoch: int) -> Stimulator:
     """Return a fresh driver for one connection, with a random 64-bit epoch."""
-    return _driver_class(url)(epoch, url)
+    return driver_class(url)(epoch, url)
 
 
 def open_transport(url: str) -> Transport:
@@ -91,7 +91,7 @@ def open_transport(url: str) -> Transport:
     address = url.partition(":")[2]
     if name == "sim":
         return _SimulatorLine(address)
-    driver = _driver_class(url)
+    driver = driver_class(url)
     return _open_port(_without(driver.options, address), driver.line)
 
 
@@ -130,7 +130,12 @@ def _without(options: frozenset[str], address: str) -> str:
     return "?".join([plain, "&".join(rest)] if any(rest) else [plain]) if options else address
 
 
-def _driver_class(url: str) -> type[Stimulator]:
+def driver_class(url: str) -> type[Stimulator]:
+    """Return the driver that a URL names, loaded.
+
+    Raises:
+        UsageError: there is none, or it is no driver.
+    """
     name = driver_name(url)
     place = _DRIVERS.get(name) or brought()[name]
     try:
