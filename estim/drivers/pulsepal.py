@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from estim.dialects import pulsepal
-from estim.dialects.pulsepal import Awaited, Confirmation, Damage, Greeting, Parameter, ReplyReader
+from estim.dialects.pulsepal import Confirmation, Damage, Greeting, Parameter
 from estim.drivers.base import (
     ConnectFailed,
     DriveRefused,
@@ -41,17 +41,19 @@ from estim.drivers.base import (
     Use,
 )
 from estim.drivers.player import Train
+from estim.drivers.pulsepal_link import PulsePalLink
 from estim.drivers.pulsepal_program import (
-    LOAD_OHM_MAX,
     TRAIN_MAX_US,
     Told,
     capabilities,
+    declared_load_ohm,
+    quiet_settings,
     remarks,
     shortfalls,
     told,
 )
 from estim.drivers.stand_in import ENERGISED, StandIn
-from estim.errors import DeviceFault, LimitRefused, PortLost, UsageError
+from estim.errors import DeviceFault, LimitRefused, PortLost
 from estim.safety.verdict import Approved, ApprovedLoad
 from estim.transport.line_settings import LineSettings
 from firmware_protocol.messages import Adoption, DeviceState, FaultCode, Identity, WantedState
@@ -62,15 +64,12 @@ ANSWER_US = 200_000
 """An answer later than this is none; well inside the 320 ms that an approved Drive lasts."""
 STOP_REPEAT_US = 30_000
 STOP_COUNT_MIN = 3
-DRAIN_US = 50_000
-"""After a Stop, answers to its repeats may still come for so long."""
 PLAN_FRESH_US = 50_000
 """So late may a train begin after it was planned."""
 MARGIN_US = 1000
 """How long a train is given beyond its end, for the two clocks."""
 FIRST_FIRMWARE = 20
 MODEL = "PulsePal 2"
-CLIENT = "ESTIM "
 
 CAUTION = (
     "A PulsePal is for rigs, never for a person. It puts out a voltage: currents are what the load "
@@ -81,16 +80,6 @@ CAUTION = (
 
 _STOP = pulsepal.abort() + pulsepal.abort() + pulsepal.handshake()
 """Twice: the first lets a trigger begin that the device has kept, the second ends that too."""
-
-
-@dataclass(slots=True)
-class _Request:
-    """Messages on their way, all answered before anything else is asked."""
-
-    left: int
-    answered: Callable[[int], None]
-    sent_us: int
-    due_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +107,15 @@ class PulsePalStimulator(Stimulator):
 
     def __init__(self, epoch: int, address: str) -> None:
         self._address = address
-        self._load_ohm = _declared_load_ohm(address)
+        self._load_ohm = declared_load_ohm(address)
         self._stand_in = StandIn(capabilities(self._load_ohm))
-        self._reader = ReplyReader()
+        self._link = PulsePalLink()
         self._events: list[DriverEvent] = []
         self._urgent: list[bytes] = []
         self._ordered: list[bytes] = []
         self._drive_frame: bytes | None = None
-        self._pending: _Request | None = None
         self._attempts_left = 0
         self._settings_us: int | None = None
-        self._firmware = 0
         self._is_identified = False
         self._wanted: Approved | None = None
         self._is_asked = False
@@ -138,9 +125,6 @@ class PulsePalStimulator(Stimulator):
         self._began_us: int | None = None
         self._free_us = 0
         self._look_us = 0
-        self._owed_greetings = 0
-        self._stale_greetings = 0
-        self._drained_us = 0
         self._stop_count = 0
         self._stop_due_us: int | None = None
 
@@ -151,9 +135,7 @@ class PulsePalStimulator(Stimulator):
         self._greet(now_us)
 
     def receive(self, received: bytes, now_us: int) -> None:
-        for found in self._reader.feed(received):
-            if isinstance(found, Greeting):
-                self._owed_greetings = max(0, self._owed_greetings - 1)
+        for found in self._link.feed(received):
             if self._stop_due_us is not None:
                 self._take_stopping(found, now_us)
             elif isinstance(found, Damage):
@@ -176,8 +158,8 @@ class PulsePalStimulator(Stimulator):
 
     def next_deadline_us(self) -> int | None:
         due = [self._stop_due_us]
-        if self._pending is not None:
-            due.append(self._pending.due_us)
+        if self._link.pending is not None:
+            due.append(self._link.pending.due_us)
         elif self._stand_in.state is DeviceState.RUNNING:
             due.append(self._look_us)
         due.append(self._settings_us)
@@ -215,10 +197,7 @@ class PulsePalStimulator(Stimulator):
     def stop(self, now_us: int) -> None:
         self._drop_output(now_us)
         self._stop_count = 0
-        self._stale_greetings = self._owed_greetings
-        self._reader.forget()
-        for _ in range(self._owed_greetings):
-            self._reader.expect(Awaited.HANDSHAKE)
+        self._link.begin_stop()
         self._send_stop(now_us)
 
     def acknowledge(self, latch_count: int, channel_mask: int, now_us: int) -> None:
@@ -237,48 +216,25 @@ class PulsePalStimulator(Stimulator):
 
     # Requests and answers.
 
-    def _ask(
-        self, messages: Sequence[bytes], answered: Callable[[int], None], now_us: int, due_us: int
-    ) -> bytes:
-        """Expect the answers of messages, and return their bytes."""
-        awaited = [pulsepal.answer_to(message) for message in messages]
-        for each in awaited:
-            if each is not None:
-                self._expect(each)
-        count = sum(each is not None for each in awaited)
-        self._pending = _Request(count, answered, now_us, now_us + due_us)
-        return b"".join(messages)
-
     def _ask_setup(
         self, messages: Sequence[bytes], answered: Callable[[int], None], now_us: int
     ) -> None:
-        self._ordered.append(self._ask(messages, answered, now_us, SETUP_US))
+        self._ordered.append(self._link.ask(messages, answered, now_us, SETUP_US))
 
     def _ask_drive(
         self, messages: Sequence[bytes], answered: Callable[[int], None], now_us: int
     ) -> None:
         """Ask in the place of a Drive: a Stop drops it."""
         self._is_asked = False
-        self._drive_frame = self._ask(messages, answered, now_us, ANSWER_US)
-
-    def _expect(self, awaited: Awaited) -> None:
-        self._reader.expect(awaited)
-        if awaited is Awaited.HANDSHAKE:
-            self._owed_greetings += 1
+        self._drive_frame = self._link.ask(messages, answered, now_us, ANSWER_US)
 
     def _take(self, found: Greeting | Confirmation, now_us: int) -> None:
-        request = self._pending
-        if isinstance(found, Greeting):
-            self._firmware = found.firmware
-        elif not found.is_accepted:
+        if isinstance(found, Confirmation) and not found.is_accepted:
             self._fail("the device refused what it was told", now_us)
             return
+        request = self._link.take()
         if request is None:
             return
-        request.left -= 1
-        if request.left:
-            return
-        self._pending = None
         if self._is_identified:
             self._events.append(RoundTrip(now_us - request.sent_us))
         request.answered(now_us)
@@ -293,23 +249,20 @@ class PulsePalStimulator(Stimulator):
 
     def _take_stopping(self, found: Greeting | Confirmation | Damage, now_us: int) -> None:
         """Look for a greeting that was asked for after an abort; all else is from before."""
-        if not isinstance(found, Greeting):
-            return
-        if self._stale_greetings:
-            self._stale_greetings -= 1
-        elif self._stop_count >= STOP_COUNT_MIN:
+        is_proof = self._link.is_proof(found)
+        if is_proof and self._stop_count >= STOP_COUNT_MIN:
             self._stop_due_us = None
-            self._drained_us = now_us + DRAIN_US
+            self._link.drain(now_us)
             self._stand_in.silenced()
             if self._stand_in.state is not DeviceState.FAULT:
                 self._stand_in.go(DeviceState.SAFE, now_us)
-        self._report(now_us)
+        if isinstance(found, Greeting):
+            self._report(now_us)
 
     def _expire(self, now_us: int) -> None:
         """Give up an answer that did not come; set-up asks again, output ends."""
-        if self._pending is None or now_us < self._pending.due_us:
+        if not self._link.is_overdue(now_us):
             return
-        self._pending = None
         if self._is_identified:
             self._fail("the device did not answer in time", now_us)
         elif self._attempts_left:
@@ -322,7 +275,7 @@ class PulsePalStimulator(Stimulator):
         self._events.append(LineDamaged(words))
         if not self._is_identified:
             error = DeviceFault(f"{self._address}: {words}")
-            self._pending = None
+            self._link.pending = None
             self._events.append(ConnectFailed(error))
         elif self._stand_in.state in ENERGISED:
             self._latch(FaultCode.LINE_NOISE, now_us)
@@ -338,21 +291,21 @@ class PulsePalStimulator(Stimulator):
         self._ask_setup(messages, self._take_greeting, now_us)
 
     def _take_greeting(self, now_us: int) -> None:
-        if self._firmware < FIRST_FIRMWARE:
+        if self._link.firmware < FIRST_FIRMWARE:
             words = (
-                f"{self._address}: a PulsePal with firmware {self._firmware}, expected "
+                f"{self._address}: a PulsePal with firmware {self._link.firmware}, expected "
                 f"{FIRST_FIRMWARE} or later: a PulsePal 1 is not driven"
             )
             self._events.append(ConnectFailed(DeviceFault(words)))
-        elif self._owed_greetings:  # asked more than once: the other answers may still come
-            self._settings_us = now_us + DRAIN_US
+        elif self._link.is_owed:  # asked more than once: the other answers may still come
+            self._settings_us = self._link.drain(now_us)
         else:
             self._quieten(now_us)
 
     def _quieten(self, now_us: int) -> None:
         self._settings_us = None
-        self._forget_greetings()
-        self._ask_setup(_quiet_settings(), self._identified, now_us)
+        self._link.forget()
+        self._ask_setup(quiet_settings(), self._identified, now_us)
 
     def _identified(self, now_us: int) -> None:
         self._is_identified = True
@@ -361,7 +314,7 @@ class PulsePalStimulator(Stimulator):
             adoption=Adoption.ADOPTED,
             protocol_version=0,
             schema_hash=0,
-            firmware_version=2 << 16 | (self._firmware - FIRST_FIRMWARE) & 0xFF,
+            firmware_version=2 << 16 | (self._link.firmware - FIRST_FIRMWARE) & 0xFF,
             tick_ms=self._stand_in.tick_ms(now_us),
             state=DeviceState.SAFE,
             model=MODEL,
@@ -381,7 +334,7 @@ class PulsePalStimulator(Stimulator):
 
     def _follow(self, now_us: int) -> None:
         """Ask the device for the next step towards what is wanted, if nothing is on its way."""
-        if self._pending is not None or self._wanted is None or not self._is_drained(now_us):
+        if self._link.pending or self._wanted is None or not self._link.is_drained(now_us):
             return
         wanted, state = self._wanted.wanted, self._stand_in.state
         if state in ENERGISED and wanted is WantedState.SAFE:
@@ -400,19 +353,6 @@ class PulsePalStimulator(Stimulator):
 
     def _ask_alive(self, now_us: int) -> None:
         self._ask_drive((pulsepal.handshake(),), self._take_alive, now_us)
-
-    def _is_drained(self, now_us: int) -> bool:
-        """Tell whether no answer to a former Stop can be taken for a new one."""
-        if not self._owed_greetings:
-            return True
-        if now_us < self._drained_us:
-            return False
-        self._forget_greetings()
-        return True
-
-    def _forget_greetings(self) -> None:
-        self._owed_greetings = 0
-        self._reader.forget()
 
     def _must_fall(self, now_us: int) -> bool:
         """Tell whether what plays is more than what may play by now."""
@@ -547,7 +487,6 @@ class PulsePalStimulator(Stimulator):
         self.stop(now_us)
 
     def _drop_output(self, now_us: int) -> None:
-        self._pending = None
         self._drive_frame = None
         self._wanted = None
         self._is_asked = False
@@ -558,7 +497,7 @@ class PulsePalStimulator(Stimulator):
             player.aim(0)
 
     def _send_stop(self, now_us: int) -> None:
-        self._expect(Awaited.HANDSHAKE)
+        self._link.ask_stopped()
         self._urgent.append(_STOP)
         self._stop_count += 1
         self._stop_due_us = now_us + STOP_REPEAT_US
@@ -583,52 +522,3 @@ class PulsePalStimulator(Stimulator):
         for player, count in zip(self._stand_in.players, counts, strict=False):
             player.pulse_count = count
         self._events.append(StatusSeen(self._stand_in.status(now_us)))
-
-
-def _declared_load_ohm(address: str) -> int:
-    """Return the load that a URL declares.
-
-    Raises:
-        UsageError: it declares none, or one that makes no sense.
-    """
-    pairs = (pair.partition("=") for pair in address.partition("?")[2].split("&"))
-    texts = [value for name, _, value in pairs if name == "load"]
-    text = texts[0] if len(texts) == 1 else ""
-    if text.isascii() and text.isdigit() and 1 <= int(text[:8]) <= LOAD_OHM_MAX:
-        return int(text)
-    raise UsageError(
-        f"{address}: a PulsePal puts out a voltage, so its URL declares the load, once, as whole "
-        f"ohms up to {LOAD_OHM_MAX}, for example pulsepal:/dev/ttyACM0?load=1000"
-    )
-
-
-def _quiet_settings() -> list[bytes]:
-    """Return what makes a PulsePal begin nothing by itself, the resting voltage first.
-
-    Bursts come after custom trains, since the device works out then whether it plays any; and
-    continuous play is switched off when no channel has a voltage to play.
-    """
-    values = {
-        Parameter.RESTING_VOLTAGE: 0,
-        Parameter.PHASE_1_VOLTAGE: 0,
-        Parameter.PHASE_2_VOLTAGE: 0,
-        Parameter.LINK_TRIGGER_1: 0,
-        Parameter.LINK_TRIGGER_2: 0,
-        Parameter.CUSTOM_TRAIN: 0,
-        Parameter.CUSTOM_TARGET: 0,
-        Parameter.CUSTOM_LOOP: 0,
-        Parameter.IS_BIPHASIC: 1,
-        Parameter.BURST_DURATION: 0,
-        Parameter.INTERBURST_GAP: 0,
-    }
-    numbers = range(1, pulsepal.CHANNELS + 1)
-    return [
-        *(
-            pulsepal.program_one(parameter, number, value)
-            for parameter, value in values.items()
-            for number in numbers
-        ),
-        *(pulsepal.continuous(number, False) for number in numbers),
-        pulsepal.client_name(CLIENT),
-        *(pulsepal.abort(), pulsepal.abort(), pulsepal.handshake()),
-    ]

@@ -15,6 +15,7 @@ from estim.dialects import pulsepal
 from estim.dialects.pulsepal import CYCLE_US, Parameter
 from estim.drivers.player import HOLD_MIN_US, Train, shortest_part_ms
 from estim.drivers.stand_in import HELD_BY_HOST
+from estim.errors import UsageError
 from firmware_protocol import limits
 from firmware_protocol.messages import CHANNELS_MAX, KEYFRAMES_MAX, Capabilities
 from firmware_protocol.program import ChannelProgram, PulseProgram
@@ -25,6 +26,7 @@ REST_MIN_US = 100
 """The shortest rest between two pulses: a train ends within it."""
 LOAD_OHM_MAX = 1_000_000
 PHASE_MAX_US = 60_000
+CLIENT = "ESTIM "
 UA_OHM_PER_MV = 1000
 US_PER_MS = 1000
 
@@ -41,6 +43,23 @@ class Told(NamedTuple):
     values: dict[Parameter, int]
     occupied_us: int
     pulse_count: int
+
+
+def declared_load_ohm(address: str) -> int:
+    """Return the load that a URL declares.
+
+    Raises:
+        UsageError: it declares none, or one that makes no sense.
+    """
+    pairs = (pair.partition("=") for pair in address.partition("?")[2].split("&"))
+    texts = [value for name, _, value in pairs if name == "load"]
+    text = texts[0] if len(texts) == 1 else ""
+    if text.isascii() and text.isdigit() and 1 <= int(text[:8]) <= LOAD_OHM_MAX:
+        return int(text)
+    raise UsageError(
+        f"{address}: a PulsePal puts out a voltage, so its URL declares the load, once, as whole "
+        f"ohms up to {LOAD_OHM_MAX}, for example pulsepal:/dev/ttyACM0?load=1000"
+    )
 
 
 def capabilities(load_ohm: int) -> Capabilities:
@@ -61,6 +80,38 @@ def capabilities(load_ohm: int) -> Capabilities:
         pulse_period_min_us=2 * CYCLE_US + REST_MIN_US,
         residual_ms=TRAIN_MAX_US // US_PER_MS,
     )
+
+
+def quiet_settings() -> list[bytes]:
+    """Return what makes a PulsePal begin nothing by itself, the resting voltage first.
+
+    Bursts come after custom trains, since the device works out then whether it plays any; and
+    continuous play is switched off when no channel has a voltage to play.
+    """
+    values = {
+        Parameter.RESTING_VOLTAGE: 0,
+        Parameter.PHASE_1_VOLTAGE: 0,
+        Parameter.PHASE_2_VOLTAGE: 0,
+        Parameter.LINK_TRIGGER_1: 0,
+        Parameter.LINK_TRIGGER_2: 0,
+        Parameter.CUSTOM_TRAIN: 0,
+        Parameter.CUSTOM_TARGET: 0,
+        Parameter.CUSTOM_LOOP: 0,
+        Parameter.IS_BIPHASIC: 1,
+        Parameter.BURST_DURATION: 0,
+        Parameter.INTERBURST_GAP: 0,
+    }
+    numbers = range(1, pulsepal.CHANNELS + 1)
+    return [
+        *(
+            pulsepal.program_one(parameter, number, value)
+            for parameter, value in values.items()
+            for number in numbers
+        ),
+        *(pulsepal.continuous(number, False) for number in numbers),
+        pulsepal.client_name(CLIENT),
+        *(pulsepal.abort(), pulsepal.abort(), pulsepal.handshake()),
+    ]
 
 
 def shortfalls(program: PulseProgram) -> tuple[str, ...]:
