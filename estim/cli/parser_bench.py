@@ -78,6 +78,10 @@ def add_simulate(commands: Commands) -> None:
 def add_devices(commands: Commands) -> None:
     """Declare `estim devices`."""
     parser = add(commands, "devices", "list serial ports and the simulator", "estim.cli.devices")
+    parser.add_argument("url", metavar="URL", nargs="*", help="ask this one who it is")
+    parser.add_argument(
+        "--probe", action="store_true", help="ask every port whose USB id a driver knows"
+    )
     parser.add_argument("--json", action="store_true", help=JSON_HELP)
 
 

@@ -1,4 +1,4 @@
-"""`estim simulate`: the virtual stimulator or the reference device in C, a process of its own."""
+"""`estim simulate`: a virtual stimulator, or the reference device in C, a process of its own."""
 
 from __future__ import annotations
 

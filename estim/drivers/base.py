@@ -19,6 +19,7 @@ from estim.errors import EstimError
 from estim.safety.verdict import Approved, ApprovedLoad
 from estim.transport.line_settings import LineSettings
 from firmware_protocol.messages import Capabilities, Event, Identity, Status
+from firmware_protocol.program import PulseProgram
 
 
 class Use(Enum):
@@ -134,6 +135,18 @@ DriverEvent = (
 )
 
 
+class Fitting(NamedTuple):
+    """How a programme fits a kind of device.
+
+    Attributes:
+        lacks: one sentence for each thing that it cannot play; such a programme is not loaded.
+        remarks: one sentence for each thing that is played otherwise than written, and never more.
+    """
+
+    lacks: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
 @dataclass(slots=True)
 class Output:
     """Bytes to write, in this order: all of `urgent`, all of `ordered`, then the newest Drive."""
@@ -149,10 +162,17 @@ class Stimulator(ABC):
     Attributes:
         line: how its port is set.
         options: names in a URL's query that are the driver's own, and none of the port's.
+        capabilities: of every device of the kind; None where each says its own.
     """
 
     line: ClassVar[LineSettings] = LineSettings()
     options: ClassVar[frozenset[str]] = frozenset()
+    capabilities: ClassVar[Capabilities | None] = None
+
+    @classmethod
+    def fitting(cls, program: PulseProgram) -> Fitting:
+        """Say how a programme fits, beyond what Capabilities tell; no device is needed."""
+        return Fitting()
 
     @abstractmethod
     def __init__(self, epoch: int, address: str) -> None:

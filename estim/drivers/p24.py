@@ -27,6 +27,7 @@ from estim.drivers.base import (
     ConnectFailed,
     DriveRefused,
     DriverEvent,
+    Fitting,
     Identified,
     LineDamaged,
     Loaded,
@@ -56,12 +57,13 @@ from firmware_protocol.messages import (
     PolicyFlag,
     WantedState,
 )
+from firmware_protocol.program import PulseProgram
 
 SETUP_US = 250_000
 SETUP_ATTEMPTS = 4
 ANSWER_US = 100_000
 """An answer later than this is none: the next Drive asks anew, well inside the device's 2 s."""
-STOP_REPEAT_US = 30_000
+STOP_REPEAT_US = 10_000
 STOP_COUNT_MIN = 3
 ODD_REPORTS_MAX = 3
 """So often may a channel be on or off otherwise than told, before it is a defect."""
@@ -121,6 +123,11 @@ class P24Stimulator(Stimulator):
     """Speak ScienceMode 4, without I/O."""
 
     line = LineSettings(p24.BAUD, p24.STOP_BITS, has_flow_control=True)
+    capabilities = CAPABILITIES
+
+    @classmethod
+    def fitting(cls, program: PulseProgram) -> Fitting:
+        return Fitting(shortfalls(program), remarks(program))
 
     def __init__(self, epoch: int, address: str) -> None:
         self._address = address

@@ -48,6 +48,8 @@ def remarks(program: PulseProgram) -> tuple[str, ...]:
                     f"channel {number}: a pulse period of {setting.pulse_period_us} us is played "
                     f"as {period_us} us ({1_000_000 / period_us:.4g} Hz)"
                 )
+        for what in _played_by_host(channel):
+            found.append(f"channel {number}: this computer plays {what}, to about 5 ms")
         if channel.pulse_offset_us:
             found.append(f"channel {number}: the device itself keeps pulses of channels apart")
     return tuple(dict.fromkeys(found))
@@ -104,3 +106,12 @@ def _too_short(channel: ChannelProgram) -> Iterator[str]:
             f"a part of {shortest_ms} ms, which this computer cannot time: at least "
             f"{HOLD_MIN_US // 1000} ms"
         )
+
+
+def _played_by_host(channel: ChannelProgram) -> Iterator[str]:
+    if channel.pulses_per_burst:
+        yield "the bursts"
+    if channel.cycle is not None:
+        yield "the on/off cycle"
+    if channel.keyframes:
+        yield "the modulation"

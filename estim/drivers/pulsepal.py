@@ -30,6 +30,7 @@ from estim.drivers.base import (
     ConnectFailed,
     DriveRefused,
     DriverEvent,
+    Fitting,
     Identified,
     LineDamaged,
     Loaded,
@@ -57,6 +58,7 @@ from estim.errors import DeviceFault, LimitRefused, PortLost
 from estim.safety.verdict import Approved, ApprovedLoad
 from estim.transport.line_settings import LineSettings
 from firmware_protocol.messages import Adoption, DeviceState, FaultCode, Identity, WantedState
+from firmware_protocol.program import PulseProgram
 
 SETUP_US = 250_000
 SETUP_ATTEMPTS = 4
@@ -104,6 +106,10 @@ class PulsePalStimulator(Stimulator):
 
     line = LineSettings(pulsepal.BAUD)
     options = frozenset({"load"})
+
+    @classmethod
+    def fitting(cls, program: PulseProgram) -> Fitting:
+        return Fitting(shortfalls(program), remarks(program))
 
     def __init__(self, epoch: int, address: str) -> None:
         self._address = address

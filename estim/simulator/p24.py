@@ -72,6 +72,8 @@ ANSWER_US_MAX = 10_000_000
 WAITING_PULSES_MAX = 10
 WAITING_MAX = 64
 """Requests that wait at most; the rest is lost, as in a full buffer."""
+ANSWERS_MAX = 256
+"""Answers that wait at most for a host that does not read; the newest are lost."""
 PLAY_EVERY_US = 25_000
 """While it plays it wants to be advanced so often: the trace is to be young."""
 UA_PER_HUNDREDTH_MA = 10
@@ -358,7 +360,8 @@ class VirtualP24:
         frame = encode(command, number, payload)
         if self._is_spoilt(Verb.TRUNCATE):
             frame = frame[: len(frame) // 2]
-        self._answers.append((self._busy_until_us, frame))
+        if len(self._answers) < ANSWERS_MAX:
+            self._answers.append((self._busy_until_us, frame))
 
     def _is_spoilt(self, verb: Verb) -> bool:
         if not self._spoilt[verb]:

@@ -41,7 +41,8 @@ from science_mode_4.utils.logger import logger
 
 from estim.dialects.p24 import Decoder, Frame, encode
 from estim.simulator.__main__ import main
-from estim.transport.serial_port import LineSettings, SerialPort
+from estim.transport.line_settings import LineSettings
+from estim.transport.serial_port import SerialPort
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MS = 1000

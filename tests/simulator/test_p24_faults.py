@@ -250,6 +250,11 @@ def test_a_flood_costs_answers_and_no_memory() -> None:
     # One is taken up at once, 64 wait.
     assert len(host.pass_time(1 * S)) == 65
     assert answers(host) == 1
+    for _ in range(1_000):
+        host.line.receive(encode(ASK, 1), host.now_us)
+        host.now_us += 2 * MS
+    assert len(host.collect()) == 256
+    assert answers(host) == 1
 
 
 # Words.
