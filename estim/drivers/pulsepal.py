@@ -64,7 +64,7 @@ SETUP_US = 250_000
 SETUP_ATTEMPTS = 4
 ANSWER_US = 200_000
 """An answer later than this is none; well inside the 320 ms that an approved Drive lasts."""
-STOP_REPEAT_US = 30_000
+STOP_REPEAT_US = 10_000
 STOP_COUNT_MIN = 3
 PLAN_FRESH_US = 50_000
 """So late may a train begin after it was planned."""
