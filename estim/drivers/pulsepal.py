@@ -16,7 +16,9 @@ Rules:
 6. A current becomes a voltage by the load that the URL declares; nothing measures either.
 
 Nobody here has tried this on a device. What is assumed of it is what its published firmware 2.0.1
-does: messages in their order, a train on time, an abort within a cycle of 50 us.
+does: messages in their order, a train on time, an abort within a cycle of 50 us, and continuous
+play switched off by SetContinuous (a development state of that firmware, which calls itself 21 too,
+takes it the other way round: there a train of channel 1 might not end by itself).
 """
 
 from __future__ import annotations
@@ -104,7 +106,8 @@ class _Plan:
 class PulsePalStimulator(Stimulator):
     """Speak to a PulsePal, without I/O."""
 
-    line = LineSettings(pulsepal.BAUD)
+    # The Arduino inside sends nothing while both DTR and RTS are low, and does not reset by them.
+    line = LineSettings(pulsepal.BAUD, dtr=True)
     options = frozenset({"load"})
 
     @classmethod

@@ -160,6 +160,11 @@ def test_the_load_is_the_drivers_and_the_rest_of_the_query_the_ports() -> None:
         os.close(theirs)
 
 
+def test_its_line_has_dtr_up_or_an_arduino_answers_nothing() -> None:
+    line = registry.make_driver(URL, 1).line
+    assert (line.baud, line.stop_bits, line.has_flow_control, line.dtr) == (115_200, 1, False, True)
+
+
 @pytest.mark.parametrize(
     ("load_ohm", "amplitude_max_ua", "amplitude_step_ua"),
     [(1000, 10_000, 1), (3000, 3333, 1), (300, 33_333, 4), (50, 100_000, 20), (1, 100_000, 1000)],
