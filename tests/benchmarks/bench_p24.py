@@ -52,6 +52,9 @@ CLIENT_STOPS = 8
 CLIENT_STOP_S = 6.0
 STOP_LIMIT_MS = 100
 IMPORT_ROUNDS = 15
+DEVICES = 16
+TOGETHER_S = 10.0
+DRIVE_S = 0.05
 FREE = Facts(DeviceState.RUNNING, 0, 0, 0, True, False, frozenset(), InputFlag.NONE)
 
 
@@ -79,6 +82,13 @@ def run() -> Iterable[dict[str, Any]]:
         "value": sum(each <= STOP_LIMIT_MS for each in stops_ms), "reference": len(stops_ms),
         "worst_ms": round(max(stops_ms), 1),
     }  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        addresses = [stack.enter_context(simulated()) for _ in range(DEVICES)]
+        hosts = [stack.enter_context(hosted(address)) for address in addresses]
+        yield {
+            "name": "p24_sixteen_at_once", "unit": "cores of the one process that drives them",
+            "value": round(_cores(hosts), 3), "reference": 1,
+        }  # fmt: skip
     with simulated() as address:
         lost = _client_stops_lost(address)
     yield {
@@ -320,6 +330,24 @@ def _driver_stops_ms(address: str) -> list[float]:
             host.drive(WantedState.RUNNING, 1000)
             stops_ms.append(host.stop_ms())
     return stops_ms
+
+
+def _cores(hosts: list[Host]) -> float:
+    """Drive all of them at once, 20 times a second each; return the share of a core it took."""
+    for host in hosts:
+        host.to_running()
+    began_s, began_cpu_s = time.monotonic(), time.process_time()
+    while (elapsed_s := time.monotonic() - began_s) < TOGETHER_S:
+        for host in hosts:
+            host.drive(WantedState.RUNNING, 2000)
+        for host in hosts:
+            host.answered(1.0)
+        time.sleep(max(0.0, DRIVE_S - (time.monotonic() - began_s - elapsed_s)))
+    cores = (time.process_time() - began_cpu_s) / (time.monotonic() - began_s)
+    for host in hosts:
+        assert host.state is DeviceState.RUNNING, "a stimulator was lost on the way"
+        host.stop_ms()
+    return cores
 
 
 # The published client.
