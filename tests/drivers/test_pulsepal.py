@@ -248,7 +248,10 @@ def test_no_train_is_longer_than_500_ms_and_none_outlasts_what_ends() -> None:
          "later than 500000 us after"),
         (ChannelProgram(PAIR, 200, 10_000, keyframe_cycle_ms=200, keyframes=(
             Keyframe(0, 1000, 200, 10_000), Keyframe(100, 1000, 210, 10_000))),
-         "a phase of 210 us"),
+         "a phase of 210 us, expected"),
+        (ChannelProgram(PAIR, 110, 10_000, keyframe_cycle_ms=200, keyframes=(
+            Keyframe(0, 1000, 110, 10_000), Keyframe(100, 1000, 90, 10_000))),
+         "a phase of 90 us (and 1 other), expected steps"),
     ],
 )  # fmt: skip
 def test_what_the_device_cannot_play_is_told_in_words(channel: ChannelProgram, words: str) -> None:
