@@ -64,8 +64,9 @@ from firmware_protocol.program import PulseProgram
 
 SETUP_US = 250_000
 SETUP_ATTEMPTS = 4
-ANSWER_US = 200_000
-"""An answer later than this is none; well inside the 320 ms that an approved Drive lasts."""
+ANSWER_US = 400_000
+"""An answer later than this is none: longer than a busy computer takes, and less than a device that
+starts anew. Nothing new begins while it is awaited, and what plays ends by itself."""
 STOP_REPEAT_US = 10_000
 STOP_COUNT_MIN = 3
 PLAN_FRESH_US = 50_000

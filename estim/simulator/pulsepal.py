@@ -7,7 +7,7 @@ Rules:
 3. Where the rest does not come for half a second, the device takes zeros for it, obeys, and waits
    for a person at its front: deaf, its outputs as they are. A reboot stands for that person.
 4. Nothing but a message, the end of a train or a reboot ends an output: it has no watchdog.
-5. It takes 300 ms to start, with its outputs at zero; what comes in meanwhile waits.
+5. It takes 600 ms to start, with its outputs at zero; what comes in meanwhile waits.
 6. The same calls give the same bytes and the same trace.
 
 Not simulated: trigger inputs (links and modes are kept and play no part), the menu, loading and
@@ -32,8 +32,8 @@ from estim.simulator.pulsepal_train import CustomTrain, OutputChannel, Settings
 from estim.simulator.trace import TraceSink
 
 READ_TIMEOUT_US = 500_000
-BOOT_US = 300_000
-"""The firmware waits 100 ms twice, and looks for its card, before it listens."""
+BOOT_US = 600_000
+"""The firmware waits 100 ms twice and looks for its card; a computer looks for its port anew."""
 ANSWERS_MAX = 4096
 """Bytes of answers that wait at most for a host that does not read; the newest are lost."""
 TOLD_EVERY_US = 50_000

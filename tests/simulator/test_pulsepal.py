@@ -591,7 +591,7 @@ def test_rows_of_a_channel_never_overlap(writes: list[bytes]) -> None:
     host = Host()
     host.program(BIPHASIC_2_V, BIPHASIC_2_V)
     for message in writes:
-        host.trigger(1, 2, for_us=3 * MS)
+        host.send(pulsepal.trigger([1, 2]), 3 * MS)
         host.send(message, 20 * MS)
     ends = dict.fromkeys(range(1, 5), 0)
     for onset_us, channel, _, duration_us in sorted(host.trace.rows):
