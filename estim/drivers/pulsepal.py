@@ -16,7 +16,9 @@ Rules:
 6. A current becomes a voltage by the load that the URL declares; nothing measures either.
 
 Nobody here has tried this on a device. What is assumed of it is what its published firmware 2.0.1
-does: messages in their order, a train on time, an abort within a cycle of 50 us.
+does: messages in their order, a train on time, an abort within a cycle of 50 us, and continuous
+play switched off by SetContinuous (a development state of that firmware, which calls itself 21 too,
+takes it the other way round: there a train of channel 1 might not end by itself).
 """
 
 from __future__ import annotations
@@ -64,7 +66,7 @@ SETUP_US = 250_000
 SETUP_ATTEMPTS = 4
 ANSWER_US = 200_000
 """An answer later than this is none; well inside the 320 ms that an approved Drive lasts."""
-STOP_REPEAT_US = 30_000
+STOP_REPEAT_US = 10_000
 STOP_COUNT_MIN = 3
 PLAN_FRESH_US = 50_000
 """So late may a train begin after it was planned."""
@@ -104,7 +106,8 @@ class _Plan:
 class PulsePalStimulator(Stimulator):
     """Speak to a PulsePal, without I/O."""
 
-    line = LineSettings(pulsepal.BAUD)
+    # The Arduino inside sends nothing while both DTR and RTS are low, and does not reset by them.
+    line = LineSettings(pulsepal.BAUD, dtr=True)
     options = frozenset({"load"})
 
     @classmethod
@@ -416,6 +419,7 @@ class PulsePalStimulator(Stimulator):
 
         def answered(at_us: int) -> None:
             self._told.update(changes)
+            self._report(at_us)
             wanted = self._wanted
             is_wanted = wanted is not None and wanted.wanted is WantedState.RUNNING
             is_fresh = at_us - plan.planned_us <= PLAN_FRESH_US

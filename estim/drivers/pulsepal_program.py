@@ -196,15 +196,23 @@ def _shape_shortfalls(channel: ChannelProgram) -> Iterator[str]:
     if is_gap not in ([False, False], [False, True, False]):
         yield "the device plays one phase, maybe a gap, and the opposite phase"
         return
-    for setting in channel.settings:
-        for phase in channel.phases:
-            time_us = channel.phase_us(phase, setting.unit_us)
-            if time_us % CYCLE_US:
-                what = "gap" if phase.is_gap else "phase"
-                yield f"a {what} of {time_us} us, expected steps of {CYCLE_US} us"
-        rest_us = setting.pulse_period_us - channel.pulse_us(setting.unit_us)
-        if rest_us < REST_MIN_US:
-            yield f"{rest_us} us between two pulses, expected at least {REST_MIN_US} us"
+    for what, wants_gap in (("phase", False), ("gap", True)):
+        times_us = {
+            channel.phase_us(phase, setting.unit_us)
+            for setting in channel.settings
+            for phase in channel.phases
+            if phase.is_gap is wants_gap
+        }
+        off_us = sorted(time_us for time_us in times_us if time_us % CYCLE_US)
+        if off_us:
+            more = len(off_us) - 1
+            others = f" (and {more} other{'s' if more > 1 else ''})" if more else ""
+            yield f"a {what} of {off_us[0]} us{others}, expected steps of {CYCLE_US} us"
+    rest_us = min(
+        each.pulse_period_us - channel.pulse_us(each.unit_us) for each in channel.settings
+    )
+    if rest_us < REST_MIN_US:
+        yield f"{rest_us} us between two pulses, expected at least {REST_MIN_US} us"
 
 
 def _time_shortfalls(channel: ChannelProgram) -> Iterator[str]:

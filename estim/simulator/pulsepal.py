@@ -34,6 +34,8 @@ from estim.simulator.trace import TraceSink
 READ_TIMEOUT_US = 500_000
 BOOT_US = 300_000
 """The firmware waits 100 ms twice, and looks for its card, before it listens."""
+ANSWERS_MAX = 4096
+"""Bytes of answers that wait at most for a host that does not read; the newest are lost."""
 TOLD_EVERY_US = 50_000
 CONFIRMED = b"\x01"
 
@@ -293,7 +295,8 @@ class VirtualPulsePal:
     # Messages.
 
     def _answer(self, answer: bytes) -> None:
-        self._output += answer
+        if len(self._output) < ANSWERS_MAX:
+            self._output += answer
 
     def _write_now(self) -> None:
         self._write_outputs(self._time_of(self._cycle))

@@ -10,6 +10,8 @@ from estim.dialects.pulsepal import Opcode, Parameter
 PULSE_BYTES = 6
 HEAD_BYTES = 2
 UNBOUNDED = -1
+WAITING_MAX = 65_536
+"""Bytes that wait at most, more than the longest message has; the rest is lost."""
 
 _BODY_BYTES: dict[int, int] = {
     Opcode.HANDSHAKE: 0,
@@ -66,7 +68,7 @@ class CommandReader:
 
     def feed(self, received: bytes) -> None:
         """Take bytes from the line."""
-        self._buffer += received
+        self._buffer += received[: WAITING_MAX - len(self._buffer)]
 
     def take(self) -> Command | None:
         """Return the next whole message; None where more must come."""

@@ -126,7 +126,8 @@ def test_a_time_off_the_grid_or_out_of_range_is_refused_by_name(time_us: int) ->
             write()
 
 
-def test_a_phase_that_would_never_end_is_refused() -> None:
+def test_a_phase_that_would_never_end_goes_out_in_theirs_and_ours_refuses() -> None:
+    assert their_parameter("phase1Duration", 1, 0.0) == bytes.fromhex("d54a0401 00000000")
     for parameter in (Parameter.PHASE_1_DURATION, Parameter.PHASE_2_DURATION):
         with pytest.raises(MessageError, match=r"phase \d duration: 0 us, expected 50 to"):
             pulsepal.program_one(parameter, 1, 0)
@@ -391,6 +392,11 @@ def test_a_time_on_the_grid_becomes_a_cycle_less_and_ours_stays(
     assert cut == bytes.fromhex("d54a0401") + (their_us // 50).to_bytes(4, "little")
     ours = pulsepal.program_one(Parameter.PHASE_1_DURATION, 1, time_us)
     assert ours == bytes.fromhex("d54a0401") + (time_us // 50).to_bytes(4, "little")
+
+
+def test_one_time_in_sixteen_on_the_grid_is_cut_short_by_theirs() -> None:
+    """Of the first 72 000, up to 3.6 s: 4576."""
+    assert sum(not is_same_in_theirs(count * 50) for count in range(1, 72_001)) == 4576
 
 
 def test_a_time_off_the_grid_is_cut_by_theirs_and_refused_by_ours() -> None:

@@ -17,20 +17,24 @@ from estim.drivers.player import Train
 from estim.drivers.pulsepal import PulsePalStimulator
 from estim.drivers.pulsepal_program import capabilities, remarks, shortfalls, told, voltage_mv
 from estim.errors import DeviceFault, PortLost, UsageError
+from estim.prepare.session import prepare
+from estim.profile.loader import load
 from estim.safety import kernel
 from estim.safety.kernel import DriveRequest, Facts
-from estim.safety.verdict import Approved
+from estim.safety.verdict import Approved, ApprovedLoad
 from estim.session import messages as msg
 from estim.session.states import HostState
 from estim.simulator.faults import PULSEPAL_VERBS, parse_line
 from estim.simulator.line import FaultyLine
+from estim.simulator.load import Load
 from estim.simulator.models import MODELS
 from estim.simulator.options import SimulatorOptions
+from estim.simulator.pulsepal import BOOT_US, VirtualPulsePal
 from estim.simulator.pulsepal_commands import Command, CommandReader
-from firmware_protocol.messages import DeviceState, InputFlag, WantedState
+from firmware_protocol.messages import DeviceState, FaultCode, InputFlag, Status, WantedState
 from firmware_protocol.program import ChannelProgram, Cycle, Keyframe, Phase, PulseProgram
-from tests.drivers.conformance import DriverConformance, Rig
-from tests.session.bench import MS, S, prepared
+from tests.drivers.conformance import DriverConformance, Pulses, Rig
+from tests.session.bench import MS, PROFILES, S, prepared
 
 URL = "pulsepal:/dev/hand?load=1000"
 K = b"K\x15\0\0\0"
@@ -114,8 +118,12 @@ def rig(tmp_path: Path) -> PulsePalRig:
     return PulsePalRig(tmp_path)
 
 
-def running(rig: PulsePalRig, *targets_ua: int) -> PulsePalRig:
-    TestPulsePal().running(rig, *targets_ua)
+def running(rig: PulsePalRig, *targets_ua: int, profile: str = TestPulsePal.profile) -> PulsePalRig:
+    class Of(TestPulsePal):
+        """The same, with another profile."""
+
+    Of.profile = profile
+    Of().running(rig, *targets_ua)
     return rig
 
 
@@ -150,6 +158,11 @@ def test_the_load_is_the_drivers_and_the_rest_of_the_query_the_ports() -> None:
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+def test_its_line_has_dtr_up_or_an_arduino_answers_nothing() -> None:
+    line = registry.make_driver(URL, 1).line
+    assert (line.baud, line.stop_bits, line.has_flow_control, line.dtr) == (115_200, 1, False, True)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +248,10 @@ def test_no_train_is_longer_than_500_ms_and_none_outlasts_what_ends() -> None:
          "later than 500000 us after"),
         (ChannelProgram(PAIR, 200, 10_000, keyframe_cycle_ms=200, keyframes=(
             Keyframe(0, 1000, 200, 10_000), Keyframe(100, 1000, 210, 10_000))),
-         "a phase of 210 us"),
+         "a phase of 210 us, expected"),
+        (ChannelProgram(PAIR, 110, 10_000, keyframe_cycle_ms=200, keyframes=(
+            Keyframe(0, 1000, 110, 10_000), Keyframe(100, 1000, 90, 10_000))),
+         "a phase of 90 us (and 1 other), expected steps"),
     ],
 )  # fmt: skip
 def test_what_the_device_cannot_play_is_told_in_words(channel: ChannelProgram, words: str) -> None:
@@ -354,6 +370,29 @@ def test_voltages_change_between_two_trains_alone(rig: PulsePalRig) -> None:
     changes = rig.changes(Parameter.PHASE_1_VOLTAGE, Parameter.PHASE_2_VOLTAGE)
     assert len(changes) > 20
     assert not any(is_on for _, _, is_on in changes)
+
+
+def test_a_fall_brings_no_pulse_nearer(rig: PulsePalRig) -> None:
+    """At 4 Hz the pulse after a fall comes 250 ms after the one before, or later."""
+    running(rig, 3000, profile="tens-low-rate").run(12 * S)
+    period_us = rig.core.program.channels[0].pulse_period_us
+    assert period_us == 250 * MS
+    for _ in range(5):
+        assert rig.settle(rig.ask(msg.Lower, (0,), 300))
+        rig.run(180 * MS)
+    onsets = [row[0] for row in rig.pulses.phases if row[1] == 1 and row[2] > 0]
+    assert len({abs(row[2]) for row in rig.pulses.after(onsets[-4])}) > 1
+    assert min(later - earlier for earlier, later in pairwise(onsets)) >= period_us
+
+
+def test_a_line_too_slow_to_begin_what_was_planned_gives_nothing(rig: PulsePalRig) -> None:
+    """60 ms from a message to its answer: what was planned is over 50 ms old by then."""
+    running(rig)
+    rig.fail("delay 0.03")
+    rig.settle(rig.ask(msg.SetTargets, (4000, 0)))
+    rig.run(3 * S)
+    assert rig.state is HostState.RUNNING
+    assert rig.pulses.phases == []
 
 
 def test_what_is_counted_is_what_was_played(rig: PulsePalRig) -> None:
@@ -487,6 +526,60 @@ def test_stop_goes_three_times_and_then_until_it_is_answered() -> None:
     hand.take()
     hand.pass_time(S)
     assert hand.take() == b""
+
+
+def test_an_answer_to_the_first_stop_does_not_end_the_three() -> None:
+    hand = Hand().connected()
+    hand.driver.stop(hand.now_us)
+    written = []
+    for _ in range(4):
+        written.append(hand.take())
+        hand.answer(K if written[-1] else b"")
+        hand.pass_time(30 * MS)
+    assert written == [STOP] * 3 + [b""]
+
+
+def test_output_ends_320_ms_after_the_last_approval_though_the_host_turns_on() -> None:
+    """The engine that no longer drives goes on polling: that alone keeps nothing alive."""
+    trace = Pulses()
+    device = VirtualPulsePal(Load(1000), trace, -BOOT_US)
+    hand = Hand()
+    made = prepare(
+        load(PROFILES / "dpn-conventional.toml").profile, capabilities(1000), is_bench=True
+    )
+    count = len(made.program.channels)
+    seen: list[Status] = []
+
+    def run(duration_us: int, wanted: WantedState | None, target_ua: int = 0) -> None:
+        for step in range(duration_us // (5 * MS)):
+            events = hand.answer(device.take_output(hand.now_us)) + hand.pass_time(5 * MS)
+            seen.extend(each.status for each in events if isinstance(each, base.StatusSeen))
+            if wanted is not None and step % 10 == 0:
+                targets = (target_ua,) + (0,) * (count - 1)
+                facts = Facts(
+                    DeviceState.RUNNING, 0, 0, 0, True, False, frozenset(), InputFlag.NONE
+                )
+                asked = DriveRequest(wanted, targets, (100_000,) * count)
+                verdict = kernel.review(asked, made.program, facts, made.bounds, hand.now_us)
+                assert isinstance(verdict, Approved), verdict
+                hand.driver.drive(verdict, hand.now_us)
+            device.receive(hand.take(), hand.now_us)
+
+    run(100 * MS, None)
+    verdict = kernel.review_load(made.program, made.bounds, capabilities(1000), hand.now_us)
+    assert isinstance(verdict, ApprovedLoad), verdict
+    hand.driver.load(verdict, hand.now_us)
+    run(100 * MS, WantedState.ARMED)
+    run(100 * MS, WantedState.RUNNING)
+    run(5 * S, WantedState.RUNNING, 4000)
+    last_us = hand.now_us - 50 * MS + 5 * MS
+    assert trace.peak_ua(1) == 4000
+    run(2 * S, None)
+    assert seen[-1].state is DeviceState.FAULT
+    assert seen[-1].fault is FaultCode.LEASE_EXPIRED
+    assert seen[-1].channels[0].setpoint_ua == 0
+    ended_us = trace.phases[-1][0]
+    assert last_us + 250 * MS < ended_us < last_us + 340 * MS
 
 
 def test_an_answer_from_before_the_stop_does_not_confirm_it() -> None:

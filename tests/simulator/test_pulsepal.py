@@ -28,6 +28,7 @@ from estim.simulator.trace import DeliveredPhases
 MS = 1000
 S = 1_000_000
 ONSET_US = 100
+K = b"K\x15\0\0\0"
 BIPHASIC_2_V = ChannelSettings(
     is_biphasic=True,
     phase_1_mv=2000,
@@ -135,6 +136,21 @@ def test_one_message_is_obeyed_per_cycle() -> None:
     host = Host()
     assert host.send(10 * pulsepal.handshake(), 449) == 9 * b"K\x15\0\0\0"
     assert host.wait(1) == b"K\x15\0\0\0"
+
+
+def test_what_nobody_reads_and_what_nobody_takes_stays_bounded() -> None:
+    device = VirtualPulsePal(Load(1000), None, -BOOT_US)
+    for at_ms in range(100):
+        device.receive(50 * pulsepal.handshake(), at_ms * 10 * MS)
+    assert len(device.take_output(2 * S)) == 4100  # 820 answers: the last one began below 4096
+    host = Host(faults="at 0.001 stall 1")
+    host.wait(2 * MS)
+    for _ in range(50):
+        assert host.send(1000 * pulsepal.handshake()) == b""
+    # 65 536 bytes of 100 000 wait: 32 768 handshakes.
+    answers = sum(len(host.wait(10 * MS)) for _ in range(400))
+    assert answers == 32_768 * 5
+    assert host.send(pulsepal.handshake()) == K
 
 
 def test_the_settings_file_holds_what_was_saved_and_not_what_was_told() -> None:
