@@ -106,12 +106,17 @@ def _ask(urls: list[str]) -> dict[str, str]:
     answers = {}
     for url in urls:
         try:
-            identity = probe(url).identity
+            identity = probe(_with_load(url)).identity
         except EstimError as error:
             answers[url] = str(error)
         else:
             answers[url] = f"{identity.model} {identity.serial_number}"
     return answers
+
+
+def _with_load(url: str) -> str:
+    """Return the URL of a PulsePal with some load: who it is does not depend on it."""
+    return f"{url}?load=1000" if url.startswith("pulsepal:") and "load=" not in url else url
 
 
 def serial_ports() -> list[Port]:

@@ -122,7 +122,7 @@ class _Request:
 class P24Stimulator(Stimulator):
     """Speak ScienceMode 4, without I/O."""
 
-    line = LineSettings(p24.BAUD, p24.STOP_BITS, has_flow_control=True)
+    line = LineSettings(p24.BAUD, p24.STOP_BITS, has_flow_control=True, dtr=True)
     capabilities = CAPABILITIES
 
     @classmethod
@@ -198,7 +198,7 @@ class P24Stimulator(Stimulator):
     def drive(self, approved: Approved, now_us: int) -> None:
         if now_us > approved.expires_us or self._stop_due_us is not None:
             return
-        problem = self._drive_problem(approved)
+        problem = self._stand_in.drive_problem(approved)
         if problem:
             self._events.append(DriveRefused(problem))
             return
@@ -375,19 +375,6 @@ class P24Stimulator(Stimulator):
         self._events.append(ConnectFailed(DeviceFault(words)))
 
     # Output.
-
-    def _drive_problem(self, approved: Approved) -> str:
-        """Say why a Drive cannot be followed, whoever approved it."""
-        stand_in = self._stand_in
-        if approved.wanted is not WantedState.RUNNING:
-            return ""
-        if stand_in.state is DeviceState.SAFE:
-            return "it must be armed first"
-        if stand_in.state is DeviceState.FAULT:
-            return "a fault is latched"
-        if stand_in.state is DeviceState.ARMED and any(approved.targets_ua):
-            return "output starts at zero"
-        return stand_in.target_problem(approved.targets_ua)
 
     def _follow(self, now_us: int) -> None:
         """Ask the device for the next step towards what is wanted, if nothing is on its way."""
