@@ -14,6 +14,8 @@ import pytest
 
 from tests.cli.commands import CHECKOUT
 
+pytestmark = pytest.mark.long
+
 EXAMPLE = Path(__file__).parent / "example"
 
 

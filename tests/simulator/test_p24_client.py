@@ -44,6 +44,8 @@ from estim.simulator.__main__ import main
 from estim.transport.line_settings import LineSettings
 from estim.transport.serial_port import SerialPort
 
+pytestmark = pytest.mark.long
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 MS = 1000
 OK = ResultAndError.NO_ERROR

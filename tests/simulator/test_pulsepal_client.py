@@ -24,6 +24,8 @@ from pypulsepal import PulsePal
 from pypulsepal.config_io import load_config, save_config
 from pypulsepal.models import PulsePalConfig
 
+pytestmark = pytest.mark.long
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 END_S = 10
 
