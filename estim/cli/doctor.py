@@ -51,6 +51,10 @@ class Check:
     remedy: str = ""
 
 
+USB_SERIAL = Path("/sys/bus/usb-serial/devices")
+LATENCY_TIMER_MS = 1
+
+
 def run(arguments: Namespace) -> int:
     """Look at everything; return 1 where a check failed."""
     checks = [Check("estim", State.OK, VERSION_TEXT), _python(), *map(_package, PACKAGES)]
@@ -90,6 +94,8 @@ def _examine_rest(records_given: str | None) -> list[Check]:
         _priority(),
         _viewers(),
         *_serial_rights(),
+        *_latency_timers(),
+        *_other_drivers(),
     ]
 
 
@@ -310,6 +316,36 @@ def _serial_rights() -> list[Check]:
         if port.is_accessible
         else Check(f"port {port.port}", State.FAILED, "access denied", access_remedy(port.port))
         for port in ports
+    ]
+
+
+def _latency_timers() -> list[Check]:
+    """See whether FTDI adapters hold bytes back: 16 ms by default, which every round trip waits."""
+    found = []
+    for timer in sorted(USB_SERIAL.glob("*/latency_timer")):
+        try:
+            waits_ms = int(timer.read_text())
+        except (OSError, ValueError):
+            continue
+        is_short = waits_ms <= LATENCY_TIMER_MS
+        found.append(
+            Check(
+                f"latency of {timer.parent.name}",
+                State.OK if is_short else State.NOTE,
+                f"the adapter holds bytes back for up to {waits_ms} ms",
+                "" if is_short else f"run `echo {LATENCY_TIMER_MS} | sudo tee {timer}`",
+            )
+        )
+    return found
+
+
+def _other_drivers() -> list[Check]:
+    """Name the drivers that other packages bring; none of them is loaded here."""
+    from estim.drivers.registry import brought
+
+    return [
+        Check(f"driver {name}:", State.NOTE, f"{place}, brought by another package")
+        for name, place in sorted(brought().items())
     ]
 
 

@@ -53,9 +53,11 @@ def add_simulate(commands: Commands) -> None:
     parser.late_epilog = lambda: str(importlib.import_module("estim.simulator.faults").SCRIPT_HELP)
     parser.add_argument(
         "--model",
-        choices=("native", "reference"),
-        help="which device to be: the simulator's own, or the reference firmware in C, which has "
-        "resistors alone (--load OHM or open), no --faults, and no faults of the line",
+        choices=("native", "reference", "p24", "pulsepal"),
+        help="which device to be: the simulator's own; the reference firmware in C, which has "
+        "resistors alone (--load OHM or open), no --faults, and no faults of the line; a HASOMED "
+        "P24, which has no --channels and no --patient-stop; or a PulsePal, which has no --serial "
+        "either and wants plain ohms",
     )
     parser.add_argument(
         "--load", metavar="OHM|NAME", help="ohms, or good-gel, typical, dry, open, short"
@@ -69,11 +71,18 @@ def add_simulate(commands: Commands) -> None:
     parser.add_argument(
         "--patient-stop", metavar="yes|no", help="whether there is a stop for the patient"
     )
+    parser.add_argument(
+        "--answer-us", metavar="US", help="p24: from a request to its answer; default: 1000"
+    )
 
 
 def add_devices(commands: Commands) -> None:
     """Declare `estim devices`."""
     parser = add(commands, "devices", "list serial ports and the simulator", "estim.cli.devices")
+    parser.add_argument("url", metavar="URL", nargs="*", help="ask this one who it is")
+    parser.add_argument(
+        "--probe", action="store_true", help="ask every port whose USB id a driver knows"
+    )
     parser.add_argument("--json", action="store_true", help=JSON_HELP)
 
 

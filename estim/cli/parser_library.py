@@ -46,6 +46,9 @@ def add_profiles(commands: Commands) -> None:
     check = add(actions, "check", "check profiles against every limit", "estim.cli.profile_check")
     check.add_argument("profiles", metavar="FILE", nargs="+", help="a file, or the id of a profile")
     check.add_argument("--area", metavar="CM2", help=AREA_HELP)
+    check.add_argument(
+        "--driver", metavar="NAME", help="check it for this kind of device too: p24, pulsepal"
+    )
     check.add_argument("--json", action="store_true", help=JSON_HELP)
 
     plot = add(

@@ -11,9 +11,11 @@ from argparse import Namespace
 from estim.cli.arguments import area_cm2
 from estim.cli.console import complain, progress, say, say_json
 from estim.cli.profile_figures import binding_words, limit_words
+from estim.drivers.base import Fitting, Stimulator
+from estim.drivers.registry import driver_class
 from estim.errors import EstimError, LimitRefused, ProfileError, UsageError
 from estim.prepare.report import LimitLine, preview
-from estim.prepare.session import Prepared, prepare
+from estim.prepare.session import REFERENCE, Prepared, prepare
 from estim.profile.library import entry_ids, find, shipped_ids
 from estim.profile.loader import load
 from estim.profile.models import Profile
@@ -26,10 +28,11 @@ SCHEMA = "estim.profile-check/1"
 
 def run(arguments: Namespace) -> int:
     """Check every file; say of each that it is fine, or the one thing that is wrong with it."""
+    driver = driver_class(f"{arguments.driver}:") if arguments.driver else None
     codes = []
     for number, name in enumerate(arguments.profiles, start=1):
         with progress(f"checking {number} of {len(arguments.profiles)}"):
-            code, problem, warnings = _check(name, arguments.area)
+            code, problem, warnings = _check(name, arguments.area, driver)
         codes.append(code)
         if problem:
             complain(problem)
@@ -42,23 +45,29 @@ def run(arguments: Namespace) -> int:
     return max(codes)
 
 
-def _check(name: str, area: str | None) -> tuple[int, str, list[str]]:
+def _check(
+    name: str, area: str | None, driver: type[Stimulator] | None
+) -> tuple[int, str, list[str]]:
     """Return the exit code of one profile, what is wrong with it, and what is worth a warning."""
     try:
         loaded = find(name) if name in (*shipped_ids(), *entry_ids()) else load(name)
         profile = loaded.profile
         prepared = prepare(
             profile,
+            (driver.capabilities if driver is not None else None) or REFERENCE,
             is_bench=profile.is_bench_only,
             electrode_area_cm2=area_cm2(area, profile) or profile.electrode.recommended_area_cm2,
             origin=loaded.origin,
         )
         _check_ceilings(prepared)
+        fitting = driver.fitting(prepared.program) if driver is not None else Fitting()
+        if fitting.lacks:
+            raise LimitRefused(f"this kind of device cannot play it: {'; '.join(fitting.lacks)}")
     except (ProfileError, UsageError) as error:
         return error.exit_code, str(error), []
     except (EstimError, ProtocolError) as error:
         return LimitRefused.exit_code, f"{name}: {error}", []
-    return 0, "", _warnings(profile, prepared)
+    return 0, "", [*_warnings(profile, prepared), *fitting.remarks]
 
 
 def _check_ceilings(prepared: Prepared) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from estim import api
 from estim.cli.console import complain, progress, say, say_json, say_table, say_wrapped
 from estim.cli.profile_figures import entry_summary, summary
+from estim.drivers.registry import driver_class
 from estim.prepare.fit import Fit, fit
 from estim.prepare.places import configuration_folder
 from estim.prepare.session import capabilities_from_snapshot
@@ -55,8 +56,8 @@ def run(arguments: Namespace) -> int:
 
 def _fits(profiles: list[LoadedProfile], device: DeviceSnapshot) -> dict[str, Fit]:
     capabilities = capabilities_from_snapshot(device)
-    site = load_site(configuration_folder())
-    return {one.profile.id: fit(one, capabilities, site) for one in profiles}
+    site, driver = load_site(configuration_folder()), driver_class(device.url)
+    return {one.profile.id: fit(one, capabilities, site, driver) for one in profiles}
 
 
 def _say_json(
@@ -76,6 +77,7 @@ def _say_json(
                 "can_make": not found.missing,
                 "missing": list(found.missing),
                 "ceilings_ua": list(found.ceilings_ua),
+                "remarks": list(found.remarks),
             }
         say_json(SCHEMA, **fields)
     for entry in informing:

@@ -238,6 +238,8 @@ def _deliver(
     prepared = stimulator.prepare(loaded, duration_s=duration_s, electrode_area_cm2=area_cm2)
     check_targets(prepared, targets_ua)  # before anything is armed
     device = stimulator.snapshot.device if stimulator.snapshot else None
+    if device is not None and device.caution:
+        teller.say(f"warning: {device.caution}")
     standing = stimulator.standing
     if standing is not None and not standing.is_for_people:
         teller.say(f"warning: device {standing.serial_number}: {standing.words}")
@@ -245,6 +247,8 @@ def _deliver(
         "prepared",
         device=device.serial_number if device else "",
         model=device.model if device else "",
+        residual_ms=device.residual_ms if device else None,
+        caution=device.caution if device else "",
         station=standing.state.value if standing else None,
         profile=loaded.profile.id,
         sha256=loaded.sha256,

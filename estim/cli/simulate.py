@@ -1,4 +1,4 @@
-"""`estim simulate`: the virtual stimulator or the reference device in C, a process of its own."""
+"""`estim simulate`: a virtual stimulator, or the reference device in C, a process of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from estim.cli.arguments import whole
 from estim.errors import UsageError
 from estim.simulator.__main__ import PORT_MAX, main
 
-FLAGS = ("model", "load", "faults", "trace", "tcp", "channels", "serial", "seed", "patient_stop")
+FLAGS = (
+    *("model", "load", "faults", "trace", "tcp"),
+    *("channels", "serial", "seed", "patient_stop", "answer_us"),
+)
 REFERENCE = Path(firmware_protocol.__file__).parent / "c" / "build" / "estim-device"
 
 
@@ -36,6 +39,8 @@ def _run_reference(given: dict[str, str]) -> int:
             "--faults: the reference device plays no script; write its lines, without their times, "
             "to its standard input"
         )
+    if "answer_us" in given:
+        raise UsageError("--answer-us: the reference device has no such option")
     if not REFERENCE.exists():
         raise UsageError(
             "the reference device is not built here: `make -C firmware_protocol/c posix` builds it"

@@ -12,18 +12,38 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from enum import Enum
+from typing import ClassVar, NamedTuple
 
 from estim.errors import EstimError
 from estim.safety.verdict import Approved, ApprovedLoad
+from estim.transport.line_settings import LineSettings
 from firmware_protocol.messages import Capabilities, Event, Identity, Status
+from firmware_protocol.program import PulseProgram
+
+
+class Use(Enum):
+    """On whom a kind of device may be used."""
+
+    CLINICAL = "clinical"
+    RESEARCH = "research"
+    """On the bench; on a person only where the site's policy says so."""
+    BENCH = "bench"
+    """Never on a person."""
 
 
 class Identified(NamedTuple):
-    """The device said who it is and what it can do, and took our epoch."""
+    """The device said who it is and what it can do, and took our epoch.
+
+    Attributes:
+        use: on whom it may be used.
+        caution: what whoever picks it must know, in plain words; '' for nothing.
+    """
 
     identity: Identity
     capabilities: Capabilities
+    use: Use = Use.CLINICAL
+    caution: str = ""
 
 
 class ConnectFailed(NamedTuple):
@@ -33,10 +53,15 @@ class ConnectFailed(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """The device holds the programme and the limits."""
+    """The device holds the programme and the limits.
+
+    Attributes:
+        remarks: what it plays otherwise than written, and never more; in plain words.
+    """
 
     program_digest: int
     limits_digest: int
+    remarks: tuple[str, ...] = ()
 
 
 class LoadFailed(NamedTuple):
@@ -110,6 +135,18 @@ DriverEvent = (
 )
 
 
+class Fitting(NamedTuple):
+    """How a programme fits a kind of device.
+
+    Attributes:
+        lacks: one sentence for each thing that it cannot play; such a programme is not loaded.
+        remarks: one sentence for each thing that is played otherwise than written, and never more.
+    """
+
+    lacks: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
 @dataclass(slots=True)
 class Output:
     """Bytes to write, in this order: all of `urgent`, all of `ordered`, then the newest Drive."""
@@ -120,7 +157,26 @@ class Output:
 
 
 class Stimulator(ABC):
-    """Speak one kind of device."""
+    """Speak one kind of device.
+
+    Attributes:
+        line: how its port is set.
+        options: names in a URL's query that are the driver's own, and none of the port's.
+        capabilities: of every device of the kind; None where each says its own.
+    """
+
+    line: ClassVar[LineSettings] = LineSettings()
+    options: ClassVar[frozenset[str]] = frozenset()
+    capabilities: ClassVar[Capabilities | None] = None
+
+    @classmethod
+    def fitting(cls, program: PulseProgram) -> Fitting:
+        """Say how a programme fits, beyond what Capabilities tell; no device is needed."""
+        return Fitting()
+
+    @abstractmethod
+    def __init__(self, epoch: int, address: str) -> None:
+        """Begin one connection, with 64 random bits and the URL as a person wrote it."""
 
     @abstractmethod
     def connect(self, now_us: int) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from estim.drivers.base import Stimulator
+from estim.drivers.native import NativeStimulator
 from estim.errors import LimitRefused
 from estim.prepare.session import prepare
 from estim.prepare.site import SitePolicy
@@ -19,16 +21,25 @@ class Fit:
 
     Attributes:
         missing: one sentence for each thing that it lacks; empty if it can make the profile.
+        remarks: one sentence for each thing that it plays otherwise than written.
         ceilings_ua: how far each channel may rise on it; empty if it cannot.
     """
 
     missing: tuple[str, ...]
     ceilings_ua: tuple[int, ...]
+    remarks: tuple[str, ...] = ()
 
 
-def fit(loaded: LoadedProfile, capabilities: Capabilities, site: SitePolicy) -> Fit:
+def fit(
+    loaded: LoadedProfile,
+    capabilities: Capabilities,
+    site: SitePolicy,
+    driver: type[Stimulator] = NativeStimulator,
+) -> Fit:
     """Compare a profile with a device; raise ProfileError where it cannot be compiled at all."""
-    missing = shortfalls(compile_profile(loaded.profile, loaded.origin), capabilities)
+    program = compile_profile(loaded.profile, loaded.origin)
+    fitting = driver.fitting(program)
+    missing = (*shortfalls(program, capabilities), *fitting.lacks)
     if missing:
         return Fit(missing, ())
     try:
@@ -37,4 +48,4 @@ def fit(loaded: LoadedProfile, capabilities: Capabilities, site: SitePolicy) -> 
         )
     except LimitRefused as error:
         return Fit((str(error),), ())
-    return Fit((), tuple(line.ceiling_ua for line in prepared.ceilings))
+    return Fit((), tuple(line.ceiling_ua for line in prepared.ceilings), fitting.remarks)

@@ -148,6 +148,7 @@ def prepare(
         profile.rise.step_ua,
         profile_version=profile.version,
         profile_sha256=sha256,
+        allows_research_device=site.allows_research_device,
     )
     return Prepared(program, bounds, settings, _ceilings(profile, program, bounds))
 

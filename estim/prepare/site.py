@@ -43,6 +43,11 @@ class SitePolicy(BaseModel):
     requires_patient_stop: bool = Field(
         default=False, description="whether a device without a patient's stop is refused"
     )
+    allows_research_device: bool = Field(
+        default=False,
+        description="whether a stimulator that is no medical device may be used on a person; the "
+        "site answers for it",
+    )
     sensation_valid_days: int = Field(
         # A neuropathy may progress within weeks, and under chemotherapy from cycle to cycle (two or
         # three weeks): a month is the longest that a test may speak for, not a recommendation.

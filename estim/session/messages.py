@@ -64,6 +64,8 @@ class SessionSettings:
         duration_s: seconds after every target was reached; 0 for no end, on a bench alone.
         step_ua: rise of one key press.
         ramp_down_ms: length of the ramp to zero at the end.
+        allows_research_device: the site's policy lets a device that is no medical one be used on a
+            person.
     """
 
     profile_id: str
@@ -72,6 +74,7 @@ class SessionSettings:
     ramp_down_ms: int = 2000
     profile_version: str = ""
     profile_sha256: str = ""
+    allows_research_device: bool = False
 
 
 # Requests: interface to engine.
@@ -319,7 +322,12 @@ class ChannelSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class DeviceSnapshot:
-    """Who the device is, and what it can do by itself."""
+    """Who the device is, and what it can do by itself.
+
+    Attributes:
+        residual_ms: how long output may go on after this computer fell silent.
+        caution: what whoever picks it must know, in plain words; '' for nothing.
+    """
 
     url: str
     model: str
@@ -332,6 +340,7 @@ class DeviceSnapshot:
     has_patient_stop: bool
     residual_ms: int
     capabilities: dict[str, int]
+    caution: str = ""
 
 
 @dataclass(frozen=True, slots=True)

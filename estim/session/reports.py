@@ -65,6 +65,8 @@ def _on_identified(session: SessionState, told: driver.Identified, now_us: int) 
     session.identity = told.identity
     session.capabilities = told.capabilities
     session.reports_current = CapabilityFlag.REPORTS_CURRENT in told.capabilities.flags
+    session.use = told.use
+    session.caution = told.caution
     session.has_link = True
     session.follow(Trigger.IDENTIFIED)
     session.append(
@@ -76,6 +78,8 @@ def _on_identified(session: SessionState, told: driver.Identified, now_us: int) 
             "firmware_version": told.identity.firmware_version,
             "schema_hash": told.identity.schema_hash,
             "residual_ms": told.capabilities.residual_ms,
+            "use": told.use.value,
+            **({"caution": told.caution} if told.caution else {}),
         },
     )
     session.done(session.connect_id)
@@ -99,6 +103,7 @@ def _on_loaded(session: SessionState, told: driver.Loaded, now_us: int) -> None:
     if session.preparing is not None:
         session.program_digest = told.program_digest
         session.limits_digest = told.limits_digest
+        session.load_remarks = told.remarks
         session.loaded_until_us = now_us + GOAL_US
 
 
@@ -144,8 +149,12 @@ def _see_loaded(session: SessionState, status: Status, now_us: int) -> None:
             "duration_s": session.settings.duration_s,
             "step_ua": session.settings.step_ua,
             "ramp_down_ms": session.settings.ramp_down_ms,
+            "allows_research_device": session.settings.allows_research_device,
+            **({"remarks": list(session.load_remarks)} if session.load_remarks else {}),
         },
     )
+    for remark in session.load_remarks:
+        session.notice(now_us, Severity.INFORMATION, remark, blame=Blame.DEVICE)
     session.done(request_id)
 
 

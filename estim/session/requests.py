@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from operator import le
 
+from estim.drivers.base import Use
 from estim.errors import EstimError, LimitRefused, RecordError, UsageError
 from estim.record.lines import ANNOTATION, event_entry
 from estim.safety.bounds import Bounds, intersect
@@ -91,13 +92,30 @@ def _prepare(session: SessionState, request: msg.Prepare, now_us: int) -> None:
         session.refuse(request.request_id, UsageError(f"programme: {error}"))
         return
     bounds = intersect(request.bounds, session.capabilities)
-    problem = _dose_problem(session, bounds, request.settings)
+    problem = _use_problem(session, request.settings) or _dose_problem(
+        session, bounds, request.settings
+    )
     if problem:
         session.refuse(request.request_id, LimitRefused(problem))
         return
     session.clear_program()
     session.preparing = (request.request_id, program, bounds, request.settings)
     session.do(ev.ReviewLoad(program, bounds))
+
+
+def _use_problem(session: SessionState, settings: msg.SessionSettings) -> str:
+    """Say why this kind of device may not be used on a person."""
+    if session.is_bench or session.use is Use.CLINICAL:
+        return ""
+    model = session.identity.model if session.identity is not None else "the device"
+    if session.use is Use.BENCH:
+        return f"{model} is for the bench alone, never for a person"
+    if settings.allows_research_device:
+        return ""
+    return (
+        f"{model} is no medical device: for the bench alone, unless the site's policy says "
+        "otherwise (allows_research_device)"
+    )
 
 
 def _settings_problem(settings: msg.SessionSettings, is_bench: bool) -> str:

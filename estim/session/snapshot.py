@@ -71,6 +71,7 @@ def _device(core: SessionCore) -> DeviceSnapshot | None:
         has_patient_stop=CapabilityFlag.HAS_PATIENT_STOP in capabilities.flags,
         residual_ms=capabilities.residual_ms,
         capabilities=fields,
+        caution=core.caution,
     )
 
 

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from estim.drivers.base import Use
 from estim.errors import DeviceFault, EstimError, LimitRefused
 from estim.safety import kernel
 from estim.safety.bounds import Bounds
@@ -85,6 +86,8 @@ class SessionState:
         self.identity: Identity | None = None
         self.capabilities: Capabilities | None = None
         self.reports_current = False
+        self.use = Use.CLINICAL
+        self.caution = ""
         self.program: PulseProgram | None = None
         self.bounds = _NO_BOUNDS
         self.settings = msg.SessionSettings("", 0, limits.step_ua.minimum)
@@ -128,6 +131,7 @@ class SessionState:
         self.has_status_since_drive = False
         self.program_digest = 0
         self.limits_digest = 0
+        self.load_remarks: tuple[str, ...] = ()
         self.loaded_until_us: int | None = None
         self.orphaned_us: int | None = None
         self.reviewing_id = 0

@@ -21,6 +21,7 @@ from estim.errors import EstimError, UsageError
 from estim.priority import ask_to_come_first
 from estim.simulator.faults import SCRIPT_HELP, parse_line
 from estim.simulator.line import FaultyLine
+from estim.simulator.models import MODELS
 from estim.simulator.options import SimulatorOptions
 from estim.simulator.server import READ_SIZE, Endpoint, PtyEndpoint, TcpEndpoint
 from estim.simulator.trace import CsvTrace
@@ -33,7 +34,6 @@ LINGER_US = 2 * US_PER_S
 PORT_MAX = 65_535
 STDIN = 0
 LIVE_LINE_MAX = 1024
-MODELS = ("native",)
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -58,10 +58,9 @@ class Simulator:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._clock = SystemClock()
-        options = SimulatorOptions(
-            **{name: getattr(arguments, name) for name in SimulatorOptions.__slots__}
-        )
-        self._channel_count = options.channel_count()
+        options = _options(arguments)
+        self._model = MODELS[arguments.model]
+        self._channel_count = self._model.channel_count(options)
         self._ends_when_closed: bool = arguments.until_closed
         self._closed_since_us: int | None = None
         self._told_late_us = -LATE_TOLD_EVERY_US
@@ -73,7 +72,7 @@ class Simulator:
         )
         self._line: FaultyLine
         self._trace: CsvTrace | None
-        self._line, self._trace = options.build(self._clock.now_us())
+        self._line, self._trace = options.build(self._clock.now_us(), self._model)
         self._wake_reader, self._wake_writer = os.pipe()
 
     @property
@@ -158,7 +157,9 @@ class Simulator:
         self._live_input = self._live_input[:LIVE_LINE_MAX]
         for line in lines:
             try:
-                fault = parse_line(line.decode("utf-8", "replace"), self._channel_count)
+                fault = parse_line(
+                    line.decode("utf-8", "replace"), self._channel_count, self._model.verbs
+                )
             except UsageError as error:
                 print(f"simulator: {error}", file=sys.stderr, flush=True)
                 continue
@@ -182,8 +183,25 @@ class Simulator:
         signal.signal(signal.SIGTTIN, signal.SIG_IGN)
 
 
+def _options(arguments: argparse.Namespace) -> SimulatorOptions:
+    """Return the options given, the rest as they are by default.
+
+    Raises:
+        UsageError: the model has no such option.
+    """
+    given = {
+        name: text
+        for name in SimulatorOptions.__slots__
+        if (text := getattr(arguments, name)) is not None
+    }
+    model = MODELS[arguments.model]
+    for name in given:
+        if name not in model.options:
+            raise UsageError(f"--{name.replace('_', '-')}: {model.title} has no such option")
+    return SimulatorOptions(**given)
+
+
 def _parser() -> argparse.ArgumentParser:
-    defaults = SimulatorOptions()
     parser = argparse.ArgumentParser(
         prog="estim simulate",
         description="A virtual stimulator on a pseudo-terminal or TCP port.",
@@ -191,17 +209,14 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--model", choices=MODELS, default="native", help="which device to be")
-    parser.add_argument(
-        "--load", default=defaults.load, help="ohms, or good-gel, typical, dry, open, short"
-    )
-    parser.add_argument("--trace", default=defaults.trace, help="CSV file of what reached the load")
-    parser.add_argument("--faults", default=defaults.faults, help="file with a fault script")
-    parser.add_argument("--seed", default=defaults.seed, help="decides random choices")
-    parser.add_argument("--channels", default=defaults.channels, help="number of channels")
-    parser.add_argument("--serial", default=defaults.serial, help="serial number")
-    parser.add_argument(
-        "--patient-stop", default=defaults.patient_stop, help="yes or no: a stop for the patient"
-    )
+    parser.add_argument("--load", help="ohms, or good-gel, typical, dry, open, short")
+    parser.add_argument("--trace", help="CSV file of what reached the load")
+    parser.add_argument("--faults", help="file with a fault script")
+    parser.add_argument("--seed", help="decides random choices")
+    parser.add_argument("--channels", help="number of channels")
+    parser.add_argument("--serial", help="serial number")
+    parser.add_argument("--patient-stop", help="yes or no: a stop for the patient")
+    parser.add_argument("--answer-us", help="microseconds from a request to its answer: p24")
     parser.add_argument("--tcp", type=_port, metavar="PORT", help="listen on 127.0.0.1; 0 for any")
     parser.add_argument(
         "--until-closed",

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from estim.simulator.channel import OutputChannel
+from estim.simulator.faults import Fault, Verb
 from estim.simulator.gate import Gate, Refusal
 from estim.simulator.load import Load
 from estim.simulator.output_stage import OutputStage
@@ -138,6 +139,24 @@ class VirtualDevice:
         return min(timer_us, report_us)
 
     # What the world does to the device.
+
+    def play(self, fault: Fault, now_us: int) -> None:
+        """Let a fault of `NATIVE_VERBS` happen that is none of the line's."""
+        match fault.verb:
+            case Verb.REBOOT:
+                self.reboot(now_us)
+            case Verb.HANG:
+                self.hang(now_us)
+            case Verb.LEAD_OFF | Verb.LEAD_ON:
+                self.set_lead_off(fault.channel, fault.verb is Verb.LEAD_OFF, now_us)
+            case Verb.LOAD if fault.load is not None:
+                self.set_load(fault.channel, fault.load, now_us)
+            case Verb.GAIN:
+                self.set_gain(fault.channel, fault.amount, now_us)
+            case Verb.PATIENT_STOP:
+                self.set_patient_stop(bool(fault.amount), now_us)
+            case Verb.BATTERY:
+                self.set_battery(fault.amount, now_us)
 
     def set_load(self, channel_number: int, load: Load, now_us: int) -> None:
         """Put another load between a channel's leads; channels count from 1."""

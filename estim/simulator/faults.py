@@ -19,6 +19,7 @@ US_PER_S = 1_000_000
 FRAMES_MAX = 1_000_000
 GAIN_MAX_PERMILLE = 5000
 PERCENT_MAX = 100
+RESULT_MAX = 255
 SCRIPT_BYTES_MAX = 65_536
 
 SCRIPT_HELP = """\
@@ -38,7 +39,18 @@ fault script: one fault a line, at seconds since the start; # begins a comment
   at 2.0 battery 4           the charge in percent; 255 is mains
 drop, delay, corrupt, duplicate and silent mean both directions, or the one
 named at their end: to-device or to-host. The same lines without their time, on
-standard input, happen at once."""
+standard input, happen at once.
+a P24 has no patient-stop and no battery, but all others, and of its own:
+  at 2.0 stall 0.5           it takes up no request and answers none for 0.5 s
+  at 2.0 channel-error 1 electrode  channel 1 finds this at its next pulse; or
+                             timeout, or low-current
+  at 2.0 result 99           it does not obey the next request, and answers so
+  at 2.0 renumber 1          the next answer bears another packet's number
+  at 2.0 truncate 1          of the next answer only the first half comes
+  at 2.0 shorten 1           the next answer is whole, but a byte too short
+a PulsePal has no patient-stop and no battery, but all others and stall; it has
+no frames, so that drop, corrupt and duplicate count bytes; hang and stall leave
+its outputs as they are"""
 
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
@@ -69,9 +81,31 @@ class Verb(Enum):
     GAIN = "gain"
     PATIENT_STOP = "patient-stop"
     BATTERY = "battery"
+    STALL = "stall"
+    CHANNEL_ERROR = "channel-error"
+    RESULT = "result"
+    RENUMBER = "renumber"
+    TRUNCATE = "truncate"
+    SHORTEN = "shorten"
 
 
 LINE_VERBS = frozenset({Verb.DROP, Verb.DELAY, Verb.CORRUPT, Verb.DUPLICATE, Verb.SILENT})
+WORLD_VERBS = frozenset({Verb.REBOOT, Verb.HANG, Verb.LEAD_OFF, Verb.LEAD_ON, Verb.LOAD, Verb.GAIN})
+NATIVE_VERBS = LINE_VERBS | WORLD_VERBS | {Verb.PATIENT_STOP, Verb.BATTERY}
+P24_VERBS = (
+    LINE_VERBS
+    | WORLD_VERBS
+    | {
+        Verb.STALL,
+        Verb.CHANNEL_ERROR,
+        Verb.RESULT,
+        Verb.RENUMBER,
+        Verb.TRUNCATE,
+        Verb.SHORTEN,
+    }
+)
+PULSEPAL_VERBS = LINE_VERBS | WORLD_VERBS | {Verb.STALL}
+CHANNEL_ERRORS = ("electrode", "timeout", "low-current")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +115,8 @@ class Fault:
     Attributes:
         verb: what happens.
         at_us: when, since the simulator started; None for now.
-        amount: frames, us, permille, percent, or 1 for a press, by verb.
+        amount: frames, us, permille, percent, a result, the place in `CHANNEL_ERRORS`, or 1 for a
+            press, by verb.
         channel: the channel concerned, from 1; 0 for none.
         load: the load to connect.
         directions: where a fault of the line applies.
@@ -95,7 +130,9 @@ class Fault:
     directions: tuple[Direction, ...] = BOTH
 
 
-def read_script(path: str | Path, channel_count: int) -> tuple[Fault, ...]:
+def read_script(
+    path: str | Path, channel_count: int, verbs: frozenset[Verb] = NATIVE_VERBS
+) -> tuple[Fault, ...]:
     """Read a script of faults, in order of time.
 
     Raises:
@@ -115,7 +152,7 @@ def read_script(path: str | Path, channel_count: int) -> tuple[Fault, ...]:
     faults = []
     for number, line in enumerate(text.splitlines(), start=1):
         try:
-            fault = parse_line(line, channel_count)
+            fault = parse_line(line, channel_count, verbs)
             if fault is not None and fault.at_us is None:
                 raise UsageError("expected `at SECONDS` before the verb")
         except UsageError as error:
@@ -125,8 +162,10 @@ def read_script(path: str | Path, channel_count: int) -> tuple[Fault, ...]:
     return tuple(sorted(faults, key=lambda fault: fault.at_us or 0))
 
 
-def parse_line(line: str, channel_count: int) -> Fault | None:
-    """Read one line, with or without a time; None for an empty one.
+def parse_line(
+    line: str, channel_count: int, verbs: frozenset[Verb] = NATIVE_VERBS
+) -> Fault | None:
+    """Read one line, with or without a time, of what a device can play; None for an empty one.
 
     Raises:
         UsageError: the line makes no sense; says what was expected.
@@ -142,11 +181,12 @@ def parse_line(line: str, channel_count: int) -> Fault | None:
         words = words[2:]
         if not words:
             raise UsageError("expected a verb after the time")
-    try:
-        verb = Verb(words[0])
-    except ValueError:
-        known = ", ".join(verb.value for verb in Verb)
-        raise UsageError(f"expected one of {known}, got {words[0]!r}") from None
+    verb = next((verb for verb in Verb if verb in verbs and verb.value == words[0]), None)
+    if verb is None:
+        known = ", ".join(verb.value for verb in Verb if verb in verbs)
+        elsewhere = words[0] in {verb.value for verb in Verb}
+        why = ", which this device cannot play" if elsewhere else ""
+        raise UsageError(f"expected one of {known}, got {words[0]!r}{why}")
     directions: tuple[Direction, ...] = BOTH
     if verb in LINE_VERBS and words[-1] in {direction.value for direction in Direction}:
         directions = (Direction(words.pop()),)
@@ -197,6 +237,21 @@ def _gain(
     return Fault(verb, at_us, _whole("permille", words[1], 0, GAIN_MAX_PERMILLE), channel)
 
 
+def _channel_error(
+    verb: Verb, at_us: int | None, words: list[str], _where: tuple[Direction, ...], channels: int
+) -> Fault:
+    channel = _whole("channel", words[0], 1, channels)
+    if words[1] not in CHANNEL_ERRORS:
+        raise UsageError(f"expected one of {', '.join(CHANNEL_ERRORS)}, got {words[1]!r}")
+    return Fault(verb, at_us, CHANNEL_ERRORS.index(words[1]), channel)
+
+
+def _result(
+    verb: Verb, at_us: int | None, words: list[str], _where: tuple[Direction, ...], _channels: int
+) -> Fault:
+    return Fault(verb, at_us, _whole("result", words[0], 1, RESULT_MAX))
+
+
 def _patient_stop(
     verb: Verb, at_us: int | None, words: list[str], _where: tuple[Direction, ...], _channels: int
 ) -> Fault:
@@ -228,6 +283,12 @@ _GRAMMAR: dict[Verb, tuple[str, _Build]] = {
     Verb.GAIN: ("gain CHANNEL PERMILLE", _gain),
     Verb.PATIENT_STOP: ("patient-stop press|release", _patient_stop),
     Verb.BATTERY: ("battery PERCENT", _battery),
+    Verb.STALL: ("stall SECONDS", _time),
+    Verb.CHANNEL_ERROR: (f"channel-error CHANNEL {'|'.join(CHANNEL_ERRORS)}", _channel_error),
+    Verb.RESULT: ("result CODE", _result),
+    Verb.RENUMBER: ("renumber ANSWERS", _frames),
+    Verb.TRUNCATE: ("truncate ANSWERS", _frames),
+    Verb.SHORTEN: ("shorten ANSWERS", _frames),
 }
 
 

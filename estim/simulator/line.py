@@ -10,32 +10,65 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from random import Random
+from typing import Protocol
 
-from estim.simulator.device import VirtualDevice
 from estim.simulator.faults import LINE_VERBS, Direction, Fault, Verb
 
-PARTIAL_MAX = 1024
+PARTIAL_MAX = 2048
 """Bytes kept while waiting for the end of a frame; more than any frame has."""
+
+CutFrames = Callable[[bytes], tuple[list[bytes], bytes]]
+"""Tell the whole frames of some bytes, delimiters and junk between them included, and the rest."""
+
+
+def cut_at_zero(carried: bytes) -> tuple[list[bytes], bytes]:
+    """Cut frames that end with a zero, as the native protocol's."""
+    *frames, rest = carried.split(b"\0")
+    return [frame + b"\0" for frame in frames], rest
+
+
+class Device(Protocol):
+    """Stand at the end of a line."""
+
+    @property
+    def is_energised(self) -> bool:
+        """Tell whether output is on or may begin."""
+
+    def receive(self, received: bytes, now_us: int) -> None:
+        """Take bytes from the line; everything due before them happens first."""
+
+    def advance(self, now_us: int) -> None:
+        """Do everything that falls due up to `now_us`, in order of time."""
+
+    def take_output(self, now_us: int) -> bytes:
+        """Return what is to be sent; it is gone from here then."""
+
+    def next_deadline_us(self) -> int | None:
+        """Return when `advance` should be called next."""
+
+    def play(self, fault: Fault, now_us: int) -> None:
+        """Let a fault happen that is none of the line's."""
 
 
 class FaultyLine:
-    """Stand in for a device, with a line that may fail; same four methods as `VirtualDevice`."""
+    """Stand in for a device, with a line that may fail; same four methods as the device."""
 
     def __init__(
         self,
-        device: VirtualDevice,
+        device: Device,
         script: Iterable[Fault] = (),
         seed: int = 0,
         start_us: int = 0,
+        cut: CutFrames = cut_at_zero,
     ) -> None:
         self.device = device
         self._start_us = start_us
         self._script = deque(script)
         random = Random(seed)
-        self._to_device = _Way(random)
-        self._to_host = _Way(random)
+        self._to_device = _Way(random, cut)
+        self._to_host = _Way(random, cut)
         self._ways = {Direction.TO_DEVICE: self._to_device, Direction.TO_HOST: self._to_host}
 
     def receive(self, received: bytes, now_us: int) -> None:
@@ -99,22 +132,7 @@ class FaultyLine:
             for direction in fault.directions:
                 self._ways[direction].disturb(fault.verb, fault.amount, now_us)
             return
-        device = self.device
-        match fault.verb:
-            case Verb.REBOOT:
-                device.reboot(now_us)
-            case Verb.HANG:
-                device.hang(now_us)
-            case Verb.LEAD_OFF | Verb.LEAD_ON:
-                device.set_lead_off(fault.channel, fault.verb is Verb.LEAD_OFF, now_us)
-            case Verb.LOAD if fault.load is not None:
-                device.set_load(fault.channel, fault.load, now_us)
-            case Verb.GAIN:
-                device.set_gain(fault.channel, fault.amount, now_us)
-            case Verb.PATIENT_STOP:
-                device.set_patient_stop(bool(fault.amount), now_us)
-            case Verb.BATTERY:
-                device.set_battery(fault.amount, now_us)
+        self.device.play(fault, now_us)
 
     @property
     def _is_faultless(self) -> bool:
@@ -130,9 +148,10 @@ class FaultyLine:
 class _Way:
     """One direction of the line."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, cut: CutFrames) -> None:
         self.is_sound = True
         self._random = random
+        self._cut = cut
         self._partial = b""
         self._under_way: deque[tuple[int, bytes]] = deque()
         self._transit_us = 0
@@ -151,15 +170,15 @@ class _Way:
 
     def is_between_frames_with(self, carried: bytes) -> bool:
         """Tell whether bytes are whole frames, none of which began before them."""
-        return not self._partial and carried.endswith(b"\0")
+        return not self._partial and not self._cut(carried)[1]
 
     def carry(self, carried: bytes, now_us: int) -> None:
         """Put bytes on their way, frame by frame."""
         if not carried:
             return
-        *frames, self._partial = (self._partial + carried).split(b"\0")
+        frames, self._partial = self._cut(self._partial + carried)
         for frame in frames:
-            self._carry_frame(frame + b"\0", now_us)
+            self._carry_frame(frame, now_us)
         if len(self._partial) > PARTIAL_MAX:
             self._carry_frame(self._partial, now_us)
             self._partial = b""

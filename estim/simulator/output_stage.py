@@ -10,9 +10,11 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from estim.simulator.interpreter import PERMILLE, PulseShape
+from estim.simulator.interpreter import PERMILLE
 from estim.simulator.load import UV_PER_MV, Load
 from estim.simulator.trace import DeliveredPhases
 from firmware_protocol import limits
@@ -20,6 +22,25 @@ from firmware_protocol import limits
 LOAD_OHM_MAX = 1_000_000
 """The highest load that is measured; an open circuit reads as this."""
 CACHE_MAX = 4096
+
+
+class Shape(Protocol):
+    """A pulse of any amplitude on its grid."""
+
+    @property
+    def phases(self) -> Sequence[tuple[int, int]]:
+        """Tell each phase's duration in us, and anything."""
+
+    @property
+    def pulse_us(self) -> int:
+        """Tell the duration of all phases."""
+
+    @property
+    def grid_ua(self) -> int:
+        """Tell what an amplitude is a multiple of."""
+
+    def currents_ua(self, amplitude_ua: int) -> list[int]:
+        """Return the signed current of every phase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +81,7 @@ class OutputStage:
         self._gain_permille = PERMILLE
         self._capacitor_mv = 0
         self._resting_since_us = 0
-        self._cache: dict[tuple[PulseShape, int, int], Delivery] = {}
+        self._cache: dict[tuple[Shape, int, int], Delivery] = {}
 
     def connect(self, load: Load) -> None:
         """Put another load between the leads; a lead that is off stays off."""
@@ -78,7 +99,7 @@ class OutputStage:
         self._gain_permille = gain_permille
         self._changed()
 
-    def deliver(self, shape: PulseShape, amplitude_ua: int, onset_us: int) -> Delivery:
+    def deliver(self, shape: Shape, amplitude_ua: int, onset_us: int) -> Delivery:
         """Deliver one pulse of a non-zero amplitude on the shape's grid."""
         capacitor_mv = self._capacitor_mv
         if capacitor_mv:
@@ -101,7 +122,7 @@ class OutputStage:
         self._cache.clear()
         self._capacitor_mv = 0
 
-    def _compute(self, shape: PulseShape, amplitude_ua: int, capacitor_mv: int) -> Delivery:
+    def _compute(self, shape: Shape, amplitude_ua: int, capacitor_mv: int) -> Delivery:
         asked_ua = amplitude_ua * self._gain_permille // PERMILLE
         asked_ua -= asked_ua % shape.grid_ua
         delivered_ua = self._largest_that_fits(shape, asked_ua, capacitor_mv)
@@ -129,7 +150,7 @@ class OutputStage:
             capacitor_mv=round(end_mv),
         )
 
-    def _largest_that_fits(self, shape: PulseShape, asked_ua: int, capacitor_mv: int) -> int:
+    def _largest_that_fits(self, shape: Shape, asked_ua: int, capacitor_mv: int) -> int:
         """Return the largest amplitude on the grid that the compliance voltage carries."""
         if self._load.is_open or self._is_lead_off:
             return 0
@@ -144,12 +165,12 @@ class OutputStage:
                 too_much = middle
         return fitting * shape.grid_ua
 
-    def _fits(self, shape: PulseShape, amplitude_ua: int, capacitor_mv: int) -> bool:
+    def _fits(self, shape: Shape, amplitude_ua: int, capacitor_mv: int) -> bool:
         voltages, _ = self._voltages(shape, shape.currents_ua(amplitude_ua), capacitor_mv)
         return max(abs(voltage) for voltage in voltages) <= self._compliance_mv
 
     def _voltages(
-        self, shape: PulseShape, currents: list[int], capacitor_mv: float
+        self, shape: Shape, currents: list[int], capacitor_mv: float
     ) -> tuple[list[float], float]:
         """Return the voltage at each phase's end, and across the capacitance at the last, in mV."""
         voltages = []
@@ -159,7 +180,7 @@ class OutputStage:
         return voltages, capacitor_mv
 
 
-def _phases_with_current(shape: PulseShape, currents: list[int]) -> DeliveredPhases:
+def _phases_with_current(shape: Shape, currents: list[int]) -> DeliveredPhases:
     phases = []
     offset_us = 0
     for current_ua, (duration_us, _) in zip(currents, shape.phases, strict=True):

@@ -13,30 +13,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from dataclasses import dataclass
+from dataclasses import replace
 from urllib.parse import parse_qsl
 
 import serial
 
 from estim.errors import PortLost, UsageError
 from estim.transport import socket_port
+from estim.transport.line_settings import LineSettings
 from estim.transport.socket_port import SocketPort
 
 READ_TIMEOUT_S = 0.05
 WRITE_TIMEOUT_S = 1.0
-DEFAULT_BAUD = 115_200
 _BAUD_MAX = 4_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class LineSettings:
-    """How a driver wants its line set; DTR and RTS are low unless it says otherwise."""
-
-    baud: int = DEFAULT_BAUD
-    stop_bits: int = 1
-    has_flow_control: bool = False
-    dtr: bool = False
-    rts: bool = False
 
 
 class SerialPort:
@@ -124,8 +113,13 @@ def parse_address(address: str) -> tuple[str, dict[str, str]]:
     return plain, dict(pairs)
 
 
-def open_port(address: str) -> SerialPort | SocketPort:
+_DEFAULT = LineSettings()
+
+
+def open_port(address: str, settings: LineSettings = _DEFAULT) -> SerialPort | SocketPort:
     """Open an address such as `/dev/ttyUSB0?baud=500000` or `socket://rig:4000`.
+
+    `settings` are the driver's own; the address may say another baud rate.
 
     Raises:
         UsageError: the address makes no sense, an option is unknown or not a number.
@@ -134,7 +128,7 @@ def open_port(address: str) -> SerialPort | SocketPort:
     if address.startswith(socket_port.SCHEME):
         return SocketPort(address, READ_TIMEOUT_S, WRITE_TIMEOUT_S)
     plain, options = parse_address(address)
-    baud_text = options.pop("baud", str(DEFAULT_BAUD))
+    baud_text = options.pop("baud", str(settings.baud))
     if "://" in plain and options:  # pyserial's own for these, such as ign_set_control
         plain += "?" + "&".join(
             f"{name}={value}" if value else name for name, value in options.items()
@@ -146,7 +140,7 @@ def open_port(address: str) -> SerialPort | SocketPort:
         raise UsageError(f"{address}: baud must be a whole number up to {_BAUD_MAX}")
     if not plain:
         raise UsageError("a device URL names a port, for example native:/dev/ttyUSB0")
-    return SerialPort(plain, LineSettings(baud=int(baud_text)))
+    return SerialPort(plain, replace(settings, baud=int(baud_text)))
 
 
 def _explain(address: str, error: Exception) -> str:

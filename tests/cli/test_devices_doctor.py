@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import pty
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from serial.tools import list_ports
 
+from estim.cli import devices, doctor
 from estim.cli.devices import access_remedy
+from estim.drivers.registry import driver_name
 from estim.engine.viewers import Viewers
 from estim.record import station_key
 from tests.cli.commands import Shell
@@ -24,7 +31,7 @@ def test_the_simulator_is_always_listed_last(estim: Shell) -> None:
     answer = estim("devices", "--json")
     assert answer.code == 0
     assert answer.objects[-1]["url"] == "sim:"
-    assert all(item["url"].startswith("native:") for item in answer.objects[:-1])
+    assert all(driver_name(item["url"]) for item in answer.objects[:-1])
     assert estim("devices").out.splitlines()[-1].startswith("sim:")
 
 
@@ -112,3 +119,87 @@ def test_every_failed_check_has_a_remedy_on_standard_error(estim: Shell, tmp_pat
     assert "record folder" in answer.out
     assert "FAILED" in answer.out
     assert "estim: record folder: make it writable" in answer.err
+
+
+@pytest.mark.parametrize(("waits_ms", "state"), [("1", "ok"), ("16", "note"), ("2", "note")])
+def test_doctor_tells_of_adapters_that_hold_bytes_back(
+    estim: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits_ms: str, state: str
+) -> None:
+    timer = tmp_path / "ttyUSB3" / "latency_timer"
+    timer.parent.mkdir()
+    timer.write_text(f"{waits_ms}\n")
+    monkeypatch.setattr(doctor, "USB_SERIAL", tmp_path)
+    found = checks(estim)[1]["latency of ttyUSB3"]
+    assert (found["state"], waits_ms in found["found"]) == (state, True)
+    assert (str(timer) in found["remedy"]) is (state == "note")
+
+
+# Asking who is there.
+
+
+class FoundPort(NamedTuple):
+    """A port as pyserial lists it."""
+
+    device: str
+    vid: int | None
+    pid: int | None
+    description: str = "n/a"
+    serial_number: str | None = None
+    manufacturer: str | None = None
+    product: str | None = None
+
+
+@contextmanager
+def a_port() -> Iterator[tuple[int, str]]:
+    """Give a pseudo-terminal: the end that sees what is written, and its name."""
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    os.set_blocking(master, False)
+    try:
+        yield master, os.ttyname(slave)
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+def written_to(master: int) -> bytes:
+    try:
+        return os.read(master, 4096)
+    except BlockingIOError:
+        return b""
+
+
+def test_nothing_is_written_to_a_port_unless_asked_and_known(
+    estim: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with a_port() as (plain, plain_name), a_port() as (known, known_name):
+        found = [FoundPort(plain_name, 0x0403, 0x6001), FoundPort(known_name, 0x0483, 0x5740)]
+        monkeypatch.setattr(list_ports, "comports", lambda: found)
+        listed = {item.get("port"): item for item in estim("devices", "--json").objects}
+        assert listed[plain_name]["url"] == f"native:{plain_name}"
+        assert listed[known_name]["url"] == f"p24:{known_name}"
+        assert (written_to(plain), written_to(known)) == (b"", b"")
+        told = {item.get("port"): item for item in estim("devices", "--probe", "--json").objects}
+        assert written_to(plain) == b""
+        assert written_to(known).startswith(b"\xf0\x81\x55")
+        assert told[plain_name]["answer"] is None
+        assert "no P24 answered" in told[known_name]["answer"]
+
+
+def test_a_name_that_stays_is_preferred(
+    estim: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with a_port() as (_, name):
+        (tmp_path / "usb-HASOMED_P24_42-if00").symlink_to(name)
+        monkeypatch.setattr(devices, "STABLE_NAMES", tmp_path)
+        monkeypatch.setattr(list_ports, "comports", lambda: [FoundPort(name, 0x0483, 0x5740)])
+        (port, _) = estim("devices", "--json").objects
+        assert port["url"] == f"p24:{tmp_path}/usb-HASOMED_P24_42-if00"
+        assert port["port"] == name
+
+
+def test_a_url_is_asked_who_it_is(estim: Shell) -> None:
+    answer = estim("devices", "sim:", "--json")
+    told = [item for item in answer.objects if "answer" in item and item["url"] == "sim:"]
+    assert told[0]["answer"].endswith("SIM-0001")
+    estim("devices", "usb:x").assert_one_message(2)

@@ -188,3 +188,26 @@ def test_a_ceiling_out_of_reach_is_a_warning_that_names_what_binds(
         )
         assert warning.startswith(f"{start} binds at 27.9")
     assert len(answer.objects[0]["warnings"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("profile", "driver", "code", "words"),
+    [
+        ("tens-burst", "p24", 0, "this computer plays the bursts"),
+        ("nmes-quadriceps", "p24", 0, "this computer plays the on/off cycle"),
+        ("dpn-14hz", "p24", 0, "71428 us is played as 71500 us"),
+        (
+            "russian-quadriceps",
+            "p24",
+            4,
+            "a pulse period of 400 us, the device's shortest is 500 us",
+        ),
+        ("dpn-conventional", "usb", 2, "expected one of native:, p24:"),
+    ],
+)
+def test_a_profile_is_checked_for_a_kind_of_device(
+    estim: Shell, profile: str, driver: str, code: int, words: str
+) -> None:
+    answer = estim("profiles", "check", profile, "--driver", driver)
+    assert answer.code == code
+    assert words in answer.err

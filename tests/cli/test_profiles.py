@@ -76,6 +76,7 @@ def test_a_device_is_asked_and_what_it_lacks_is_told(estim: Shell) -> None:
         "can_make": False,
         "missing": ["the programme needs 2 channels, the device has 1"],
         "ceilings_ua": [],
+        "remarks": [],
     }
     words = estim("profiles", "list", "knee", "--condition", "osteoarthritis", "--device", "sim:")
     assert words.code == 0

@@ -22,10 +22,18 @@ def test_known_urls_name_a_driver(url: str) -> None:
     assert isinstance(registry.make_driver(url, 1), NativeStimulator)
 
 
+def test_each_driver_says_how_its_line_is_set() -> None:
+    driver = registry.make_driver("p24:/dev/ttyACM0", 1)
+    assert (driver.line.baud, driver.line.stop_bits, driver.line.has_flow_control) == (
+        3_000_000, 2, True,
+    )  # fmt: skip
+    assert registry.make_driver("native:/dev/ttyUSB0", 1).line.baud == 115_200
+
+
 @pytest.mark.parametrize("url", ["", "sim", "/dev/ttyUSB0", ":", "usb:x", "os:system", "NATIVE:x"])
 def test_other_urls_say_what_is_expected(url: str) -> None:
     for function in (registry.driver_name, registry.open_transport):
-        with pytest.raises(UsageError, match="expected one of native:, sim:"):
+        with pytest.raises(UsageError, match="expected one of native:, p24:, pulsepal:, sim:"):
             function(url)
     with pytest.raises(UsageError):
         registry.make_driver(url, 1)

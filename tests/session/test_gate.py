@@ -290,6 +290,7 @@ def test_the_digest_names_everything_that_is_loaded_and_follows_from_the_record(
         "duration_s": content["duration_s"],
         "step_ua": content["step_ua"],
         "ramp_down_ms": content["ramp_down_ms"],
+        "allows_research_device": content["allows_research_device"],
     }
     loaded = {"program": content["program"], "bounds": content["bounds"], "settings": settings}
     spelled = json.dumps(loaded, sort_keys=True, separators=(",", ":")).encode()

@@ -134,6 +134,8 @@ class SessionScreen(EstimScreen[None]):
                 f"{device.model} {device.serial_number}, firmware {device.firmware_version}, at "
                 f"{device.url}; output ends {device.residual_ms} ms after this computer's silence",
             )
+            if device.caution:
+                self._say(Severity.WARNING, device.caution)
             self._tell_standing(device.serial_number)
             if not device.reports_current:
                 self._say(

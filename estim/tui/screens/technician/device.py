@@ -156,6 +156,7 @@ def _identity(device: DeviceSnapshot) -> Content:
         _row("serial number", device.serial_number),
         _row("firmware", device.firmware_version),
         _row("connected at", device.url),
+        *([_row("caution", device.caution)] if device.caution else []),
     ]
     return Content("\n").join(rows)
 
