@@ -14,6 +14,7 @@ import pytest
 from estim.simulator.device import DeviceSettings
 from firmware_protocol import limits
 from firmware_protocol.messages import (
+    CapabilityFlag,
     CommitProgram,
     ProgramAccepted,
     RefusalReason,
@@ -101,6 +102,9 @@ def bursts(count: int, burst_period_us: int, *periods_us: int, **more: Any) -> C
         # An off time of nearly a period, and of a whole one.
         (sharp(10_000, cycle=Cycle(0, 90, 0, 9)), 111),
         (sharp(10_000, cycle=Cycle(0, 90, 0, 10)), 100),
+        # 9 ms, 20 us and the offset are a period, or 1 us less.
+        (sharp(10_000, pulse_offset_us=980, cycle=Cycle(0, 90, 0, 9)), 100),
+        (sharp(10_000, pulse_offset_us=979, cycle=Cycle(0, 90, 0, 9)), 111),
         # Bursts of 3, 1 ms apart: whole ones, and what begins in the rest of the second.
         (bursts(3, 500_000, 1_000), 6),
         (bursts(3, 499_999, 1_000), 7),
@@ -117,6 +121,11 @@ def bursts(count: int, burst_period_us: int, *periods_us: int, **more: Any) -> C
         # The last burst is full from the start: 166 bursts and 3 are 501. After 2 slow ones 167 and
         # 3, less 2: 502.
         (bursts(3, 6_000, 500, 2_000), 502 + 1),
+        # After 3 of 990 us 200 bursts and 5, less 3; after 1 only 200 and 2, less 1.
+        (bursts(5, 5_000, 500, 990), 1002 + 1),
+        # Full from the start again: 86 bursts and 5 are 435. After 3 slow ones, at 1003000 us, 87
+        # and 5 in the last 2500 us, less 3; after 4 one less.
+        (bursts(5, 11_500, 500, 1_000), 437 + 1),
         # The same with the slow one first.
         (bursts(3, 6_000, 2_000, 500), 502 + 1),
         # Single pulses: as many as bursts begin.
@@ -159,6 +168,11 @@ def test_sixteen_phases_count_each(lockstep: Lockstep) -> None:
     played = ChannelProgram(8 * SHARP, 1, 10_000)
     assert_needs(lockstep, played, 100_000, limits.rms_ua, 12_650)  # sqrt(0.016) = 0.126491
     assert_needs(lockstep, played, 100_000, limits.average_ua, 1_600)
+
+
+def test_a_gap_carries_nothing(lockstep: Lockstep) -> None:
+    parted = (Phase(10, 1000), Phase(100, 0), Phase(10, -1000))
+    assert_needs(lockstep, ChannelProgram(parted, 1, 1_000), 100_000, limits.average_ua, 2_000)
 
 
 # Figures that exceed a limit by less than a count.
@@ -215,6 +229,8 @@ STRETCHES = [
     # A weak turn too: 24 - 8 + 24 uC.
     (((300, 1000), (400, -250), (300, 1000), (1000, -500)), 80_000, 48_000_000,
      (40_000_000, 36_800_000)),
+    # The one that is furthest above its limit is told, not the first.
+    (((100, 1000), (100, 1000), (200, -1000)), 80_000, 4_000_000, (16_000_000, 4_000_000)),
     # Of two that are as far above, the first on the ring is told: 40 uC against 20 uC + 0.5 ms,
     # then, with the weak phase, 48 uC against the session's 42.
     (((500, 1000), (400, 250), (1000, -600)), 80_000, 42_000_000, (40_000_000, 34_000_000)),
@@ -279,14 +295,89 @@ def test_the_gate_judges_the_smallest_target_after_loading(lockstep: Lockstep) -
 # Programmes.
 
 
+HALVES = ((600, 500), (600, 500), (600, -1000))
+
+
 @pytest.mark.parametrize("sign", [1, -1])
-def test_the_run_that_a_pulse_begins_with_is_held_to_1000_us(lockstep: Lockstep, sign: int) -> None:
-    """600 us and 600 us at half of the amplitude; what flows back lasts 600 us."""
+@pytest.mark.parametrize(
+    ("phases", "run_us"),
+    [
+        (HALVES, 1_200),
+        (HALVES[-1:] + HALVES[:2], 1_200),
+        (((501, 500), (50, 0), (501, 500), (501, -1000)), 1_002),
+        (((501, 500), (50, 0), (50, 0), (501, 500), (501, -1000)), 1_002),
+    ],
+)
+def test_a_run_is_held_to_1000_us_wherever_it_lies(
+    lockstep: Lockstep, sign: int, phases: tuple[tuple[int, int], ...], run_us: int
+) -> None:
+    """Two halves of the amplitude one way; all of it flows back in half of the time."""
     host = connected(lockstep, FINE)
-    shape = (Phase(600, sign * 500), Phase(600, sign * 500), Phase(600, -sign * 1000))
+    shape = tuple(Phase(lasts_us, sign * permille) for lasts_us, permille in phases)
     (answer,) = host.load(PulseProgram((ChannelProgram(shape, 1, 20_000),)))
     assert isinstance(answer, Refused)
-    assert (answer.limit, answer.asked) == (limits.phase_duration_us.wire_id, 1_200)
+    assert (answer.limit, answer.asked) == (limits.phase_duration_us.wire_id, run_us)
+
+
+def test_the_second_channel_is_judged_too(lockstep: Lockstep) -> None:
+    host = connected(lockstep, replace(FINE, phase_min_us=1))
+    short = (Phase(9, 1000), Phase(9, -1000))
+    channels = (ChannelProgram(PAIR, 1, 10_000), ChannelProgram(short, 1, 10_000, 5_000))
+    (answer,) = host.load(PulseProgram(channels))
+    assert isinstance(answer, Refused)
+    assert (answer.limit, answer.channel, answer.asked) == (3, 1, 9)
+
+
+@pytest.mark.parametrize(
+    ("played", "told"),
+    [
+        (ChannelProgram((Phase(300, 500), Phase(150, -1000)), 1, 1_000), None),
+        (ChannelProgram((Phase(50, 1000), Phase(100, -500)), 1, 1_000), None),
+        (ChannelProgram((Phase(49, 1000), Phase(98, -500)), 1, 1_000), (49, 50)),
+        (ChannelProgram((Phase(302, 500), Phase(151, -1000)), 1, 1_000), (302, 300)),
+        (ChannelProgram(PAIR, 1, 999), (999, 1_000)),
+    ],
+)  # fmt: skip
+def test_what_a_device_cannot_time_is_told(
+    lockstep: Lockstep, played: ChannelProgram, told: tuple[int, int] | None
+) -> None:
+    """Phases of 50 to 300 us, at most 1 kHz."""
+    own = replace(FINE, phase_min_us=50, phase_max_us=300, pulse_period_min_us=1_000)
+    (answer,) = connected(lockstep, own).load(PulseProgram((played,)))
+    if told is None:
+        assert isinstance(answer, ProgramAccepted)
+        return
+    assert isinstance(answer, Refused)
+    assert (answer.reason, answer.asked, answer.allowed) == (RefusalReason.CAPABILITY, *told)
+
+
+def test_all_that_a_device_would_have_to_hold_is_told(lockstep: Lockstep) -> None:
+    """A burst of one pulse, a cycle, keyframes and unequal phases; a burst alone."""
+    host = connected(lockstep, replace(FINE, flags=CapabilityFlag.NONE))
+    shape = (Phase(10, 1000), Phase(20, -500))
+    burst = {"pulses_per_burst": 1, "burst_period_us": 10_000}
+    everything = ChannelProgram(
+        shape, 1, 10_000, cycle=Cycle(0, 100, 0, 0), keyframes=(Keyframe(0, 1000, 1, 10_000),),
+        keyframe_cycle_ms=1, **burst,
+    )  # fmt: skip
+    needed = (
+        CapabilityFlag.HOLDS_BURST
+        | CapabilityFlag.HOLDS_CYCLE
+        | CapabilityFlag.HOLDS_KEYFRAMES
+        | CapabilityFlag.UNEQUAL_PHASES
+    )
+    alone = ChannelProgram(SHARP, 1, 10_000, **burst)  # type: ignore[arg-type]
+    for played, asked in ((everything, needed), (alone, CapabilityFlag.HOLDS_BURST)):
+        (answer,) = host.load(PulseProgram((played,)))
+        assert isinstance(answer, Refused)
+        assert (answer.reason, answer.asked) == (RefusalReason.CAPABILITY, int(asked))
+
+
+def test_no_device_is_allowed_more_than_100_ma(lockstep: Lockstep) -> None:
+    host = connected(lockstep, replace(FINE, amplitude_max_ua=200_000))
+    (answer,) = host.set_limits(session_limits(2, amplitude_ua=100_001))
+    assert isinstance(answer, Refused)
+    assert (answer.limit, answer.asked, answer.allowed) == (1, 100_001, 100_000)
 
 
 def test_a_refused_commit_leaves_no_parts(lockstep: Lockstep) -> None:
