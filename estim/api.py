@@ -468,7 +468,9 @@ class _RealEngine:
 
     def pump(self, timeout_s: float) -> list[Reply]:
         if self._end:
-            raise DeviceFault(self._end)
+            error = DeviceFault(self._end)
+            error.blame = Blame.HOST.value
+            raise error
         taken: list[Reply] = []
         try:
             reply = self._replies.get(timeout=timeout_s)

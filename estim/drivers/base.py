@@ -20,6 +20,9 @@ from estim.safety.verdict import Approved, ApprovedLoad
 from estim.transport.line_settings import LineSettings
 from firmware_protocol.messages import Capabilities, Event, Identity, Status
 
+NOT_TOLD = "not told"
+"""Serial number of a device that cannot say its own."""
+
 
 class Use(Enum):
     """On whom a kind of device may be used."""
