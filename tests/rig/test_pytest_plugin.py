@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from estim.rig.port_lock import port_lock, port_of
 from estim.rig.self_check import check_identity
 from tests.cli.commands import CHECKOUT
 
+GUIDE = (CHECKOUT / "docs" / "rig.md").read_text("utf-8")
 SUITE = Path(__file__).parent / "example_suite"
 ALWAYS = {
     "dut_serial", "dut_model", "firmware_version", "firmware_hash", "schema_hash",
@@ -325,6 +327,30 @@ def test_another_run_without_stimulators_loads_nothing_of_ours(rig: Rig) -> None
     ours = {name for name in loaded if name.split(".")[0] in ("estim", "firmware_protocol")}
     assert ours == {"estim", "estim.clock", "estim.rig", "estim.rig.pytest_plugin"}
     assert not loaded & {"numpy", "pydantic", "serial", "textual"}
+
+
+# The guide.
+
+
+def test_the_guides_example_runs_as_it_stands(rig: Rig) -> None:
+    (_, *blocks) = GUIDE.partition("## With pytest")[2].split("```python\n")
+    rig.write("")
+    (rig.folder / "test_it.py").write_text(blocks[0].partition("```")[0])
+    ran = rig.run("--estim-device", "sim:")
+    assert [case.outcome for case in ran.cases.values()] == ["passed"], ran.printed
+
+
+def test_the_guides_tables_name_every_fixture_option_and_marker() -> None:
+    source = (CHECKOUT / "estim" / "rig" / "pytest_plugin.py").read_text("utf-8")
+    options = set(re.findall(r'"(--estim-[a-z-]+)"', source))
+    fixtures = set(re.findall(r"@pytest.fixture\ndef (\w+)", source))
+    markers = set(re.findall(r'"(estim_\w+)[(:]', source))
+    assert len(options) == 11
+    assert len(fixtures) == 6
+    assert markers == {"estim_hardware", "estim_profile"}
+    cells = " ".join(re.findall(r"^\| (`.*?) \|", GUIDE, re.MULTILINE))
+    told = set(re.findall(r"--estim-[a-z-]+|\b(?:estim_)?[a-z_]+\b", cells))
+    assert options | fixtures | markers <= told
 
 
 # One device, one test at a time.
