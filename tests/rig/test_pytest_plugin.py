@@ -124,6 +124,7 @@ def simulated(*arguments: str) -> Iterator[str]:
 # The example suite.
 
 
+@pytest.mark.long
 def test_the_example_suite_passes_on_the_simulator_and_every_case_says_of_what(rig: Rig) -> None:
     shutil.copytree(SUITE, rig.folder, dirs_exist_ok=True)
     image = rig.folder / "image.hex"
@@ -378,6 +379,7 @@ def test_a_device_in_use_is_waited_for_and_then_told_by_whom(rig: Rig) -> None:
     assert case.properties["blame"] == "rig"
 
 
+@pytest.mark.long
 def test_two_workers_never_use_one_device_at_once(rig: Rig) -> None:
     rig.write(
         "import os, time\n"

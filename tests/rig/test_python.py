@@ -229,7 +229,8 @@ async def test_a_loop_that_stands_still_ends_the_output_though_the_thread_waits(
         await asyncio.sleep(0.1)
         asked_us = now_us()
         time.sleep(1.2)
-        result = await waiting
+        async with asyncio.timeout(5):
+            result = await waiting
         assert result.delivered_ms < 3_000
     assert_silent_after(bench, asked_us, FROZEN_WITHIN_US)
 
