@@ -21,6 +21,7 @@ import pytest
 
 if TYPE_CHECKING:
     from estim import api
+    from estim.rig.measuring.expectation import Expected
     from estim.rig.measuring.result import Result
     from estim.rig.self_check import Bench
     from estim.session.messages import Blame, DeviceSnapshot
@@ -80,6 +81,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--estim-dut", metavar="ID", help="serial number that the device must have, or is given")
     add("--estim-rig", default=platform.node(), metavar="NAME", help="of this rig (host name)")
     add("--estim-firmware", metavar="FILE", help="image in the device; its hash is reported")
+    add("--estim-capture", metavar="URL", help="instrument: folder:, command: or scpi:")
     add("--estim-seed", type=int, default=0, metavar="N", help="of the virtual clock (default: 0)")
     add(
         "--estim-rig-retries", type=int, default=1, metavar="N",
@@ -147,6 +149,10 @@ def bench_of(config: pytest.Config) -> Bench:
         raise UsageError(f"--estim-channels {option.estim_channels}: expected such as 1,2")
     if option.estim_firmware and not Path(option.estim_firmware).is_file():
         raise UsageError(f"--estim-firmware {option.estim_firmware}: there is no such file")
+    if option.estim_capture:
+        from estim.rig.captures.sources import check_source
+
+        check_source(option.estim_capture)
     return Bench(
         url=url,
         load_ohm=load_ohm,
@@ -275,7 +281,7 @@ def estim_trace(request: pytest.FixtureRequest, stimulator: api.Stimulator) -> P
 
     written = parse_qs(stimulator.url.partition("?")[2]).get("trace")
     if not stimulator.url.startswith("sim:") or not written:
-        pytest.skip(f"{stimulator.url} writes no trace; it needs an instrument")
+        pytest.skip(f"{stimulator.url} writes no trace; --estim-capture names an instrument")
     return Path(written[0])
 
 
@@ -283,33 +289,72 @@ Measure = Callable[..., "Result"]
 
 
 @pytest.fixture
-def estim_measure(estim_session: api.Stimulator, estim_trace: Path) -> Measure:
+def estim_measure(request: pytest.FixtureRequest, estim_session: api.Stimulator) -> Measure:
     """Give what holds an output on its plateau and measures it against its programme.
 
-    `estim_measure(2.0, channel=1, amplitude_ua=4000)` returns a `Result` of `estim.rig.measuring`.
+    `estim_measure(2.0, channel=1, amplitude_ua=4000)` returns a `Result` of `estim.rig.measuring`:
+    of what the instrument of --estim-capture took, or of the simulator's trace.
     """
     from estim.errors import RigFault
-    from estim.rig.jobs.taking import cut_trace
+    from estim.rig.captures.capture import ReadOptions
     from estim.rig.measuring.expectation import Expected
     from estim.rig.measuring.measurement import Settings, measure
+
+    source_url = request.config.option.estim_capture
+    folder = request.node.stash[_ATTEMPT].folder
+    load_ohm = bench_of(request.config).load_ohm
+    trace = None if source_url else request.getfixturevalue("estim_trace")
 
     def measured(duration_s: float, *, channel: int, amplitude_ua: int) -> Result:
         prepared = estim_session.prepared
         if prepared is None:
             raise RigFault("nothing is loaded: there is nothing to measure against")
-        clock = estim_session.engine.clock
-        began_us = clock.now_us()
-        estim_session.hold(duration_s)
-        ended_us = clock.now_us()
-        estim_session.hold(TRACE_FLUSHED_S)
-        cut = estim_trace.with_name("measured.csv")
-        program = prepared.program.channels[channel - 1]
-        cut_trace(estim_trace, cut, program, channel, (began_us, ended_us))
-        if len(cut.read_text("ascii").splitlines()) < 2:
-            raise RigFault(f"channel {channel}: the capture holds no pulse")
-        return measure(cut, Expected.of(prepared, channel - 1, amplitude_ua), Settings())
+        expected = Expected.of(prepared, channel - 1, amplitude_ua)
+        if trace is not None:
+            path = _cut(estim_session, trace, expected, duration_s)
+        else:
+            path = _captured(estim_session, source_url, folder, duration_s)
+        read = ReadOptions(load_ohm=load_ohm, channel=channel)
+        return measure(path, expected, Settings(read=read))
 
     return measured
+
+
+def _cut(session: api.Stimulator, trace: Path, expected: Expected, duration_s: float) -> Path:
+    """Hold the output, and return what of the trace lies in that time."""
+    from estim.errors import RigFault
+    from estim.rig.jobs.taking import cut_trace
+
+    clock = session.engine.clock
+    began_us = clock.now_us()
+    session.hold(duration_s)
+    ended_us = clock.now_us()
+    session.hold(TRACE_FLUSHED_S)
+    cut = trace.with_name("measured.csv")
+    number = expected.channel_number
+    cut_trace(trace, cut, expected.channel, number, (began_us, ended_us))
+    if len(cut.read_text("ascii").splitlines()) < 2:
+        raise RigFault(f"channel {number}: the trace holds no pulse")
+    return cut
+
+
+def _captured(session: api.Stimulator, source_url: str, folder: Path, duration_s: float) -> Path:
+    """Hold the output while an instrument captures, and return a copy of its file."""
+    import shutil
+
+    from estim.rig.captures.sources import open_source
+
+    source = open_source(source_url, folder)
+    try:
+        source.arm()
+        session.hold(duration_s)
+        taken = source.fetch(session.pump)
+    finally:
+        source.close()
+    kept = folder / taken.name
+    if kept != taken:
+        shutil.copyfile(taken, kept)
+    return kept
 
 
 # Reports.

@@ -176,6 +176,43 @@ def test_a_broken_device_fails_once_and_what_it_did_is_kept(rig: Rig) -> None:
     assert ran.cases["test_the_device_says_who_it_is"].outcome == "passed"
 
 
+INSTRUMENT = """
+import sys, time
+trace, target = sys.argv[1:]
+end_us = time.monotonic_ns() // 1000 + 1_000_000
+begin_us = end_us - 800_000
+time.sleep(1.3)
+head, *rows = open(trace).read().splitlines()
+seen = [row for row in rows if begin_us <= int(row.split(",")[0]) < end_us]
+while int(seen[0].split(",")[2]) < 0:
+    del seen[0]
+while int(seen[-1].split(",")[2]) > 0:
+    del seen[-1]
+open(target, "w").write("\\n".join([head, *seen]) + "\\n")
+"""
+"""Takes whole pulses of 0.8 s, beginning 0.2 s after it is armed, as an instrument would."""
+
+
+def test_a_waveform_is_measured_by_an_instrument_on_a_device_that_writes_no_trace(
+    rig: Rig, tmp_path: Path
+) -> None:
+    shutil.copytree(SUITE, rig.folder, dirs_exist_ok=True)
+    (rig.folder / "instrument.py").write_text(INSTRUMENT)
+    trace = tmp_path / "trace.csv"
+    name = "test_the_pulses_are_those_of_the_profile"
+    with simulated("--trace", str(trace)) as url:
+        device = ["--estim-device", url, "--estim-bench", "500", "-k", name]
+        without = rig.run(*device)
+        capture = f"command:{sys.executable} instrument.py {trace} {{file}}"
+        with_one = rig.run(*device, "--estim-capture", capture)
+        missing = rig.run(*device, "--estim-capture", "command:true {file}")
+    assert without.cases[name].outcome == "skipped"
+    assert with_one.cases[name].outcome == "passed", with_one.printed
+    assert missing.cases[name].outcome == "error"
+    assert missing.cases[name].properties["blame"] == "rig"
+    assert missing.cases[name].properties["attempts"] == "2"
+
+
 # Whose fault.
 
 
@@ -293,6 +330,7 @@ def test_without_a_device_its_tests_are_skipped_and_never_run_on_the_simulator(r
         (["--estim-device", "sim:", "--estim-bench", "0"], "ohms above 0"),
         (["--estim-device", "sim:", "--estim-channels", "1,x"], "such as 1,2"),
         (["--estim-device", "sim:", "--estim-firmware", "none.hex"], "no such file"),
+        (["--estim-device", "sim:", "--estim-capture", "scope"], "expected folder:PATH"),
     ],
 )
 def test_options_that_make_no_sense_get_one_message(
@@ -346,7 +384,7 @@ def test_the_guides_tables_name_every_fixture_option_and_marker() -> None:
     options = set(re.findall(r'"(--estim-[a-z-]+)"', source))
     fixtures = set(re.findall(r"@pytest.fixture\ndef (\w+)", source))
     markers = set(re.findall(r'"(estim_\w+)[(:]', source))
-    assert len(options) == 11
+    assert len(options) == 12
     assert len(fixtures) == 6
     assert markers == {"estim_hardware", "estim_profile"}
     cells = " ".join(re.findall(r"^\| (`.*?) \|", GUIDE, re.MULTILINE))
