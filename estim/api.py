@@ -4,13 +4,16 @@
         stimulator.prepare(find("dpn-conventional"), duration_s=8)
         stimulator.arm()
         stimulator.start()
-        stimulator.set_targets_ma({1: 12})
+        stimulator.set_targets_ua((12_000, 0))
         result = stimulator.wait_until_finished()
+
+`estim.aio` is the same for asyncio.
 
 Rules:
 1. The engine stops when it hears nothing from here for 400 ms while armed or running: a script
    keeps a session alive by calling `pump` or any method that waits, never in the background.
-2. Every session here is a bench session: a dummy load, and nobody connected. A person is treated in
+2. `stop` is accepted in every state. Leaving the `with` stops first, whatever it is left for.
+3. Every session here is a bench session: a dummy load, and nobody connected. A person is treated in
    the guided visit of the terminal interface alone.
 """
 
@@ -24,7 +27,7 @@ from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from estim.clock import SystemClock, VirtualClock
 from estim.engine.client import EngineClient
@@ -37,13 +40,24 @@ from estim.profile.loader import LoadedProfile
 from estim.record import station_key
 from estim.record.recover import recover
 from estim.session import messages as msg
-from estim.session.messages import DeviceSnapshot, Outcome, Reply, Request, Snapshot
+from estim.session.messages import (
+    Blame,
+    DeviceSnapshot,
+    Fault,
+    Notice,
+    Outcome,
+    Reply,
+    Request,
+    Severity,
+    Snapshot,
+)
 from estim.session.states import ENERGISED, HostState
 
 BEAT_US = 100_000
 PUMP_S = 0.05
 ANSWER_S = 15.0
 SILENT_S = 5.0
+SIMULATED_OHM = 500
 AT_REST = frozenset({HostState.READY, HostState.FAULT, HostState.CLOSED, HostState.DISCONNECTED})
 
 OnReply = Callable[[Reply], None]
@@ -84,6 +98,7 @@ class Result:
             reached.
         pulse_counts: pulses per channel.
         record_path: where the record lies.
+        suspect: whom a fault or an alarm pointed at, None for neither.
     """
 
     end_state: HostState
@@ -93,10 +108,19 @@ class Result:
     delivered_ms: int
     pulse_counts: tuple[int, ...]
     record_path: str
+    suspect: Blame | None = None
 
 
 class Stimulator:
-    """One visit with one device."""
+    """One visit with one device.
+
+    Attributes:
+        engine: what it speaks to.
+        snapshot: the newest of the engine's, None before the first.
+        standing: of the device in this station's register, once prepared.
+        prepared: what was loaded last, None for nothing.
+        suspect: whom the newest fault or alarm pointed at, None for neither.
+    """
 
     def __init__(self, engine: Engine, url: str, bench_ohm: int, on_reply: OnReply | None) -> None:
         self.engine = engine
@@ -104,6 +128,8 @@ class Stimulator:
         self.bench_ohm = bench_ohm
         self.snapshot: Snapshot | None = None
         self.standing: station.Standing | None = None
+        self.prepared: Prepared | None = None
+        self.suspect: Blame | None = None
         self._on_reply = on_reply
         self._outcomes: dict[int, Outcome] = {}
         self._records: Path = places.records_folder()
@@ -111,6 +137,7 @@ class Stimulator:
         self._seed: int | None = None
         self._beat = 0
         self._beat_us = 0
+        self._is_closed = False
 
     def __enter__(self) -> Stimulator:
         return self
@@ -181,6 +208,7 @@ class Stimulator:
         program_hex = prepared.program.canonical_bytes().hex()
         request_id = self.engine.new_id()
         self.ask(msg.Prepare(request_id, program_hex, prepared.bounds, prepared.settings))
+        self.prepared = prepared
         return prepared
 
     def arm(self) -> None:
@@ -204,8 +232,52 @@ class Stimulator:
         self.ask(msg.Resume(self.engine.new_id()))
 
     def stop(self, reason: str = "stop") -> None:
-        """Go to zero now."""
+        """Go to zero now, in whatever state, and return once the device has confirmed it.
+
+        Once closed there is nothing left to stop, and nothing happens.
+
+        Raises:
+            EstimError: zero was not confirmed: the device ends by itself within its `residual_ms`.
+        """
+        if self._is_closed:
+            return
         self.ask(msg.Stop(self.engine.new_id(), reason))
+        stopped_us = self.engine.clock.now_us()
+        self._wait_for(lambda shown: shown.at_us >= stopped_us)
+
+    def wait_for(
+        self, is_reached: Callable[[Snapshot], bool], timeout_s: float = ANSWER_S
+    ) -> Snapshot:
+        """Keep the session alive until a snapshot is as asked; return that.
+
+        Only snapshots made from now on count: the newest may be from before the last request.
+
+        Raises:
+            DeviceFault: the output ended before, with its suspect, or it took too long.
+        """
+        asked_us = self.engine.clock.now_us()
+        was_energised = False
+
+        def is_over(shown: Snapshot) -> bool:
+            nonlocal was_energised
+            if shown.at_us < asked_us:
+                return False
+            was_energised |= shown.state in ENERGISED
+            return is_reached(shown) or (was_energised and shown.state in AT_REST)
+
+        shown = self._wait_for(is_over, timeout_s)
+        if not is_reached(shown):
+            raise self._ended(shown.fault)
+        return shown
+
+    def hold(self, duration_s: float) -> Snapshot:
+        """Keep the session alive for a while; return the newest snapshot.
+
+        Raises:
+            DeviceFault: the output ended before, with its suspect.
+        """
+        until_us = self.engine.clock.now_us() + int(duration_s * 1e6)
+        return self.wait_for(lambda shown: shown.at_us >= until_us, duration_s + ANSWER_S)
 
     def wait_until_finished(self, stop_reason: Callable[[], str] = str) -> Result:
         """Keep the session alive until it comes to rest, or there is a reason to have it stopped.
@@ -241,10 +313,14 @@ class Stimulator:
             delivered_ms=shown.delivered_ms,
             pulse_counts=tuple(channel.pulse_count for channel in shown.channels),
             record_path=shown.record_path,
+            suspect=self.suspect,
         )
 
     def close(self, reason: str = "closed") -> None:
-        """Stop if need be, seal the record, end the engine."""
+        """Stop if need be, seal the record, end the engine; closing twice does nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         try:
             if self.snapshot is not None and self.snapshot.state not in AT_REST:
                 self.engine.send(msg.Stop(self.engine.new_id(), reason))
@@ -288,6 +364,7 @@ class Stimulator:
                 self.snapshot = reply
             elif isinstance(reply, Outcome):
                 self._outcomes[reply.request_id] = reply
+            self.suspect = _suspect(reply) or self.suspect
             if self._on_reply is not None:
                 self._on_reply(reply)
 
@@ -338,13 +415,30 @@ class Stimulator:
                 raise DeviceFault(f"{shown.fault.text}: {shown.fault.remedy}")
             self.ask(msg.Acknowledge(self.engine.new_id(), shown.latch_count))
 
-    def _wait_for(self, is_reached: Callable[[Snapshot], bool]) -> Snapshot:
-        deadline_us = self.engine.clock.now_us() + int(ANSWER_S * 1e6)
+    def _ended(self, fault: Fault | None) -> DeviceFault:
+        """Say that, and maybe why, the output is no more."""
+        error = DeviceFault(fault.text if fault else "the output ended")
+        error.blame = self.suspect.value if self.suspect else ""
+        return error
+
+    def _wait_for(
+        self, is_reached: Callable[[Snapshot], bool], timeout_s: float = ANSWER_S
+    ) -> Snapshot:
+        deadline_us = self.engine.clock.now_us() + int(timeout_s * 1e6)
         while self.snapshot is None or not is_reached(self.snapshot):
             self.pump()
             if self.engine.clock.now_us() > deadline_us:
                 raise DeviceFault("the session did not get there in time")
         return self.snapshot
+
+
+def _suspect(reply: Reply) -> Blame | None:
+    """Return whom a fault or an alarm points at, None where it is neither."""
+    if isinstance(reply, Snapshot):
+        return reply.fault.blame if reply.fault else None
+    if isinstance(reply, Notice) and reply.severity is Severity.ALARM:
+        return reply.blame
+    return None
 
 
 def _lead_off(shown: Snapshot) -> str:
@@ -374,7 +468,9 @@ class _RealEngine:
 
     def pump(self, timeout_s: float) -> list[Reply]:
         if self._end:
-            raise DeviceFault(self._end)
+            error = DeviceFault(self._end)
+            error.blame = Blame.HOST.value
+            raise error
         taken: list[Reply] = []
         try:
             reply = self._replies.get(timeout=timeout_s)
@@ -416,7 +512,7 @@ class _SteppedEngine(VirtualEngine):
 def open(  # reads as `estim.api.open`
     url: str,
     *,
-    bench_ohm: int,
+    bench_ohm: int | None = None,
     is_virtual: bool = False,
     seed: int | None = None,
     records: Path | None = None,
@@ -426,12 +522,18 @@ def open(  # reads as `estim.api.open`
 
     Args:
         url: `sim:`, `native:/dev/ttyUSB0` and the like.
-        bench_ohm: the dummy load; says that nobody is connected.
+        bench_ohm: the dummy load; says that nobody is connected. For `sim:` alone it may be left
+            out: its own load then.
         is_virtual: step a virtual clock instead of waiting; `sim:` alone.
         seed: decides every random choice on the virtual clock.
         records: folder of the record.
         on_reply: called with everything the engine says.
+
+    Raises:
+        UsageError: a device that is none of ours to simulate came without its load.
     """
+    if bench_ohm is None:
+        bench_ohm = simulated_ohm(url)
     engine: Engine = _SteppedEngine(seed or 0) if is_virtual else _RealEngine()
     stimulator = Stimulator(engine, url, bench_ohm, on_reply)
     stimulator.record_to(records or places.records_folder(), seed)
@@ -447,6 +549,19 @@ def identify(url: str) -> DeviceSnapshot:
     # No record is opened, so nothing tells of the load that a session would declare.
     with Stimulator(_RealEngine(), url, 0, None) as stimulator:
         return stimulator.identify()
+
+
+def simulated_ohm(url: str) -> int:
+    """Return the load that the simulator of a `sim:` URL is given.
+
+    Raises:
+        UsageError: it is another device, or the load is a name.
+    """
+    query = dict(parse_qsl(url.partition("?")[2]))
+    load = query.get("load", str(SIMULATED_OHM))
+    if not (url.startswith("sim:") and load.isascii() and load.isdigit()):
+        raise UsageError(f"{url}: say the dummy load, bench_ohm, and with it that it is one")
+    return int(load)
 
 
 def simulator_url(url: str, options: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ EstimError                exit code
 ├── UsageError            2   a command line or a request that makes no sense
 ├── ProfileError          2   a treatment profile: file, key, what was expected
 ├── PortLost              3   no port, a port in use, or a port that went away before a session
+├── RigFault              3   a test bench that is not as declared: nothing is said of the device
 ├── LimitRefused          4   a limit or an interlock said no; nothing was delivered because of it
 ├── DeviceFault           5   the device stopped by itself, or is not the one it should be
 ├── ReplyTimeout          5   the device did not answer in time
@@ -45,6 +46,13 @@ class PortLost(EstimError):
     """There is no such port, it is in use, or it went away."""
 
     exit_code = 3
+
+
+class RigFault(EstimError):
+    """The bench is not as it was declared, so that it can judge no device."""
+
+    exit_code = 3
+    blame = "rig"
 
 
 class LimitRefused(EstimError):

@@ -21,6 +21,9 @@ from estim.transport.line_settings import LineSettings
 from firmware_protocol.messages import Capabilities, Event, Identity, Status
 from firmware_protocol.program import PulseProgram
 
+NOT_TOLD = "not told"
+"""Serial number of a device that cannot say its own."""
+
 
 class Use(Enum):
     """On whom a kind of device may be used."""

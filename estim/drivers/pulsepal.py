@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from estim.dialects import pulsepal
 from estim.dialects.pulsepal import Confirmation, Damage, Greeting, Parameter
 from estim.drivers.base import (
+    NOT_TOLD,
     ConnectFailed,
     DriveRefused,
     DriverEvent,
@@ -328,7 +329,7 @@ class PulsePalStimulator(Stimulator):
             tick_ms=self._stand_in.tick_ms(now_us),
             state=DeviceState.SAFE,
             model=MODEL,
-            serial_number="not told",
+            serial_number=NOT_TOLD,
         )
         known = capabilities(self._load_ohm)
         self._events.append(Identified(identity, known, Use.BENCH, CAUTION))

@@ -21,7 +21,7 @@ import pytest
 CHECKOUT = Path(__file__).parents[2]
 
 # A command of `cli` is imported when it runs; tests/cli/test_startup.py watches what it loads.
-HEAVY_PACKAGES = {"api", "cli", "prepare", "profile", "rig", "tui", "visit", "waveform"}
+HEAVY_PACKAGES = {"aio", "api", "cli", "prepare", "profile", "rig", "tui", "visit", "waveform"}
 PORT_PACKAGES = {"drivers", "engine", "simulator", "transport"}
 HEAVY_LIBRARIES = {"matplotlib", "numpy", "pydantic", "reportlab", "rich", "textual"}
 
