@@ -17,6 +17,7 @@ from estim.cli.failures import FAILED, INTERRUPTED
 from estim.cli.interruption import Interruption
 from estim.clock import SystemClock
 from estim.drivers import registry
+from estim.drivers.native import NativeStimulator
 from estim.errors import DeviceFault, LimitRefused, UsageError
 from estim.priority import NICE, ask_for_priority
 from estim.rig.conformance.capture import Capture
@@ -62,7 +63,10 @@ def run(arguments: Namespace) -> int:
         raise LimitRefused(_MISSING)
     bench_ohm = whole("--bench", arguments.bench, OHM_MIN, OHM_MAX)
     soak_s = whole("--soak", arguments.soak, 0, SOAK_MAX_S)
-    registry.driver_name(arguments.device)
+    if not issubclass(registry.driver_class(arguments.device), NativeStimulator):
+        raise UsageError(
+            f"device URL {arguments.device!r}: the kit speaks PROTOCOL.md alone: native: or sim:"
+        )
     junit.check_folder(arguments.junit)
     with Interruption() as interruption, tempfile.TemporaryDirectory(prefix="estim-") as folder:
         url, capture = _with_capture(arguments, bench_ohm, Path(folder))
