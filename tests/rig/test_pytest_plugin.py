@@ -246,6 +246,9 @@ def test_rig(stimulator):
     if first("rig"):
         raise PortLost("the plug is loose")
 
+def test_loose(stimulator):
+    raise PortLost("the plug is loose for good")
+
 def test_host(stimulator):
     error = DeviceFault("too late")
     error.blame = "host"
@@ -278,6 +281,7 @@ def test_rig_and_host_are_tried_again_and_device_and_unknown_never(rig: Rig) -> 
     outcomes = {name: case.outcome for name, case in ran.cases.items()}
     assert outcomes == {
         "test_rig": "passed",
+        "test_loose": "error",
         "test_host": "passed",
         "test_device": "failure",
         "test_assertion": "failure",
@@ -285,14 +289,15 @@ def test_rig_and_host_are_tried_again_and_device_and_unknown_never(rig: Rig) -> 
         "test_expected": "skipped",
     }, ran.printed
     attempts = {name: case.properties["attempts"] for name, case in ran.cases.items()}
-    assert [name for name, count in attempts.items() if count == "2"] == ["test_rig", "test_host"]
+    again = {name for name, count in attempts.items() if count == "2"}
+    assert again == {"test_rig", "test_loose", "test_host"}
     assert "rig: the plug is loose" in ran.cases["test_rig"].properties["attempt_1"]
     assert "blame" not in ran.cases["test_rig"].properties
     assert ran.cases["test_assertion"].properties["blame"] == "unknown"
     assert ran.cases["test_setup"].properties["blame"] == "device"
     kept = sorted(path.parent.name for path in (rig.folder / "kept").glob("*/*/attempt-1"))
     assert [name.rpartition("_test_")[2] for name in kept] == [
-        "assertion", "device", "host", "rig", "setup",
+        "assertion", "device", "host", "loose", "rig", "setup",
     ]  # fmt: skip
 
 

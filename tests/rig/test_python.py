@@ -212,7 +212,8 @@ async def test_stop_overtakes_a_call_that_waits_and_nothing_else_does(bench: Ben
         with pytest.raises(UsageError, match="only stop overtakes"):
             await stimulator.set_targets_ua((0, 0))
         asked_us = now_us()
-        await stimulator.stop("enough")
+        async with asyncio.timeout(5):
+            await stimulator.stop("enough")
         assert stimulator.snapshot is not None
         assert stimulator.snapshot.state is HostState.READY
         assert (await waiting).end_state is HostState.READY

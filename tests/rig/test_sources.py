@@ -83,16 +83,17 @@ def test_only_a_file_that_came_after_arming_counts_once_it_has_stopped_growing(
     growing = threading.Thread(target=grow)
     growing.start()
     taken = source.fetch(Waiting())
+    held = taken.read_text()
     growing.join()
     assert taken.name == "new.csv"
-    assert taken.read_text() == "part\n" * 4
+    assert held == "part\n" * 4
 
 
 def test_a_folder_in_which_nothing_appears_is_the_rigs_fault(tmp_path: Path) -> None:
     (tmp_path / "old.csv").write_text("old")
-    source = FolderSource(tmp_path, 0.2)
+    source = FolderSource(tmp_path, 0.6)
     source.arm()
-    with pytest.raises(RigFault, match=r"no capture came within 0\.2 s"):
+    with pytest.raises(RigFault, match=r"no capture came within 0\.6 s"):
         source.fetch(Waiting())
     with pytest.raises(RigFault, match="No such file"):
         FolderSource(tmp_path / "none").arm()
