@@ -153,6 +153,7 @@ def test_the_example_suite_passes_on_the_simulator_and_every_case_says_of_what(r
     assert not (rig.folder / "estim-artefacts").exists()
 
 
+@pytest.mark.long
 def test_a_broken_device_fails_once_and_what_it_did_is_kept(rig: Rig) -> None:
     """Its output stage gives half as much again: the load is right, so the rig is not to blame."""
     shutil.copytree(SUITE, rig.folder, dirs_exist_ok=True)
@@ -193,6 +194,7 @@ open(target, "w").write("\\n".join([head, *seen]) + "\\n")
 """Takes whole pulses of 0.8 s, beginning 0.2 s after it is armed, as an instrument would."""
 
 
+@pytest.mark.long
 def test_a_waveform_is_measured_by_an_instrument_on_a_device_that_writes_no_trace(
     rig: Rig, tmp_path: Path
 ) -> None:
@@ -216,6 +218,7 @@ def test_a_waveform_is_measured_by_an_instrument_on_a_device_that_writes_no_trac
 # Whose fault.
 
 
+@pytest.mark.long
 def test_a_wrong_load_is_an_error_tried_again_and_every_attempt_is_kept(rig: Rig) -> None:
     rig.write("def test_it(stimulator): assert stimulator.identify()\n")
     ran = rig.run("--estim-device", "sim:?load=1000", "--estim-bench", "500")
@@ -275,6 +278,7 @@ def test_expected(stimulator):
 """
 
 
+@pytest.mark.long
 def test_rig_and_host_are_tried_again_and_device_and_unknown_never(rig: Rig) -> None:
     rig.write(FLAKY)
     ran = rig.run("--estim-device", "sim:", "--estim-artefacts", "kept", "--estim-rig-retries", "2")
@@ -377,6 +381,7 @@ def test_another_run_without_stimulators_loads_nothing_of_ours(rig: Rig) -> None
 # The guide.
 
 
+@pytest.mark.long
 def test_the_guides_example_runs_as_it_stands(rig: Rig) -> None:
     (_, *blocks) = GUIDE.partition("## With pytest")[2].split("```python\n")
     rig.write("")
@@ -410,6 +415,7 @@ def test_a_port_is_one_by_whatever_name_it_is_called(tmp_path: Path) -> None:
     assert port_of("sim:?load=500") == ""
 
 
+@pytest.mark.long
 def test_a_device_in_use_is_waited_for_and_then_told_by_whom(rig: Rig) -> None:
     rig.write("def test_it(stimulator): pass\n")
     with simulated() as url, port_lock(url, 0.0, "the other test"):

@@ -21,6 +21,8 @@ from estim.record.reader import stream
 from estim.session.messages import Snapshot
 from estim.session.states import HostState
 
+pytestmark = pytest.mark.long
+
 PROFILE = "dpn-conventional"
 STOPPED_WITHIN_US = 150_000  # 20 ms to the device, as the architecture has it, on a busy machine
 FROZEN_WITHIN_US = 900_000  # 750 ms for a frozen display, on a busy machine
