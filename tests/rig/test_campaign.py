@@ -88,7 +88,7 @@ def test_an_interrupted_campaign_leaves_whole_rows_and_nothing_running(
         start_new_session=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        wait_for(lambda: len(list(out.glob("runs/*/captures/*.csv"))) == 2, 60.0, "two traces")
+        wait_for(lambda: len(_running(out)) == 2, 60.0, "two devices that run")
         everything = _below(campaign.pid)
         assert len(everything) >= 6  # jobs, their engines, their simulators
         campaign.send_signal(number)
@@ -105,6 +105,11 @@ def test_an_interrupted_campaign_leaves_whole_rows_and_nothing_running(
         assert {row["dut_serial"] for row in found} == {"A", "B"}
         assert {(row["outcome"], row["blame"]) for row in found} == {("error", "host")}
     assert sorted(path.name for path in out.iterdir() if path.is_file()) == []
+
+
+def _running(out: Path) -> list[Path]:
+    """Return the records of sessions that have started."""
+    return [path for path in out.glob("runs/*/records/*") if "start_asked" in path.read_text()]
 
 
 def _below(pid: int) -> list[int]:
@@ -162,7 +167,7 @@ def test_rows_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
         rows.write(tmp_path, "b", [RUN])
     (tmp_path / "rows" / "b.jsonl").rmdir()
     assert len(rows.read(tmp_path)) == 2
-    assert all(json.loads(line) for line in (tmp_path / "rows" / "a.jsonl").open())
+    assert all(map(json.loads, (tmp_path / "rows" / "a.jsonl").read_text().splitlines()))
 
 
 def _write_flaky(folder: Path) -> None:
