@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.engine.scene import Scene
+from tests.engine.scene import CHECKOUT, Scene
 
 pytest.importorskip("labgrid", reason="labgrid is not here: `make test-labgrid` has it")
 
@@ -93,3 +97,28 @@ def test_a_status_that_does_not_exist_and_a_device_that_is_not_there(tmp_path: P
     with pytest.raises(StrategyError) as caught:
         strategy.transition("armed")
     assert "there is no such port" in str(caught.value.__cause__)
+
+
+def test_doctor_says_whose_serial_this_is_and_names_a_clash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """labgrid's fork alone serves; beside pyserial nobody can say which of the two is imported."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    command = [sys.executable, "-m", "estim", "doctor", "--json"]
+
+    def states(*folders: Path) -> dict[str, dict[str, str]]:
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (CHECKOUT, *folders)))}
+        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+        return {line["check"]: line for line in map(json.loads, done.stdout.splitlines())}
+
+    found = states()
+    assert found["pyserial"]["found"].startswith("pyserial-labgrid 3")
+    assert found["pyserial"]["state"] == found["serial module"]["state"] == "note"
+    assert "clock" in found  # the rest was looked at
+    both = tmp_path / "pyserial-3.5.dist-info"
+    both.mkdir()
+    (both / "METADATA").write_text("Metadata-Version: 2.1\nName: pyserial\nVersion: 3.5\n")
+    (both / "top_level.txt").write_text("serial\n")
+    clash = states(tmp_path)["serial module"]
+    assert clash["state"] == "FAILED"
+    assert "pyserial-labgrid" in clash["found"]
