@@ -3,6 +3,7 @@
 #   make run      the terminal UI on the simulator; without a terminal, a demo session and its summary
 #   make test     the tests, 3 minutes at most   make test-long  whole visits in the interface
 #   make test-firmware  the reference firmware in C: agreement, coverage, MISRA, fuzzing; installs compilers
+#   make test-labgrid   places of labgrid on loopback, in an environment of its own
 #   make fuzz     fuzz the firmware for MINUTES=10          make mutants  mutants of its gate, 10 minutes
 #   make check    formatting, types, imports, generated files
 #   make bench    benchmarks, JSON lines        make smoke    install the wheel elsewhere and use it
@@ -16,6 +17,7 @@
 PYTHON ?= python3
 override VENV := .venv
 override VENV_PYTHON := $(VENV)/bin/python
+override LABGRID_VENV := .venv-labgrid
 
 PIP_INSTALL := $(VENV_PYTHON) -m pip install --quiet --no-input --disable-pip-version-check \
 	--require-hashes
@@ -24,8 +26,9 @@ PIP_INSTALL := $(VENV_PYTHON) -m pip install --quiet --no-input --disable-pip-ve
 PYTHON_TAG := $(shell $(PYTHON) -c 'import sys; print(sys.implementation.cache_tag)' 2>/dev/null)
 RUN_STAMP := $(VENV)/.run-$(PYTHON_TAG)
 DEV_STAMP := $(VENV)/.dev-$(PYTHON_TAG)
+LABGRID_STAMP := $(LABGRID_VENV)/.labgrid-$(PYTHON_TAG)
 
-.PHONY: run test test-long test-firmware fuzz mutants check generate pictures bench soak faults monkey agreement coverage smoke lock clean
+.PHONY: run test test-long test-firmware test-labgrid fuzz mutants check generate pictures bench soak faults monkey agreement coverage smoke lock clean
 
 run: $(RUN_STAMP)
 	@$(VENV_PYTHON) -m estim
@@ -40,6 +43,10 @@ test-long: $(DEV_STAMP)
 # In under 3 minutes; what it needs from Debian it installs where it may.
 test-firmware: $(DEV_STAMP)
 	@PYTHON="$(VENV_PYTHON)" .ci/firmware
+
+# In an environment of its own: labgrid brings a fork of pyserial, under the same name.
+test-labgrid: $(LABGRID_STAMP)
+	@$(LABGRID_VENV)/bin/python -m pytest -rs tests/labgrid
 
 # Ends at the first input that breaks an invariant, and keeps it; the corpus grows from run to run.
 fuzz:
@@ -105,10 +112,12 @@ lock: $(RUN_STAMP)
 	@$(LOCK) pyproject.toml --all-extras --output-file requirements/run.txt
 	@$(LOCK) pyproject.toml --all-extras --group dev --constraints requirements/run.txt \
 		--output-file requirements/dev.txt
+	@$(LOCK) pyproject.toml --group labgrid --constraints requirements/run.txt \
+		--no-emit-package pyserial --output-file requirements/labgrid.txt
 	@$(LOCK) --group lock --output-file requirements/lock.txt
 
 clean:
-	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache \
+	rm -rf $(VENV) $(LABGRID_VENV) build dist .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache \
 		.pytest_cache .import_linter_cache
 	find estim firmware_protocol tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -124,6 +133,14 @@ $(RUN_STAMP): requirements/run.txt
 $(DEV_STAMP): $(RUN_STAMP) requirements/dev.txt
 	@echo 'estim: adding the tools for tests and checks (once)'
 	@$(PIP_INSTALL) --requirement requirements/dev.txt
+	@touch $@
+
+$(LABGRID_STAMP): requirements/labgrid.txt
+	@$(CHECK_PYTHON)
+	@echo "estim: setting up $(LABGRID_VENV) with $$($(PYTHON) --version) (once)"
+	@$(PYTHON) -m venv --clear $(LABGRID_VENV)
+	@$(subst $(VENV_PYTHON),$(LABGRID_VENV)/bin/python,$(PIP_INSTALL)) --requirement requirements/labgrid.txt
+	@$(subst $(VENV_PYTHON),$(LABGRID_VENV)/bin/python,$(LINK_CHECKOUT))
 	@touch $@
 
 # The environment finds this checkout wherever a command runs, and nothing has to be built for it.

@@ -27,6 +27,8 @@ from estim.units import US_PER_S
 
 SCHEMA = "estim.doctor/1"
 PACKAGES = ("pyserial", "pydantic", "numpy", "textual", "platformdirs")
+LABGRID_FORK = "pyserial-labgrid"
+"""Owns the name `serial` as pyserial does; alone it serves, as `make test-labgrid` shows."""
 PYTHON_MIN = (3, 11)
 COLUMNS_MIN, LINES_MIN = 80, 24
 _MB = 1_000_000
@@ -59,7 +61,7 @@ def run(arguments: Namespace) -> int:
     """Look at everything; return 1 where a check failed."""
     checks = [Check("estim", State.OK, VERSION_TEXT), _python(), *map(_package, PACKAGES)]
     checks.append(_serial_module())
-    if all(check.state is State.OK for check in checks):
+    if all(check.state is not State.FAILED for check in checks):
         checks += _examine_rest(arguments.records)
     if arguments.json:
         for check in checks:
@@ -110,6 +112,9 @@ def _package(name: str) -> Check:
     try:
         return Check(name, State.OK, metadata.version(name))
     except metadata.PackageNotFoundError:
+        if name == "pyserial" and _serial_owners() == {LABGRID_FORK}:
+            found = f"{LABGRID_FORK} {metadata.version(LABGRID_FORK)} in its place"
+            return Check(name, State.NOTE, found)
         return Check(name, State.FAILED, "missing", f"run `{sys.executable} -m pip install {name}`")
 
 
@@ -118,7 +123,9 @@ def _serial_module() -> Check:
     spec = util.find_spec("serial")
     if spec is None or spec.origin is None:
         return Check("serial module", State.FAILED, "missing", "install pyserial")
-    owners = set(metadata.packages_distributions().get("serial", ()))
+    owners = _serial_owners()
+    if owners == {LABGRID_FORK}:
+        return Check("serial module", State.NOTE, f"{spec.origin}, labgrid's fork")
     others = sorted(owners - {"pyserial"})
     if not others:
         return Check("serial module", State.OK, spec.origin)
@@ -128,6 +135,11 @@ def _serial_module() -> Check:
         f"{spec.origin}, also brought by {', '.join(others)}",
         f"use an environment without {', '.join(others)}, then reinstall pyserial",
     )
+
+
+def _serial_owners() -> set[str]:
+    """Return the installed packages that own the name `serial`."""
+    return set(metadata.packages_distributions().get("serial", ()))
 
 
 def _records_folder(folder: Path) -> Check:

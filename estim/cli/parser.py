@@ -61,6 +61,7 @@ def build_parser() -> Parser:
         bench.add_verify,
         bench.add_characterise,
         bench.add_conformance,
+        bench.add_campaign,
         station.add_station,
         station.add_roster,
         station.add_config,

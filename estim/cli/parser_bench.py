@@ -222,3 +222,35 @@ def add_conformance(commands: Commands) -> None:
     )
     parser.add_argument("--json", action="store_true", help=JSON_HELP)
     parser.add_argument("--junit", metavar="FILE", help="write the verdicts as JUnit XML")
+
+
+def add_campaign(commands: Commands) -> None:
+    """Declare `estim campaign`."""
+    actions = add_group(
+        commands, "campaign", "do the same on many devices, into one table", "run|flakes|query"
+    )
+    module = "estim.cli.campaign"
+    folder_help = "folder of the table, as --out of run"
+
+    run = add(actions, "run", "run tasks on several devices at once", module)
+    run.add_argument(
+        "task", metavar="TASK", nargs="+", help="conformance, a JOB.toml, or tests for pytest"
+    )
+    run.add_argument("--device", metavar="URL", action="append", help="repeatable")
+    run.add_argument("--bench", metavar="OHM", help="declares the dummy load on every channel")
+    run.add_argument(
+        "--nobody-connected", action="store_true", help="declares that nobody is connected"
+    )
+    run.add_argument("--repeat", metavar="N", default="1", help="default: %(default)s")
+    run.add_argument(
+        "--timeout", metavar="S", default="3600", help="of one task; default: %(default)s"
+    )
+    run.add_argument("--out", metavar="DIR", default="campaign", help="default: %(default)s")
+    flakes = add(actions, "flakes", "tell how often what passes does not", module, "run_flakes")
+    flakes.add_argument("folder", metavar="DIR", help=folder_help)
+    flakes.add_argument("--by", choices=("test", "rig", "device"), default="test")
+    query = add(actions, "query", "ask the table `results` in SQL", module, "run_query")
+    query.add_argument("folder", metavar="DIR", help=folder_help)
+    query.add_argument("sql", metavar="SQL")
+    for parser in (run, flakes, query):
+        parser.add_argument("--json", action="store_true", help=JSON_HELP)

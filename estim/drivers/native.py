@@ -77,6 +77,7 @@ class _Exchange:
     period_us: int
     attempts_left: int
     due_us: int = 0
+    began_us: int = 0
 
 
 class NativeStimulator(Stimulator):
@@ -193,6 +194,7 @@ class NativeStimulator(Stimulator):
 
     def _begin(self, exchange: _Exchange, now_us: int) -> None:
         self._exchange = exchange
+        exchange.began_us = now_us
         self._attempt(exchange, now_us)
 
     def _attempt(self, exchange: _Exchange, now_us: int) -> None:
@@ -243,7 +245,7 @@ class NativeStimulator(Stimulator):
         elif isinstance(message, Identity):
             self._take_identity(message, now_us)
         elif isinstance(message, Capabilities):
-            self._take_capabilities(message)
+            self._take_capabilities(message, now_us)
         elif isinstance(message, LimitsAccepted):
             self._take_limits(message, now_us)
         elif isinstance(message, ProgramAccepted):
@@ -287,10 +289,13 @@ class NativeStimulator(Stimulator):
         self._identity = identity
         self._begin(self._setup(self._send_capabilities_request, "capabilities"), now_us)
 
-    def _take_capabilities(self, capabilities: Capabilities) -> None:
-        if self._identity is not None and self._exchange is not None and self._loading is None:
+    def _take_capabilities(self, capabilities: Capabilities, now_us: int) -> None:
+        exchange = self._exchange
+        if self._identity is not None and exchange is not None and self._loading is None:
             self._exchange = None
             self._events.append(Identified(self._identity, capabilities))
+            # A link beyond what the lease allows never has a Drive answered that could tell.
+            self._events.append(RoundTrip(now_us - exchange.began_us))
 
     def _take_limits(self, message: LimitsAccepted, now_us: int) -> None:
         loading, exchange = self._loading, self._exchange

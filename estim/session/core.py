@@ -64,9 +64,11 @@ def _on_tick(session: SessionState, event: ev.Ticked, now_us: int) -> None:
             session.refuse(pending.request_id, RecordError(pending.failure))
     if session.goal and now_us >= session.goal[1].deadline_us:
         pending = session.goal[1]
-        session.refuse(pending.request_id, DeviceFault(pending.failure))
+        slow = session.slow_link_words
+        failure, blame = pending.failure + slow, Blame.RIG if slow else Blame.DEVICE
+        session.refuse(pending.request_id, DeviceFault(failure), blame=blame)
         session.goal = None
-        session.begin_stop(pending.failure, now_us, Blame.DEVICE)
+        session.begin_stop(failure, now_us, blame)
     if session.acknowledge and now_us >= session.acknowledge.deadline_us:
         session.refuse(session.acknowledge.request_id, DeviceFault(session.acknowledge.failure))
         session.acknowledge = None

@@ -22,6 +22,7 @@ from estim.session.state import (
     SessionState,
 )
 from estim.session.states import ENERGISED, HostState, Trigger
+from firmware_protocol import limits
 from firmware_protocol.messages import (
     CHANNELS_MAX,
     FAULT_REMEDIES,
@@ -36,6 +37,9 @@ from firmware_protocol.messages import (
 
 MEASURED_MARGIN_UA = 1000
 OVERSHOOTS_MAX = 2
+SLOW_LINK_REMEDY = (
+    f"The lease is {limits.lease_ms.maximum} ms: use a quicker link, then acknowledge."
+)
 
 _FAULT_BLAME = {
     FaultCode.LEASE_EXPIRED: Blame.HOST,
@@ -212,6 +216,7 @@ def _on_self_tested(session: SessionState, told: driver.SelfTested, now_us: int)
 
 
 def _on_round_trip(session: SessionState, told: driver.RoundTrip, now_us: int) -> None:
+    session.round_trip_us = told.duration_us
     if told.duration_us > SLOW_LINK_US:
         session.slow_link_until_us = now_us + SLOW_LINK_SHOWN_US
 
@@ -324,14 +329,11 @@ def _see_fault(session: SessionState, status: Status, now_us: int) -> None:
     )
     if session.state is HostState.CLOSED or is_known:
         return
-    words = status.fault.name.replace("_", " ").lower()
-    session.latch_fault(
-        now_us,
-        code,
-        f"the device stopped: {words}",
-        FAULT_REMEDIES[status.fault],
-        _FAULT_BLAME[status.fault],
-    )
+    words, remedy = status.fault.name.replace("_", " ").lower(), FAULT_REMEDIES[status.fault]
+    blame = _FAULT_BLAME[status.fault]
+    if status.fault is FaultCode.LEASE_EXPIRED and session.slow_link_words:
+        words, remedy, blame = words + session.slow_link_words, SLOW_LINK_REMEDY, Blame.RIG
+    session.latch_fault(now_us, code, f"the device stopped: {words}", remedy, blame)
 
 
 def _see_goal(session: SessionState, status: Status, now_us: int) -> None:

@@ -108,6 +108,7 @@ class SessionState:
         self.end_reason = ""
         self.has_link = False
         self.slow_link_until_us = 0
+        self.round_trip_us = 0
         self.effects: list[ev.Effect] = []
         self.tokens = 0
         self.durable: dict[int, Pending] = {}
@@ -406,6 +407,13 @@ class SessionState:
             self.stopping_until_us = now_us + ZERO_US
         # At rest too: an Arm that waited behind this Stop must find nothing to arm.
         self.clear_program()
+
+    @property
+    def slow_link_words(self) -> str:
+        """Return how slow the link is, to follow what went wrong over it; '' for quick enough."""
+        if self.round_trip_us <= SLOW_LINK_US:
+            return ""
+        return f": the link takes {self.round_trip_us // 1000} ms there and back"
 
     def append_delivered(self) -> None:
         """Record what the device reported as delivered since the programme was loaded.

@@ -100,12 +100,17 @@ class SerialPort:
 def parse_address(address: str) -> tuple[str, dict[str, str]]:
     """Split `?baud=500000` and the like off an address.
 
+    pyserial's own addresses have options without a value too, such as `?ign_set_control`.
+
     Raises:
         UsageError: the query cannot be read.
     """
     plain, _, query = address.partition("?")
     try:
-        pairs = parse_qsl(query, strict_parsing=True) if query else []
+        flags = [part for part in query.split("&") if "://" in plain and part.isidentifier()]
+        rest = "&".join(part for part in query.split("&") if part not in flags)
+        pairs = [(flag, "") for flag in flags]
+        pairs += parse_qsl(rest, strict_parsing=True) if rest else []
     except ValueError:
         raise UsageError(f"{address}: expected ?name=value&name=value") from None
     if len(dict(pairs)) != len(pairs):

@@ -50,6 +50,7 @@ class Scene:
         }
         self.environment |= {"HOME": str(folder), "PYTHONPATH": str(CHECKOUT)}
         self.device = ""
+        self.target = TARGET
         self.simulator: subprocess.Popen[bytes] | None = None
         self.host: Host | None = None
         self._strays: list[int] = []
@@ -115,7 +116,7 @@ class Scene:
         """Return the command line of a host."""
         return [
             *(sys.executable, "-m", "estim", "run", PROFILE, "--json", "--bench", "500"),
-            *("--device", url or f"native:{self.device}", "--amplitude", TARGET),
+            *("--device", url or f"native:{self.device}", "--amplitude", self.target),
             *("--duration", "60", "--records", str(self.records), *options),
         ]
 

@@ -346,6 +346,7 @@ def test_a_socket_closed_under_its_reader_is_lost(server: socket.socket) -> None
         ("native:rfc2217://127.0.0.1:1", PortLost, "does not open"),
         ("native:rfc2217://", PortLost, "does not open"),
         ("native:rfc2217://nowhere", PortLost, "does not open"),
+        ("native:rfc2217://127.0.0.1:1?ign_set_control", PortLost, "does not open"),
         ("native:carrier-pigeon://roof", PortLost, "not known"),
         ("native:cp2110://x", PortLost, "does not open"),
         ("sim:/dev/ttyS0", UsageError, "expected sim: or sim:"),

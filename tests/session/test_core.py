@@ -662,3 +662,20 @@ def test_nobody_answering_is_the_answer_to_connect(bench: Bench) -> None:
     bench.run(3100 * MS)
     assert "no device answered" in bench.why(asked)
     assert bench.state is DISCONNECTED
+
+
+def test_what_fails_over_a_slow_link_says_so_and_blames_the_rig(bench: Bench) -> None:
+    from estim.drivers.base import RoundTrip
+    from estim.session.messages import Blame
+    from firmware_protocol.messages import FaultCode
+
+    bench.to(RUNNING)
+    bench.loop.post(RoundTrip(812_000))
+    bench.device.fault = FaultCode.LEASE_EXPIRED
+    bench.device.state = DeviceState.FAULT
+    bench.run(200 * MS)
+    fault = bench.core.fault
+    assert fault is not None
+    assert fault.text == "the device stopped: lease expired: the link takes 812 ms there and back"
+    assert fault.remedy.startswith("The lease is 320 ms: use a quicker link")
+    assert fault.blame is Blame.RIG
