@@ -311,6 +311,15 @@ found by the time since the first onset of the on-phase, modulo the keyframe cyc
 would outlast its on-phase is not started; one that ends with it is. Onsets of several channels at
 one moment are taken in the order of the channels.
 
+Bursts of 3 pulses every 60 ms after an offset of 5 ms; from 0 ms on a pulse period of 10 ms holds,
+from 100 ms on one of 20 ms, and after 200 ms they begin again:
+
+```
+onset         5  15  25    65  75  85   125 145 165   185 205 215   245 255 265 ms ...
+in keyframes  0  10  20    60  70  80   120 140 160   180   0  10    40  50  60 ms
+period       10  10  10    10  10  10    20  20  20    20  10  10    10  10  10 ms
+```
+
 **Amplitude.** At each onset: setpoint, times the ramp, times the keyframe's permille over 1000;
 each step rounded down to whole microamperes; the result rounded down to the channel's *grid*. The
 ramp is, with t the time since the on-phase began: t / ramp up while t < ramp up; 1 while
@@ -386,8 +395,9 @@ Pulses of 2 x 200 us, so q1 = 400 us x amplitude; *average* is what 20000 uA wou
 In B there are restarts, since 0.4 + 5 ms are less than 30 ms. In C 15 bursts take 990 ms, and 10 ms
 are left. In D m = 0 gives 46; m = 1, with W = 1020 ms, 45 - 1 + min(3, ceil(30 / 10)) = 47; m = 2,
 with W = 1040 ms, 45 - 2 + 3 = 46.
-With 300 uA allowed A takes 22000 uA (34 x 400 x 22000 = 299200000 <= 300000000)
-and not 22100 (300560000: `asked` is 301).
+With 300 uA of average allowed A takes 22000 uA (34 x 400 x 22000 = 299200000 <= 300000000) and not
+22100 (300560000: `asked` is 301). Its RMS at 22100 uA is told as 2578 uA, since q2 / 1000000 =
+34 x 400 x 22100^2 / 1000000 = 6642376 lies between 2577^2 = 6640929 and 2578^2 = 6646084.
 
 **How output rises.** The target is what the host wants, the setpoint what the channel has come to.
 A setpoint falls at once. It rises only at onsets on the plateau (or without a cycle), by the slew
@@ -418,8 +428,9 @@ Contact becomes GOOD at a good pulse that is at least the {contact_pulses}th goo
 not, and begins at least {contact_ms} ms after the first pulse judged, good or bad.
 Until then the setpoint does not pass the *hold*, {contact_ua_max} uA rounded up to the channel's
 grid. It is UNKNOWN again whenever RUNNING begins, also where a lead-off is still latched, and after
-a channel is re-armed; the counts begin anew with it. While the setpoint is below {contact_ua_max}
-uA `Status` tells UNKNOWN for GOOD; but what was proven stays proven, without another hold.
+a channel is re-armed; all counts of this chapter begin anew with it. While the setpoint is below
+{contact_ua_max} uA `Status` tells UNKNOWN for GOOD; what was proven stays proven, without another
+hold.
 
 **Lead-off**: N bad pulses in a row, N = max(1, min({lead_off_pulses}, floor(
 {lead_off_us} us / pulse period))), the period that of the setting of the last of them.
@@ -441,8 +452,9 @@ re-arming does not clear them. They are 0 while no pulse was judged, and while t
 A fault that comes while another is latched takes its place, and `latch_count` grows again. The
 patient's stop acts in every state, at boot too; its cause is gone when it is released. SUPPLY is
 latched at every change of the supply to a value below 5 %; a device that boots there latches
-nothing, and does not arm. No fault can be acknowledged while the stop is pressed or the supply below 5 %, nor
-SELF_TEST or OUTPUT_STAGE while a check fails; the cause of every other fault is gone at once.
+nothing, and does not arm. No fault can be acknowledged while the stop is pressed or the supply
+below 5 %, nor SELF_TEST or OUTPUT_STAGE while a check fails; the cause of every other fault is gone
+at once.
 
 RUNNING_TIME is latched when RUNNING has lasted `running_ms` + 1 ms; where the lease ends at the
 same moment it is LEASE_EXPIRED. Of OVERCURRENT every pulse counts that was commanded, also one too
@@ -460,16 +472,16 @@ at once, after the `Refused` where there is one. Otherwise one
 goes out every 25 ms while RUNNING, or every 50 ms where 60 a second would fill more than 65 % of
 the line (10 bits to a byte), and every 250 ms in other states. An answer restarts this timer, and
 an unsent Status is replaced by the newest: Status is never queued. Several messages read at once
-may so have one Status between them. The timer starts with the epoch, 250 ms; a change of state by
+may so have one Status between them. Of other messages that nobody reads a device keeps some, and
+drops the oldest. The timer starts with the epoch, 250 ms; a change of state by
 itself neither sends a Status nor restarts it, so the one after a fault comes when the one before
 says.
 
 A Status tells the moment in which it leaves, its tick and drive sequence among it, not that of the
-message that it answers. An `Identity` and an `Event` tell the moment of their cause. A device may decide a pulse up to 15 ms
-before its onset: `Status` and the effect of a new target are then as much ahead or behind, and a
-pulse that was decided and has not begun when RUNNING ends is not given. A Status has a
+message that it answers. An `Identity` and an `Event` tell the moment of their cause. A Status has a
 row for every channel of the device, whatever the programme; a channel that plays nothing is IDLE,
-with zeros.
+with zeros. A device may decide a pulse up to 15 ms before its onset, with the target of that
+moment; one that has not begun when RUNNING ends is not given.
 
 `tick_ms` counts milliseconds since boot, modulo 2^32; differences are taken modulo 2^32.
 `peak_ua` is the highest current measured since the Status before, whatever the state is by now.

@@ -400,6 +400,22 @@ def test_the_cycle_of_chapter_5_is_played_as_drawn(lockstep: Lockstep) -> None:
     ]  # fmt: skip
 
 
+def test_the_bursts_of_chapter_5_take_their_periods_as_drawn(lockstep: Lockstep) -> None:
+    """Bursts and keyframes come together again every 600 ms; by 1200 ms there is current."""
+    host, twins = host_of(lockstep)
+    frames = (Keyframe(0, 1000, 1, 10_000), Keyframe(100, 1000, 1, 20_000))
+    played = one_channel(
+        1, pulse_offset_us=5_000, pulses_per_burst=3, burst_period_us=60_000,
+        keyframes=frames, keyframe_cycle_ms=200,
+    )  # fmt: skip
+    begins_us = host.start(played) + 1_200 * MS
+    host.keep(2 * S, 1_000)
+    onsets_ms = [(onset - begins_us) / MS for onset in twins.trace.onsets() if onset >= begins_us]
+    assert onsets_ms[:15] == [
+        5, 15, 25, 65, 75, 85, 125, 145, 165, 185, 205, 215, 245, 255, 265,
+    ]  # fmt: skip
+
+
 def test_a_pulse_that_ends_with_its_on_phase_is_played(lockstep: Lockstep) -> None:
     """On for 20 ms, onsets at 0, 9.8 and 19.6 ms: the last ends at 20 ms; 1 us later it is not."""
     for offset_us, count in ((0, 3), (1, 2)):
@@ -439,6 +455,19 @@ def test_the_fraction_of_a_rise_is_carried_until_running_begins_anew(lockstep: L
     host.drive(WantedState.RUNNING)
     host.pass_time(5 * MS)
     assert setpoints(host, 1_000, 3, 10 * MS) == [0, 19, 39]
+
+
+def test_the_fraction_of_a_slow_rise_is_dropped_and_the_one_kept_waits(lockstep: Lockstep) -> None:
+    """Onsets 10 ms and 490 ms apart in turn: 19.99 and 979.51 uA; the .99 outlives the second."""
+    host, _ = host_of(lockstep)
+    slow = session_limits(2, setpoint_slew_ua_per_s=1999)
+    host.start(one_channel(pulses_per_burst=2, burst_period_us=500_000), slow)
+    seen = []
+    for wait_ms in (5, 10, 490, 10, 245):
+        host.keep(wait_ms * MS, 5_000)
+        host.drive(WantedState.RUNNING, 5_000)
+        seen.append(host.status.channels[0].setpoint_ua)
+    assert seen == [0, 19, 998, 1018, 1018]
 
 
 def test_a_fall_within_an_on_phase_gives_no_rise_back(lockstep: Lockstep) -> None:
@@ -504,6 +533,16 @@ def test_a_period_that_does_not_divide_a_second_counts_whole_pulses(lockstep: Lo
     assert (refused.asked, refused.allowed) == (301, 300)
 
 
+def test_rms_is_told_rounded_up(lockstep: Lockstep) -> None:
+    """34 x 400 us x (22.1 mA)^2 = 6642376 uA^2 s, between 2577^2 and 2578^2."""
+    gate = CoreGate(lockstep, MAINS, one_channel(30_000), session_limits(2, rms_ua=2577))
+    refused = gate.review_target(0, 22_100)
+    assert refused is not None
+    assert (refused.limit, refused.asked) == (limits.rms_ua.wire_id, 2578)
+    gate = CoreGate(lockstep, MAINS, one_channel(30_000), session_limits(2, rms_ua=2578))
+    assert gate.review_target(0, 22_100) is None
+
+
 # 7: contact and faults.
 
 
@@ -560,6 +599,48 @@ def test_a_latched_lead_off_outlives_running_and_its_contact_does_not(lockstep: 
     answer = host.drive(WantedState.RUNNING, 100)
     assert isinstance(answer[0], Refused)
     assert (answer[0].reason, answer[0].channel) == (RefusalReason.LEAD_OFF_LATCHED, 0)
+
+
+def test_weak_pulses_neither_count_nor_end_a_row(lockstep: Lockstep) -> None:
+    """Every other pulse of 1 mA: 2 mA first at 1000 ms, so the third bad one is that of 1040 ms."""
+    host, twins = host_of(lockstep)
+    frames = (Keyframe(0, 1000, 1, 10_000), Keyframe(10, 500, 1, 10_000))
+    host.start(one_channel(1, keyframes=frames, keyframe_cycle_ms=20))
+    twins.set_load(1, Load(20_000), host.now_us)
+    host.keep(5 * MS, 5_000)  # from here between two onsets
+    host.keep(1_030 * MS, 5_000)
+    assert host.of(Event)[-1].code is EventCode.STATE_CHANGED
+    host.keep(10 * MS, 5_000)
+    told = host.of(Event)[-1]
+    assert (told.code, told.tick_ms, told.detail) == (EventCode.LEAD_OFF, 1_040, 20_000)
+
+
+def test_re_arming_keeps_the_load_of_the_pulse_judged_last(lockstep: Lockstep) -> None:
+    """Re-armed in a keyframe of half the amplitude, 2 mA give 1 mA: nothing is judged anew."""
+    host, twins = host_of(lockstep)
+    frames = (Keyframe(0, 1000, 1, 10_000), Keyframe(1_500, 500, 1, 10_000))
+    host.start(one_channel(1, keyframes=frames, keyframe_cycle_ms=4_000))
+    twins.set_load(1, Load(20_000), host.now_us)
+    host.keep(1_100 * MS, 5_000)
+    host.keep(500 * MS, 0)
+    twins.set_load(1, Load(500), host.now_us)
+    host.send(AcknowledgeFault(host.status.latch_count, 1))
+    row = host.status.channels[0]
+    assert (row.contact, row.load_ohm) == (Contact.UNKNOWN, 0)
+    host.keep(1_500 * MS, 5_000)
+    row = host.status.channels[0]
+    assert (row.setpoint_ua, row.contact, row.load_ohm) == (2_000, Contact.UNKNOWN, 20_000)
+
+
+def test_overcurrent_is_found_on_pulses_too_weak_for_contact(lockstep: Lockstep) -> None:
+    """Five times too much: 1500 uA at 300 and 320 uA set, above 1330 and 1352; not 1000 at 280."""
+    host, twins = host_of(lockstep)
+    host.start(one_channel())
+    twins.set_gain(1, 5_000, host.now_us)
+    host.keep(500 * MS, 1_000)
+    (fault,) = [event for event in host.of(Event) if event.code is EventCode.FAULT_LATCHED]
+    # 20 uA at each onset from 10 ms on: 300 uA at 150 ms.
+    assert (fault.detail, fault.tick_ms) == (FaultCode.OVERCURRENT, 160)
 
 
 def test_only_latched_channels_are_re_armed_and_the_others_are_no_mistake(
