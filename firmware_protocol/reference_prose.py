@@ -160,8 +160,8 @@ CONVERSATION = """\
    latched fault: FAULT becomes SAFE if the cause is gone, else `Refused(CAUSE_PRESENT)`; in any
    other state there is none, and it is `Refused(STATE)`. With a channel mask it clears the lead-off
    latches of those channels, in every state, and a FAULT stays; a bit of a channel whose lead-off
-   is not latched does nothing and is not refused; a bit of a channel that the device
-   does not have is `Refused(CHANNELS)`, and nothing is cleared. It is judged in the order
+   is not latched does nothing and is not refused; a bit of a channel that the device does not have
+   is `Refused(CHANNELS)`, and nothing is cleared. It is judged in the order
    NOT_THE_LATEST, CHANNELS, STATE, CAUSE_PRESENT. What was done is told by its events, and each is
    answered with a `Status`.
 8. **GetEvents** sends again what the device still keeps (the last {events_kept} events; a small
@@ -241,8 +241,8 @@ this epoch. The device judges a Drive in this order:
 
 A Drive refused under 3 or 4 is without any effect: it is no command to stop, but it does not renew
 the lease either; nor does one refused under 2, whose output went to zero. Neither becomes
-`drive_sequence`. An accepted one sets the
-targets and renews: *expiry = max(expiry, echoed tick + {lease_ms_max} ms)*.
+`drive_sequence`. An accepted one sets the targets and renews: *expiry = max(expiry, echoed tick +
+{lease_ms_max} ms)*.
 
 At the expiry RUNNING becomes FAULT(LEASE_EXPIRED) and ARMED becomes SAFE. No pulse begins at or
 after that moment; one in progress is finished, so that its charge stays balanced. Output is
@@ -311,11 +311,11 @@ found by the time since the first onset of the on-phase, modulo the keyframe cyc
 would outlast its on-phase is not started; one that ends with it is. Onsets of several channels at
 one moment are taken in the order of the channels.
 
-Bursts of 3 pulses every 60 ms after an offset of 5 ms; from 0 ms on a pulse period of 10 ms holds,
+Bursts of 3 pulses every 60 ms after an offset of 25 ms; from 0 ms on a pulse period of 10 ms holds,
 from 100 ms on one of 20 ms, and after 200 ms they begin again:
 
 ```
-onset         5  15  25    65  75  85   125 145 165   185 205 215   245 255 265 ms ...
+onset        25  35  45    85  95 105   145 165 185   205 225 235   265 275 285 ms ...
 in keyframes  0  10  20    60  70  80   120 140 160   180   0  10    40  50  60 ms
 period       10  10  10    10  10  10    20  20  20    20  10  10    10  10  10 ms
 ```
@@ -324,9 +324,8 @@ period       10  10  10    10  10  10    20  20  20    20  10  10    10  10  10 
 each step rounded down to whole microamperes; the result rounded down to the channel's *grid*. The
 ramp is, with t the time since the on-phase began: t / ramp up while t < ramp up; 1 while
 t < ramp up + on; then (on-phase - t) / ramp down, which is what remains of it.
-Then each phase gets amplitude x |share| / 1000, rounded
-towards zero to the device's `amplitude_step_ua`, with the share's sign. The grid is
-`amplitude_step_ua` where positive and negative phases are equal in pairs, and otherwise
+Then each phase gets amplitude x |share| / 1000, rounded towards zero to the device's
+`amplitude_step_ua`, with the share's sign. The grid is `amplitude_step_ua` where positive and negative phases are equal in pairs, and otherwise
 *step x lcm(1000 / gcd(1000, |share|))* over the active phases, so that every phase is a whole
 number of steps and the pulse stays balanced to the last count. Example: shares 1000 and -250, step
 100 uA: grid 100 x lcm(1, 4) = 400 uA; an amplitude of 7300 uA becomes 7200 uA, the phases 7200 and
@@ -403,10 +402,9 @@ With 300 uA of average allowed A takes 22000 uA (34 x 400 x 22000 = 299200000 <=
 A setpoint falls at once. It rises only at onsets on the plateau (or without a cycle), by the slew
 x the time since the channel's onset before, in the same on-phase; the first pulse of an on-phase
 brings no rise. The onset before counts whether or not current flowed at it. A pulse is given after
-the rise at its onset. A keyframe
-in which neither the setpoint nor the hold of chapter 7 would deliver anything brings no rise.
-So nothing rises while nothing can be felt. Ramps, keyframes and bursts
-are part of the programme and are not slew-limited.
+the rise at its onset. A keyframe in which neither the setpoint nor the hold of chapter 7 would
+deliver anything brings no rise. So nothing rises while nothing can be felt. Ramps, keyframes and
+bursts are part of the programme and are not slew-limited.
 
 A rise is whole microamperes. The fraction that is left is added to the next rise; it is below 1 uA,
 and is kept, whatever happens to target and setpoint, until RUNNING begins anew. Whole microamperes
@@ -422,11 +420,10 @@ FAULTS = """\
 
 **Contact** is judged on pulses whose largest commanded phase is at least {contact_ua_max} uA;
 others are passed over: they neither count nor end a row. A pulse is good when the load (voltage
-over current at the end of the first
-active phase) is below {lead_off_ohm_max} ohm and the compliance voltage was not reached, else bad.
-Contact becomes GOOD at a good pulse that is at least the {contact_pulses}th good one, in a row or
-not, and begins at least {contact_ms} ms after the first pulse judged, good or bad.
-Until then the setpoint does not pass the *hold*, {contact_ua_max} uA rounded up to the channel's
+over current at the end of the first active phase) is below {lead_off_ohm_max} ohm and the
+compliance voltage was not reached, else bad. Contact becomes GOOD at a good pulse that is at least
+the {contact_pulses}th good one, in a row or not, and begins at least {contact_ms} ms after the
+first pulse judged, good or bad. Until then the setpoint does not pass the *hold*, {contact_ua_max} uA rounded up to the channel's
 grid. It is UNKNOWN again whenever RUNNING begins, also where a lead-off is still latched, and after
 a channel is re-armed; all counts of this chapter begin anew with it. While the setpoint is below
 {contact_ua_max} uA `Status` tells UNKNOWN for GOOD; what was proven stays proven, without another
@@ -458,10 +455,10 @@ at once.
 
 RUNNING_TIME is latched when RUNNING has lasted `running_ms` + 1 ms; where the lease ends at the
 same moment it is LEASE_EXPIRED. Of OVERCURRENT every pulse counts that was commanded, also one too
-weak to judge contact, against the setpoint at that pulse. LINE_NOISE
-counts the frames damaged since the device was last SAFE or in FAULT; the last of the
-{line_errors_per_s_max} comes less than 1 s after the first. A pulse
-in progress is always finished, never cut: a cut pulse would leave charge behind.
+weak to judge contact, against the setpoint at that pulse. LINE_NOISE counts the frames damaged
+since the device was last SAFE or in FAULT; the last of the {line_errors_per_s_max} comes less than
+1 s after the first. A pulse in progress is always finished, never cut: a cut pulse would leave
+charge behind.
 """
 
 STATUS = """\
