@@ -325,11 +325,11 @@ each step rounded down to whole microamperes; the result rounded down to the cha
 ramp is, with t the time since the on-phase began: t / ramp up while t < ramp up; 1 while
 t < ramp up + on; then (on-phase - t) / ramp down, which is what remains of it.
 Then each phase gets amplitude x |share| / 1000, rounded towards zero to the device's
-`amplitude_step_ua`, with the share's sign. The grid is `amplitude_step_ua` where positive and negative phases are equal in pairs, and otherwise
-*step x lcm(1000 / gcd(1000, |share|))* over the active phases, so that every phase is a whole
-number of steps and the pulse stays balanced to the last count. Example: shares 1000 and -250, step
-100 uA: grid 100 x lcm(1, 4) = 400 uA; an amplitude of 7300 uA becomes 7200 uA, the phases 7200 and
--1800 uA.
+`amplitude_step_ua`, with the share's sign. The grid is `amplitude_step_ua` where positive and
+negative phases are equal in pairs, and otherwise *step x lcm(1000 / gcd(1000, |share|))* over the
+active phases, so that every phase is a whole number of steps and the pulse stays balanced to the
+last count. Example: shares 1000 and -250, step 100 uA: grid 100 x lcm(1, 4) = 400 uA; an amplitude
+of 7300 uA becomes 7200 uA, the phases 7200 and -1800 uA.
 
 One cycle of 400 ms (offset 100, ramp up 50, on 100, ramp down 50, off 200 ms), pulses of 2 x 200 us
 every 30 ms after an offset of 5 ms, at a setpoint of 1000 uA:
@@ -423,11 +423,11 @@ others are passed over: they neither count nor end a row. A pulse is good when t
 over current at the end of the first active phase) is below {lead_off_ohm_max} ohm and the
 compliance voltage was not reached, else bad. Contact becomes GOOD at a good pulse that is at least
 the {contact_pulses}th good one, in a row or not, and begins at least {contact_ms} ms after the
-first pulse judged, good or bad. Until then the setpoint does not pass the *hold*, {contact_ua_max} uA rounded up to the channel's
-grid. It is UNKNOWN again whenever RUNNING begins, also where a lead-off is still latched, and after
-a channel is re-armed; all counts of this chapter begin anew with it. While the setpoint is below
-{contact_ua_max} uA `Status` tells UNKNOWN for GOOD; what was proven stays proven, without another
-hold.
+first pulse judged, good or bad. Until then the setpoint does not pass the *hold*,
+{contact_ua_max} uA rounded up to the channel's grid. It is UNKNOWN again whenever RUNNING begins,
+also where a lead-off is still latched, and after a channel is re-armed; all counts of this chapter
+begin anew with it. While the setpoint is below {contact_ua_max} uA `Status` tells UNKNOWN for GOOD;
+what was proven stays proven, without another hold.
 
 **Lead-off**: N bad pulses in a row, N = max(1, min({lead_off_pulses}, floor(
 {lead_off_us} us / pulse period))), the period that of the setting of the last of them.
