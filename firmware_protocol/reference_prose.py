@@ -477,7 +477,7 @@ says.
 A Status tells the moment in which it leaves, its tick and drive sequence among it, not that of the
 message that it answers. An `Identity` and an `Event` tell the moment of their cause. A Status has a
 row for every channel of the device, whatever the programme; a channel that plays nothing is IDLE,
-with zeros. A device may decide a pulse up to 15 ms before its onset, with the target of that
+its figures 0. A device may decide a pulse up to 15 ms before its onset, with the target of that
 moment; one that has not begun when RUNNING ends is not given.
 
 `tick_ms` counts milliseconds since boot, modulo 2^32; differences are taken modulo 2^32.

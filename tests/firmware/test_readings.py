@@ -543,6 +543,23 @@ def test_rms_is_told_rounded_up(lockstep: Lockstep) -> None:
     assert gate.review_target(0, 22_100) is None
 
 
+@pytest.mark.parametrize("strong_first", [False, True])
+def test_of_two_stretches_equally_far_above_the_first_is_told(
+    lockstep: Lockstep, strong_first: bool
+) -> None:
+    """At 80 mA: 40 mA x 1000 us = 40 uC, 0.8 above the session's 39.2; 80 mA x 400 us = 32 uC, 0.8
+    above 20 + 28 x 0.4 = 31.2. What flows back, 36 mA x 1000 us twice, is below both."""
+    long, strong, back = Phase(1000, 500), Phase(400, 1000), Phase(1000, -450)
+    shape = (strong, back, long, back) if strong_first else (long, back, strong, back)
+    played = PulseProgram((ChannelProgram(shape, 1, 1_000_000),))
+    gate = CoreGate(lockstep, MAINS, played, session_limits(2, phase_charge_pc=39_200_000))
+    refused = gate.review_target(0, 80_000)
+    assert refused is not None
+    told = (refused.limit, refused.asked, refused.allowed)
+    figures = (32_000_000, 31_200_000) if strong_first else (40_000_000, 39_200_000)
+    assert told == (limits.phase_charge_pc.wire_id, *figures)
+
+
 # 7: contact and faults.
 
 
@@ -587,7 +604,9 @@ def test_a_latched_lead_off_outlives_running_and_its_contact_does_not(lockstep: 
     row = host.status.channels[0]
     assert (row.contact, row.load_ohm) == (Contact.OFF, 1_000_000)
     assert row.flags == latched | ChannelFlag.COMPLIANCE_REACHED
-    # Told on while contact is OFF, in other states too.
+    # Told on while contact is OFF, in other states and epochs too.
+    host.send(Stop())
+    host.prepare(one_channel())
     host.send(Stop())
     row = host.status.channels[0]
     assert (row.contact, row.load_ohm) == (Contact.OFF, 1_000_000)
