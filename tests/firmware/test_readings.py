@@ -702,6 +702,23 @@ def test_noise_counts_since_the_device_was_last_safe(lockstep: Lockstep) -> None
     assert told == ["STATE_CHANGED", "FAULT_CLEARED", "Status"]
 
 
+@pytest.mark.parametrize(("apart_us", "is_noise"), [(1 * S - 1, True), (1 * S, False)])
+def test_16_damaged_frames_are_noise_within_less_than_a_second(
+    lockstep: Lockstep, apart_us: int, is_noise: bool
+) -> None:
+    """One, and 15 more a second later or 1 us sooner."""
+    host, _ = host_of(lockstep)
+    host.prepare(one_channel())
+    host.arm()
+    ends_us = host.now_us + apart_us
+    host.write(DAMAGED)
+    while host.now_us < ends_us:
+        host.drive(WantedState.ARMED)
+        host.pass_time(min(250 * MS, ends_us - host.now_us))
+    host.write(DAMAGED * 15)
+    assert (host.state() is DeviceState.FAULT) is is_noise
+
+
 def test_a_fault_takes_the_place_of_another_and_is_told(lockstep: Lockstep) -> None:
     host, twins = host_of(lockstep)
     host.hello()
