@@ -198,6 +198,7 @@ def _figures() -> dict[str, object]:
         "body_min": codec.BODY_MIN,
         "body_max": codec.BODY_MAX,
         "frame_max": framing.FRAME_MAX,
+        "channels_max": messages.CHANNELS_MAX,
         "phases_max": messages.PHASES_MAX,
         "keyframes_max": messages.KEYFRAMES_MAX,
         "keyframes_per_message": messages.KEYFRAMES_PER_MESSAGE,

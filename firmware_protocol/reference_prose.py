@@ -66,7 +66,9 @@ it adopts the epoch.
 the host starts or reconnects. Every frame carries it. Either end drops frames of another epoch,
 whole; only `Hello` and `Stop` reach a device from any epoch. A frame is judged when everything
 before it was acted on: how the bytes were cut on their way changes nothing. So nothing that lingers
-in a cable, a buffer or an older process can act.
+in a cable, a buffer or an older process can act. A device sends in its own epoch, also the answer
+to a `Stop` of another one, and in epoch 0 where it has none yet; an `Identity` alone carries the
+epoch of its `Hello`. That no epoch is 0 is the host's duty: a device takes 0 like any other.
 
 ### One frame, byte by byte
 
@@ -88,8 +90,10 @@ and sends nothing by itself. Up goes one step per Drive, down any number. A mess
 allowed in the present state (chapter 9 lists them) is answered with `Refused(STATE)`, except
 `Hello`, which is always answered with an `Identity`.
 
-SAFE to ARMED needs all of: no latched fault, a programme loaded, both digests of the Drive equal to
-the device's own, a patient's stop present where the session policy requires one, and a good supply.
+SAFE to ARMED needs all of: a programme loaded, both digests of the Drive equal to the device's own,
+a patient's stop present where the session policy requires one, a supply of at least 10 %, and
+memory that is sound (3.9). A Drive that wants ARMED in FAULT arms nothing and is not refused
+(chapter 4).
 """
 
 CONVERSATION = """\
@@ -99,7 +103,8 @@ CONVERSATION = """\
    device answers `SCHEMA_MISMATCH`; while RUNNING it answers `ENERGISED`; both carry the proposed
    epoch in their header, so that the host can read them, and change nothing. Otherwise it adopts
    the epoch and answers `ADOPTED`: limits return to the compiled ones, the programme is unloaded,
-   ARMED becomes SAFE, targets become 0. A latched FAULT stays.
+   ARMED becomes SAFE, targets become 0. A latched FAULT and latched lead-offs stay, and so does
+   everything that is counted since boot. A Hello of the epoch in force does all this again.
 2. **GetCapabilities -> Capabilities.**
 3. **SetLimits -> LimitsAccepted.** Replaces the whole set of session limits, in SAFE only. Each
    value must lie at or below the compiled one (for the amplitude also the device's own maximum) and
@@ -107,7 +112,9 @@ CONVERSATION = """\
    {rise_per_cycle_ua_min} for a cycle's rise, {step_ua_min} for steps, {running_ms_min} for the
    running time, 0 for the values of a channel); there is one row per channel of the device.
    Anything else is `Refused(LIMIT)` with the limit's wire id, what was asked and what is allowed,
-   or `Refused(CHANNELS)`, and leaves the former set in force. The limits digest is the CRC-32 of
+   or `Refused(CHANNELS)`, and leaves the former set in force. First the number of rows is judged,
+   then the values in the order in which chapters 9 and 10 list them, row after row. A programme
+   that is loaded stays. The limits digest is the CRC-32 of
    the payload of the `SetLimits` in force; a device without any has that of the compiled set:
    slew {setpoint_slew_ua_per_s_max} uA/s, {rise_per_cycle_ua_max} uA per cycle, steps of
    {step_ua_max} uA, {running_ms_max} ms of running, no policy, and per channel the smaller of
@@ -115,15 +122,26 @@ CONVERSATION = """\
    {rms_ua_max} uA RMS, {average_ua_max} uA average.
 4. **BeginProgram, then per channel ProgramPhases and ProgramKeyframes, then CommitProgram.** Only
    the commit is answered, with `ProgramAccepted` or with the first `Refused` that applies, in this
-   order: PROGRAM (order or form,
-   chapter 5), PROGRAM_DIGEST, CAPABILITY (more channels, phases or keyframes, shorter or longer
-   phases or periods than the device has, unequal phases, bursts, cycles or keyframes that it cannot
-   hold, or what its output stage cannot play, below) or LIMIT (a phase outside
-   {phase_duration_us_min} to {phase_duration_us_max} us, a polarity run (chapter 6) over
-   {phase_duration_us_max} us, a pulse over {pulse_duration_us_max} us). `BeginProgram` unloads the
-   programme before. A part without one, or a `ProgramKeyframes` without rows, is out of order; a
-   commit without any part leaves what is loaded. What a small device cannot even store is
-   CAPABILITY, whatever its form and digest.
+   order, each step for all channels before the next:
+
+   - PROGRAM: order or form (chapter 5), and more than any device has: no channel or more than
+     {channels_max}, more than {keyframes_max} keyframes.
+   - PROGRAM_DIGEST.
+   - CAPABILITY: more channels than the device has; then channel by channel the number of phases,
+     the number of keyframes, the flags needed (bursts, cycle, keyframes, unequal phases), the
+     shortest active phase, the longest, the shortest pulse period, each over all settings, and
+     what the output stage cannot play (below).
+   - LIMIT: channel by channel, setting by setting: each active phase within
+     {phase_duration_us_min} to {phase_duration_us_max} us, then each polarity run (chapter 6, in
+     the order of their first phases) within the same, then the pulse at most
+     {pulse_duration_us_max} us. A single phase can fail here only where the device's own bounds are
+     wider.
+
+   `BeginProgram` unloads the programme before and drops the parts that came so far; after a refused
+   commit nothing is loaded. A part without a `BeginProgram` before it, or a `ProgramKeyframes`
+   without rows, is out of order. A commit without a `BeginProgram` since the last commit or Hello
+   is refused (PROGRAM), whatever parts came, and leaves what is loaded. What a small device cannot
+   even store is CAPABILITY, whatever its form and digest.
 
    A device may refuse with CAPABILITY, and then does so here, what `Capabilities` cannot express:
    it never leaves out or changes a pulse that it has accepted. A stage of one current source that
@@ -141,9 +159,11 @@ CONVERSATION = """\
    `Refused(NOT_THE_LATEST)`: nobody clears what they have not seen. Without channels it clears the
    latched fault: FAULT becomes SAFE if the cause is gone, else `Refused(CAUSE_PRESENT)`; in any
    other state there is none, and it is `Refused(STATE)`. With a channel mask it clears the lead-off
-   latches of those channels, in every state, and a FAULT stays; a bit of a channel that the device
-   does not have is `Refused(CHANNELS)`, and nothing is cleared. Each is judged in this order and
-   answered with a `Status` too.
+   latches of those channels, in every state, and a FAULT stays; a bit of a channel whose lead-off
+   is not latched does nothing and is not refused; a bit of a channel that the device does not have
+   is `Refused(CHANNELS)`, and nothing is cleared. It is judged in the order
+   NOT_THE_LATEST, CHANNELS, STATE, CAUSE_PRESENT. What was done is told by its events, and each is
+   answered with a `Status`.
 8. **GetEvents** sends again what the device still keeps (the last {events_kept} events; a small
    device fewer), from an index on: those whose (index - first index) modulo 65536 is below 32768,
    the oldest first. Events are otherwise sent once, as they happen, in the epoch of that moment;
@@ -157,20 +177,40 @@ CONVERSATION = """\
 code, LEAD_OFF and CONTACT_GOOD the load in ohms, PATIENT_STOP 1 when it is pressed and 0 when it is
 released (the fault that the press latched stays), all others 0. A button that bounces is told once.
 
-**Refused** names the channel from 0, or 255 for none, and carries in `asked` and `allowed`:
+What happens at one moment is told in this order:
+
+| what | messages, in order |
+| --- | --- |
+| a Hello adopted | STATE_CHANGED where ARMED ended (in the old epoch), `Identity`, EPOCH_ADOPTED |
+| a Stop | STOP_RECEIVED, STATE_CHANGED where the state changed, `Status` |
+| a Drive | STATE_CHANGED where the state changed, `Refused` where it was, `Status` |
+| the patient's stop pressed | PATIENT_STOP, then as any fault |
+| any fault | STATE_CHANGED where there was no FAULT, FAULT_LATCHED |
+| a fault acknowledged | STATE_CHANGED, FAULT_CLEARED, `Status` |
+| lead-offs acknowledged | LEAD_OFF_CLEARED for each channel re-armed, in order, `Status` |
+| a self-test | `SelfTestReport`, then the fault where one failed |
+
+Answers and events leave in the order in which they came about, and a `Status` after all that came
+about before it left.
+
+**Refused** names the channel from 0 where LIMIT, CAPABILITY, NOT_FROM_ZERO or LEAD_OFF_LATCHED
+concern one, and otherwise 255; `limit` is 0 unless the reason is LIMIT. It carries in `asked` and
+`allowed`:
 
 | reason | asked | allowed |
 | --- | --- | --- |
 | LIMIT | what was asked, in the limit's unit | the highest, or the lowest where it was below |
-| CAPABILITY | the figure that is not possible, or the flags needed | what is possible |
+| CAPABILITY | the figure not possible, or all flags needed | what is possible, or the flags there |
 | CHANNELS | rows, or the mask | rows wanted, or channels of the device |
 | NOT_FROM_ZERO, LEAD_OFF_LATCHED | the target | 0 |
 | NOT_THE_LATEST | the latch count given | the device's own |
 | CAUSE_PRESENT to a Drive that arms | percent of the supply | 0 |
 | all others | 0 | 0 |
 
-Of several refusals the first in the order of these chapters is told; channels are judged one after
-the other. Of several stretches (chapter 6) it is the one farthest above its limit. An `asked` that
+Of several refusals the first in the order of these chapters is told. Limits and targets are judged
+channel by channel, all of one before the next. Of several stretches (chapter 6) of a setting it is
+the one farthest above its limit, and of equals the first: by its first phase, then by its length,
+the session's value before the compiled one. An `asked` that
 is worked out is rounded up, so that it is always above what is allowed: RMS to the smallest whole
 microampere whose square is at least the worst second's q2 / 1000000, average to the smallest that
 is at least its q1 / 1000000 (chapter 6).
@@ -189,8 +229,9 @@ this epoch. The device judges a Drive in this order:
    ARMED becomes SAFE when SAFE is wanted, SAFE becomes ARMED under the conditions of chapter 2.
    Non-zero targets here are also answered with `Refused(NOT_FROM_ZERO)`, and arm nothing. Where
    arming is refused the reason is, in this order, NO_PROGRAM, PROGRAM_DIGEST, LIMITS_DIGEST,
-   PATIENT_STOP_MISSING, CAUSE_PRESENT (supply below 10 %). A FAULT stays as it is, and the Drive is
-   accepted, whatever its targets.
+   PATIENT_STOP_MISSING, CAUSE_PRESENT (supply below 10 %), FAULT_LATCHED (memory, 3.9). A FAULT
+   stays as it is, and the Drive is accepted, whatever it wants below RUNNING and whatever its
+   targets and digests.
 3. **Wanted RUNNING.** Refused in SAFE (STEP_TOO_FAR) and in FAULT (FAULT_LATCHED); both digests
    must match (PROGRAM_DIGEST, LIMITS_DIGEST), and there must be as many targets as the programme
    has channels (CHANNELS). From ARMED every target must be 0 (NOT_FROM_ZERO).
@@ -199,12 +240,32 @@ this epoch. The device judges a Drive in this order:
    within limits for every setting of the programme (chapter 6).
 
 A Drive refused under 3 or 4 is without any effect: it is no command to stop, but it does not renew
-the lease either; nor does one refused under 2, whose output went to zero. An accepted one sets the
-targets and renews: *expiry = max(expiry, echoed tick + {lease_ms_max} ms)*.
+the lease either; nor does one refused under 2, whose output went to zero. Neither becomes
+`drive_sequence`. An accepted one sets the targets and renews: *expiry = max(expiry, echoed tick +
+{lease_ms_max} ms)*.
 
 At the expiry RUNNING becomes FAULT(LEASE_EXPIRED) and ARMED becomes SAFE. No pulse begins at or
 after that moment; one in progress is finished, so that its charge stays balanced. Output is
 therefore zero at most {zero_after_silence_ms_max} ms after the last sign of life of the host.
+
+The start of output and the end of the host; the numbers on the line are ticks in ms:
+
+```
+host                                     device                                   lease until
+Drive(ARMED, tick 1000)        -1010->   SAFE to ARMED                                   1320
+                               <-1010-   Event(STATE_CHANGED 1), Status
+Drive(RUNNING, 0, tick 1010)   -1060->   ARMED to RUNNING: the channels' clocks are 0    1330
+                               <-1060-   Event(STATE_CHANGED 2), Status
+                               <-1085-   Status, by itself
+Drive(RUNNING, 5000, 1085)     -1105->   target 5000 uA, rises pulse by pulse            1405
+                               <-1105-   Status
+                               <-1130-   Status, by itself
+Drive(RUNNING, 200000, 1130)   -1150->   refused whole: the target stays 5000 uA         1405
+                               <-1150-   Refused(LIMIT), Status
+silence                        <-1175-   Status, by itself; 1200, 1225 ... 1400
+                               <-1405-   Event(STATE_CHANGED 3), Event(FAULT_LATCHED 1)
+                               <-1425-   Status, by itself; 1675, 1925 ...
+```
 """
 
 PROGRAMME = """\
@@ -223,12 +284,23 @@ Each channel has:
 
 A programme is well formed when, on every channel: durations are at least 1; the first and last
 phases are active; the largest absolute share is exactly 1000; the sum of duration x share over the
-active phases is exactly 0; keyframes begin at 0 ms, rise in time, end before their cycle does, and
-one of them has 1000 permille; for every setting the pulse fits into its period, and the burst into
-the burst period; what is absent (bursts, cycle, keyframes) has zeros in all its fields. And unless
-ALLOW_OVERLAP is set, pulses of two channels can never coincide: either both have the same cycle,
-bursts, keyframe times and pulse periods, and offsets that keep each pair of pulses apart, or both
-have cycles of equal length whose on-phases never meet.
+active phases is exactly 0; keyframes begin at 0 ms, rise in time, begin before their cycle ends,
+have at most 1000 permille and one of them exactly that; for every *setting* the unit is at least 1,
+the pulse at most the pulse period, and `pulses_per_burst` x pulse period at most the burst period;
+what is absent (bursts, cycle, keyframes) has zeros in all its fields. The settings of a channel are
+its keyframes; its own unit and pulse period are its one setting where it has none, and otherwise
+are neither used nor checked.
+
+Unless ALLOW_OVERLAP is set, pulses of two channels can never coincide: for each pair of channels
+one of these must hold.
+
+- *Together*: both have the same cycle with its offset, the same bursts, keyframe cycle, keyframe
+  times and pulse periods; and with *lead* the later pulse offset less the earlier one, in every
+  setting: the pulse of the earlier <= lead, and lead + the pulse of the later <= pulse period. So a
+  lead of more than one period is not well formed.
+- *In turn*: both have cycles of one length L; and with *lead* = (cycle offset of the second -
+  that of the first) modulo L: the on-phase of the first <= lead, and lead + the on-phase of the
+  second <= L.
 
 **Time.** A channel's clock is zero when RUNNING begins. On-phase k of a cycle begins at
 *cycle offset + k x (ramp up + on + ramp down + off)* and lasts *ramp up + on + ramp down*; without
@@ -236,17 +308,39 @@ a cycle there is one on-phase without end. In each on-phase the first burst begi
 offset, and others follow at the burst period; within a burst (or without bursts) the next onset
 follows after the pulse period that held at the onset before. The keyframe that holds at an onset is
 found by the time since the first onset of the on-phase, modulo the keyframe cycle. A pulse that
-would outlast its on-phase is not started.
+would outlast its on-phase is not started; one that ends with it is. Onsets of several channels at
+one moment are taken in the order of the channels.
 
-**Amplitude.** At each onset: setpoint, times the ramp (elapsed over ramp length, 1 on the plateau),
-times the keyframe's permille over 1000; each step rounded down to whole microamperes; the result
-rounded down to the channel's *grid*. Then each phase gets amplitude x |share| / 1000, rounded
-towards zero to the device's `amplitude_step_ua`, with the share's sign. The grid is
-`amplitude_step_ua` where positive and negative phases are equal in pairs, and otherwise
-*step x lcm(1000 / gcd(1000, |share|))* over the active phases, so that every phase is a whole
-number of steps and the pulse stays balanced to the last count. Example: shares 1000 and -250, step
-100 uA: grid 100 x lcm(1, 4) = 400 uA; an amplitude of 7300 uA becomes 7200 uA, the phases 7200 and
--1800 uA.
+Bursts of 3 pulses every 60 ms after an offset of 25 ms; from 0 ms on a pulse period of 10 ms holds,
+from 100 ms on one of 20 ms, and after 200 ms they begin again:
+
+```
+onset        25  35  45    85  95 105   145 165 185   205 225 235   265 275 285 ms ...
+in keyframes  0  10  20    60  70  80   120 140 160   180   0  10    40  50  60 ms
+period       10  10  10    10  10  10    20  20  20    20  10  10    10  10  10 ms
+```
+
+**Amplitude.** At each onset: setpoint, times the ramp, times the keyframe's permille over 1000;
+each step rounded down to whole microamperes; the result rounded down to the channel's *grid*. The
+ramp is, with t the time since the on-phase began: t / ramp up while t < ramp up; 1 while
+t < ramp up + on; then (on-phase - t) / ramp down, which is what remains of it.
+Then each phase gets amplitude x |share| / 1000, rounded towards zero to the device's
+`amplitude_step_ua`, with the share's sign. The grid is `amplitude_step_ua` where positive and
+negative phases are equal in pairs, and otherwise *step x lcm(1000 / gcd(1000, |share|))* over the
+active phases, so that every phase is a whole number of steps and the pulse stays balanced to the
+last count. Example: shares 1000 and -250, step 100 uA: grid 100 x lcm(1, 4) = 400 uA; an amplitude
+of 7300 uA becomes 7200 uA, the phases 7200 and -1800 uA.
+
+One cycle of 400 ms (offset 100, ramp up 50, on 100, ramp down 50, off 200 ms), pulses of 2 x 200 us
+every 30 ms after an offset of 5 ms, at a setpoint of 1000 uA:
+
+```
+in RUNNING   105     135     165     195     225     255     285    (315)      505 ms ...
+t              5      35      65      95     125     155     185    (215)        5 ms
+ramp        5/50   35/50       1       1       1   45/50   15/50       -      5/50
+amplitude    100     700    1000    1000    1000     900     300    none       100 uA
+            RAMP_UP         PLATEAU                RAMP_DOWN         OFF    RAMP_UP
+```
 
 **Digest.** The canonical bytes are the payload of `BeginProgram`, then for each channel the payload
 of `ProgramPhases` and those of its `ProgramKeyframes`, {keyframes_per_message} at a time. The
@@ -287,43 +381,84 @@ the target gives after keyframe and grid:
   period)) x the largest q. Of several keyframes with bursts: (pulses at the shortest period + 1) x
   the largest q.
 
+Pulses of 2 x 200 us, so q1 = 400 us x amplitude; *average* is what 20000 uA would need:
+
+| programme | pulses in the worst second | average |
+| --- | --- | --- |
+| A: every 30 ms | ceil(33.3) = 34 | 272 uA |
+| B: A in cycles of 300 ms on, 5 ms off | 34 + ceil(1000 / 305) = 34 + 4 = 38 | 304 uA |
+| C: 3 pulses 10 ms apart, a burst every 66 ms | 15 x 3 + ceil(10 / 10) = 46 | 368 uA |
+| D: C with keyframes of 10 and of 20 ms | 47 + 1 = 48 | 384 uA |
+| E: keyframes of 30 and of 70 ms, no bursts | max(34, ceil(14.3)) + 1 = 35 | 280 uA |
+
+In B there are restarts, since 0.4 + 5 ms are less than 30 ms. In C 15 bursts take 990 ms, and 10 ms
+are left. In D m = 0 gives 46; m = 1, with W = 1020 ms, 45 - 1 + min(3, ceil(30 / 10)) = 47; m = 2,
+with W = 1040 ms, 45 - 2 + 3 = 46.
+With 300 uA of average allowed A takes 22000 uA (34 x 400 x 22000 = 299200000 <= 300000000) and not
+22100 (300560000: `asked` is 301). Its RMS at 22100 uA is told as 2578 uA, since q2 / 1000000 =
+34 x 400 x 22100^2 / 1000000 = 6642376 lies between 2577^2 = 6640929 and 2578^2 = 6646084.
+
 **How output rises.** The target is what the host wants, the setpoint what the channel has come to.
 A setpoint falls at once. It rises only at onsets on the plateau (or without a cycle), by the slew
 x the time since the channel's onset before, in the same on-phase; the first pulse of an on-phase
-brings no rise. Fractions of a microampere are carried over. When the onsets are more than
-{slow_pulse_ms} ms apart a rise is also held to `step_ua`; within one cycle all rises together are
-held to `rise_per_cycle_ua`. A keyframe
-in which neither the setpoint nor the hold of chapter 7 would deliver anything brings no rise.
-So nothing rises while nothing can be felt. Ramps, keyframes and bursts
-are part of the programme and are not slew-limited.
+brings no rise. The onset before counts whether or not current flowed at it. A pulse is given after
+the rise at its onset. A keyframe in which neither the setpoint nor the hold of chapter 7 would
+deliver anything brings no rise. So nothing rises while nothing can be felt. Ramps, keyframes and
+bursts are part of the programme and are not slew-limited.
+
+A rise is whole microamperes. The fraction that is left is added to the next rise; it is below 1 uA,
+and is kept, whatever happens to target and setpoint, until RUNNING begins anew. Whole microamperes
+that a bound cuts off are lost. The bounds: the target; the hold of chapter 7; within one on-phase
+of a cycle all rises together `rise_per_cycle_ua`, to which a fall gives nothing back. When the two
+onsets are more than {slow_pulse_ms} ms apart the rise is held to `step_ua` too, and its fraction is
+dropped while the one kept waits. Example: slew 1999 uA/s, an onset every 10 ms, 19.99 uA each: the
+first pulse rises by 0, the next by 19 (0.99 is left), then by 20 (0.98 is left).
 """
 
 FAULTS = """\
 ## 7. Contact, measurement, faults
 
-**Contact** is judged on pulses whose largest commanded phase is at least {contact_ua_max} uA; below
-that it is UNKNOWN. A pulse is good when the load (voltage over current at the end of the first
-active phase) is below {lead_off_ohm_max} ohm and the compliance voltage was not reached. Contact is
-GOOD after {contact_pulses} good pulses and {contact_ms} ms since the first one judged, whichever is
-later. Until then the setpoint does not pass {contact_ua_max} uA, rounded up to the channel's grid.
-It is UNKNOWN again whenever RUNNING begins and after a channel is re-armed.
+**Contact** is judged on pulses whose largest commanded phase is at least {contact_ua_max} uA;
+others are passed over: they neither count nor end a row. A pulse is good when the load (voltage
+over current at the end of the first active phase) is below {lead_off_ohm_max} ohm and the
+compliance voltage was not reached, else bad. Contact becomes GOOD at a good pulse that is at least
+the {contact_pulses}th good one, in a row or not, and begins at least {contact_ms} ms after the
+first pulse judged, good or bad. Until then the setpoint does not pass the *hold*,
+{contact_ua_max} uA rounded up to the channel's grid. It is UNKNOWN again whenever RUNNING begins,
+also where a lead-off is still latched, and after a channel is re-armed; all counts of this chapter
+begin anew with it. While the setpoint is below {contact_ua_max} uA `Status` tells UNKNOWN for GOOD;
+what was proven stays proven, without another hold.
 
-**Lead-off**: N bad pulses in a row, N = max(1, min({lead_off_pulses},
-{lead_off_us} us / pulse period)). Setpoint and target of the channel become 0,
+**Lead-off**: N bad pulses in a row, N = max(1, min({lead_off_pulses}, floor(
+{lead_off_us} us / pulse period))), the period that of the setting of the last of them.
+`contact` becomes OFF, setpoint and target of the channel become 0,
 LEAD_OFF_LATCHED is set, `latch_count` grows by one, an event is sent. With LEAD_OFF_STOPS_ALL
 setpoint and target of every channel become 0 and every channel is latched, by one count and one
 event, which names the channel that was found; `contact` is OFF on that one alone. Only
-`AcknowledgeFault` re-arms it, and its target starts from 0. A load under {short_ohm_min} ohm sets
-SHORTED and stops nothing.
+`AcknowledgeFault` (or a reboot) re-arms it, and its target starts from 0. A load under
+{short_ohm_min} ohm sets SHORTED and stops nothing.
+
+`load_ohm`, COMPLIANCE_REACHED and SHORTED are those of the last pulse judged since RUNNING began;
+re-arming does not clear them. They are 0 while no pulse was judged, and while the setpoint is below
+{contact_ua_max} uA unless contact is OFF.
 
 **Faults** de-energise and latch:
 
 {fault_table}
 
 A fault that comes while another is latched takes its place, and `latch_count` grows again. The
-patient's stop acts in every state; its cause is gone when it is released. SUPPLY is latched below
-5 %, and no fault can be acknowledged while the stop is pressed or the supply below that. A pulse
-in progress is always finished, never cut: a cut pulse would leave charge behind.
+patient's stop acts in every state, at boot too; its cause is gone when it is released. SUPPLY is
+latched at every change of the supply to a value below 5 %; a device that boots there latches
+nothing, and does not arm. No fault can be acknowledged while the stop is pressed or the supply
+below 5 %, nor SELF_TEST or OUTPUT_STAGE while a check fails; the cause of every other fault is gone
+at once.
+
+RUNNING_TIME is latched when RUNNING has lasted `running_ms` + 1 ms; where the lease ends at the
+same moment it is LEASE_EXPIRED. Of OVERCURRENT every pulse counts that was commanded, also one too
+weak to judge contact, against the setpoint at that pulse. LINE_NOISE counts the frames damaged
+since the device was last SAFE or in FAULT; the last of the {line_errors_per_s_max} comes less than
+1 s after the first. A pulse in progress is always finished, never cut: a cut pulse would leave
+charge behind.
 """
 
 STATUS = """\
@@ -333,13 +468,25 @@ Each Drive that was not ignored, each `Stop` and each `AcknowledgeFault` is answ
 at once, after the `Refused` where there is one. Otherwise one
 goes out every 25 ms while RUNNING, or every 50 ms where 60 a second would fill more than 65 % of
 the line (10 bits to a byte), and every 250 ms in other states. An answer restarts this timer, and
-an unsent Status is replaced by the newest: Status is never queued.
+an unsent Status is replaced by the newest: Status is never queued. Several messages read at once
+may so have one Status between them. Of other messages that nobody reads a device keeps some, and
+drops the oldest. The timer starts with the epoch, 250 ms; a change of state by
+itself neither sends a Status nor restarts it, so the one after a fault comes when the one before
+says.
+
+A Status tells the moment in which it leaves, its tick and drive sequence among it, not that of the
+message that it answers. An `Identity` and an `Event` tell the moment of their cause. A Status has a
+row for every channel of the device, whatever the programme; a channel that plays nothing is IDLE,
+its figures 0. A device may decide a pulse up to 15 ms before its onset, with the target of that
+moment; one that has not begun when RUNNING ends is not given.
 
 `tick_ms` counts milliseconds since boot, modulo 2^32; differences are taken modulo 2^32.
 `peak_ua` is the highest current measured since the Status before, whatever the state is by now.
 Where there was no pulse since, it is that of the last pulse, or 0 when not RUNNING or when the
-setpoint is 0. `pulse_count` counts pulses of
-non-zero amplitude since RUNNING began. Counters of 16 bits wrap.
+setpoint is 0. `pulse_count` counts the pulses in which current flowed since RUNNING began last, and
+`running_ms` is how long RUNNING has lasted, or lasted last; both keep their figures when RUNNING
+ends, 0 where there was none since boot. `drive_sequence` keeps its own over a Hello, 0 before the
+first Drive was accepted. Counters of 16 bits wrap.
 
 | what | figure |
 |---|---|
