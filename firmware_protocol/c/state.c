@@ -23,11 +23,15 @@ static uint32_t in_ms(est_us time_us)
 
 static void set_now(struct est_device *device, est_us now_us)
 {
-    const uint32_t ticks = in_ms(now_us - device->tick_us);
+    const est_us since_us = now_us - device->tick_us;
 
     device->now_us = now_us;
-    device->tick_us += (uint64_t)ticks * US_PER_MS;
-    device->tick_ms += ticks;
+    /* Within a tick there is nothing to divide, which takes long. */
+    if (since_us >= US_PER_MS) {
+        const uint32_t ticks = in_ms(since_us);
+        device->tick_us += (uint64_t)ticks * US_PER_MS;
+        device->tick_ms += ticks;
+    }
 }
 
 void est_state_emit(struct est_device *device, uint8_t code, uint8_t channel, int32_t detail)

@@ -57,9 +57,14 @@ const uint8_t *line_peek(uint8_t *size)
 {
     const uint8_t in = ring_in;
     const uint8_t out = ring_out;
+    const uint8_t end = (in >= out) ? in : (uint8_t)RING_SIZE;
+    uint8_t at = out;
 
-    *size = (uint8_t)(((in >= out) ? in : (uint8_t)RING_SIZE) - out);
-    return (const uint8_t *)&ring[out];
+    while ((at < end) && (ring[at] != 0U)) {
+        at++;
+    }
+    *size = (uint8_t)(((at < end) ? (at + 1U) : end) - out);
+    return (in != out) ? (const uint8_t *)&ring[out] : NULL;
 }
 
 void line_drop(uint8_t size)
