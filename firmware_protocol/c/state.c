@@ -225,7 +225,8 @@ static void end_by_time(struct est_device *device, est_us timer_us)
 
 void est_state_settle(struct est_device *device, est_us now_us)
 {
-    bool is_settled = false;
+    /* Below ARMED no pulse and no timer can be due. */
+    bool is_settled = !est_state_is_energised(device);
 
     while (!is_settled) {
         const est_us timer_us = est_state_next_timer_us(device);
@@ -244,7 +245,9 @@ void est_state_settle(struct est_device *device, est_us now_us)
         }
         is_settled = !is_timer_due;
     }
-    set_now(device, now_us);
+    if (now_us > device->now_us) {
+        set_now(device, now_us);
+    }
     est_reports_note_time(&device->reports, now_us, device->state);
 }
 

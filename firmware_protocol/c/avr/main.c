@@ -31,7 +31,7 @@ FUSES = {
 };
 
 /* After so many cycles no further frame is begun in a pass, so that the other tasks get their turn. */
-#define FRAMES_CYCLES 4000U
+#define FRAMES_CYCLES 10000U
 
 #define BATTERY_MAINS 255U
 
