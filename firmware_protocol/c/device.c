@@ -277,11 +277,15 @@ static void take_frame(struct est_device *device)
 void est_device_receive(struct est_device *device, const uint8_t *bytes, uint16_t size,
                         est_us now_us)
 {
+    bool is_changed = false;
     uint16_t at;
 
-    est_device_advance(device, now_us);
     for (at = 0U; at < size; at++) {
         const enum est_deframed deframed = est_deframer_take(&device->deframer, bytes[at]);
+        if (deframed != EST_DEFRAMED_NOTHING) {
+            est_device_advance(device, now_us);
+            is_changed = true;
+        }
         if (deframed == EST_DEFRAMED_FRAME) {
             take_frame(device);
         } else if (deframed == EST_DEFRAMED_OVERLONG) {
@@ -290,7 +294,9 @@ void est_device_receive(struct est_device *device, const uint8_t *bytes, uint16_
             /* More is to come. */
         }
     }
-    est_state_settle(device, device->now_us);
+    if (is_changed) {
+        est_state_settle(device, device->now_us);
+    }
 }
 
 /* The port's view. */

@@ -62,7 +62,8 @@ struct est_device {
 void est_device_init(struct est_device *device, const struct est_settings *settings, void *port,
                      uint8_t battery_percent, bool is_stop_pressed);
 
-/* Take bytes from the line; everything due before them happens first. */
+/* Take bytes from the line; where they end a frame, everything due before it happens first. Bytes
+ * that end none cost little, and no time passes with them. */
 void est_device_receive(struct est_device *device, const uint8_t *bytes, uint16_t size,
                         est_us now_us);
 

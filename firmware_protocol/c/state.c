@@ -23,11 +23,15 @@ static uint32_t in_ms(est_us time_us)
 
 static void set_now(struct est_device *device, est_us now_us)
 {
-    const uint32_t ticks = in_ms(now_us - device->tick_us);
+    const est_us since_us = now_us - device->tick_us;
 
     device->now_us = now_us;
-    device->tick_us += (uint64_t)ticks * US_PER_MS;
-    device->tick_ms += ticks;
+    /* Within a tick there is nothing to divide, which takes long. */
+    if (since_us >= US_PER_MS) {
+        const uint32_t ticks = in_ms(since_us);
+        device->tick_us += (uint64_t)ticks * US_PER_MS;
+        device->tick_ms += ticks;
+    }
 }
 
 void est_state_emit(struct est_device *device, uint8_t code, uint8_t channel, int32_t detail)
@@ -221,7 +225,8 @@ static void end_by_time(struct est_device *device, est_us timer_us)
 
 void est_state_settle(struct est_device *device, est_us now_us)
 {
-    bool is_settled = false;
+    /* Below ARMED no pulse and no timer can be due. */
+    bool is_settled = !est_state_is_energised(device);
 
     while (!is_settled) {
         const est_us timer_us = est_state_next_timer_us(device);
@@ -240,7 +245,9 @@ void est_state_settle(struct est_device *device, est_us now_us)
         }
         is_settled = !is_timer_due;
     }
-    set_now(device, now_us);
+    if (now_us > device->now_us) {
+        set_now(device, now_us);
+    }
     est_reports_note_time(&device->reports, now_us, device->state);
 }
 

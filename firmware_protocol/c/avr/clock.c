@@ -33,6 +33,18 @@ bool clock_tick(void)
     return has_moved;
 }
 
+uint16_t clock_count(void)
+{
+    uint16_t count = 0U;
+
+    /* Interrupts use the register that holds its other half. */
+    ATOMIC_BLOCK(ATOMIC_RESTORESTATE)
+    {
+        count = TCNT1;
+    }
+    return count;
+}
+
 uint32_t clock_cycles(void)
 {
     (void)clock_tick();

@@ -17,6 +17,9 @@ void clock_init(void);
 /* Tell whether time has passed since anybody looked. Interrupts must be off. */
 bool clock_tick(void);
 
+/* Return cycles since boot, modulo 2^16. */
+uint16_t clock_count(void);
+
 /* Return cycles since boot, modulo 2^32. Interrupts must be off. */
 uint32_t clock_cycles(void);
 

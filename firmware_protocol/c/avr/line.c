@@ -15,20 +15,29 @@ static volatile uint8_t ring[RING_SIZE];
 static volatile uint8_t ring_in;
 static volatile uint8_t ring_out;
 static uint8_t newest;
+static bool is_losing; /* bytes, up to the next zero */
 
 static uint8_t frame[EST_FRAME_OUT_MAX];
 static const uint8_t *volatile next_byte;
 static volatile uint8_t bytes_left;
 
-/* A byte that finds the ring full is lost; its frame will fail its check. A zero after a zero ends
- * nothing and is left out, so that a host may fill the line with them. */
+/* A byte that finds the ring full is lost, with all that follows up to a zero: its frame fails its
+ * check, and those behind it come whole again. A zero after a zero ends nothing and is left out, so
+ * that a host may fill the line with them. */
 ISR(USART_RX_vect)
 {
     const uint8_t byte = UDR0;
     const uint8_t in = ring_in;
     const uint8_t next = (uint8_t)((in + 1U) & RING_MASK);
 
-    if ((next != ring_out) && ((byte != 0U) || (newest != 0U))) {
+    if ((byte == 0U) && (newest == 0U)) {
+        is_losing = false;
+    } else if ((byte != 0U) && is_losing) {
+        /* Of a frame that is not whole. */
+    } else if (next == ring_out) {
+        is_losing = true;
+    } else {
+        is_losing = false;
         ring[in] = byte;
         ring_in = next;
         newest = byte;
@@ -57,9 +66,14 @@ const uint8_t *line_peek(uint8_t *size)
 {
     const uint8_t in = ring_in;
     const uint8_t out = ring_out;
+    const uint8_t end = (in >= out) ? in : (uint8_t)RING_SIZE;
+    uint8_t at = out;
 
-    *size = (uint8_t)(((in >= out) ? in : (uint8_t)RING_SIZE) - out);
-    return (const uint8_t *)&ring[out];
+    while ((at < end) && (ring[at] != 0U)) {
+        at++;
+    }
+    *size = (uint8_t)(((at < end) ? (at + 1U) : end) - out);
+    return (in != out) ? (const uint8_t *)&ring[out] : NULL;
 }
 
 void line_drop(uint8_t size)

@@ -10,7 +10,8 @@
 
 void line_init(void);
 
-/* Return the bytes that have come and lie together, and how many; they stay until dropped. */
+/* Return bytes that have come, up to the end of a frame at most, and how many, or NULL; they stay
+ * until dropped. */
 const uint8_t *line_peek(uint8_t *size);
 void line_drop(uint8_t size);
 

@@ -30,8 +30,8 @@ FUSES = {
     .extended = (unsigned char)(FUSE_BODLEVEL1 & FUSE_BODLEVEL0),
 };
 
-/* Bytes acted on in one pass, so that the other tasks get their turn. */
-#define BYTES_A_PASS 32U
+/* After so many cycles no further frame is begun in a pass, so that the other tasks get their turn. */
+#define FRAMES_CYCLES 10000U
 
 #define BATTERY_MAINS 255U
 
@@ -118,12 +118,13 @@ static bool is_stop_pressed(void)
 
 static void take_bytes(void)
 {
+    const est_us now_us = clock_us();
+    const uint16_t since = clock_count();
+    const uint8_t *bytes;
     uint8_t size;
-    const uint8_t *bytes = line_peek(&size);
 
-    size = (size < BYTES_A_PASS) ? size : BYTES_A_PASS;
-    if (size > 0U) {
-        est_device_receive(&device, bytes, size, clock_us());
+    while (((uint16_t)(clock_count() - since) < FRAMES_CYCLES) && ((bytes = line_peek(&size)) != NULL)) {
+        est_device_receive(&device, bytes, size, now_us);
         line_drop(size);
     }
     CHECK_INS |= TASK_LINE;
@@ -142,9 +143,9 @@ static void tell_measurements(void)
 static void look_at_stage(void)
 {
     if (stage_take_defect() && (device.fault != EST_FAULT_CODE_OUTPUT_STAGE)) {
-        est_device_report_defect(&device, clock_us());
+        est_device_report_defect(&device, device.now_us);
     }
-    est_device_set_patient_stop(&device, is_stop_pressed(), clock_us());
+    est_device_set_patient_stop(&device, is_stop_pressed(), device.now_us);
     if (stage_is_alive()) {
         CHECK_INS |= TASK_STAGE;
     }
@@ -189,6 +190,7 @@ static void feed_watchdog(void)
 int main(void)
 {
     const uint8_t reset_cause = MCUSR;
+    uint8_t size;
 
     stage_init();
     MCUSR = 0U;
@@ -212,6 +214,8 @@ int main(void)
         look_at_stage();
         send_frames();
         feed_watchdog();
-        sleep_cpu();
+        if (line_peek(&size) == NULL) {
+            sleep_cpu();
+        }
     }
 }

@@ -459,6 +459,8 @@ static void on_reset(struct avr_t *self)
         go_on();
     }
     (void)avr_ioctl(avr, AVR_IOCTL_UART_SET_FLAGS('0'), &no_flags);
+    /* The byte that was on its way, which simavr would wait for. */
+    uart->tx_cnt = 0U;
     set_inputs();
     /* simavr has just forgotten every timer, ours too. */
     await_start_bit();
@@ -512,6 +514,8 @@ bool machine_run_until(uint64_t cycle)
         } else if (is_hung && (hung_until != 0U) && (avr->cycle >= hung_until)) {
             go_on();
             avr->sreg[S_I] = 1U;
+            /* Else simavr looks at what has waited only when the next one comes. */
+            avr->interrupt_state = -1;
         } else {
             /* As it goes. */
         }
