@@ -344,6 +344,13 @@ class Bench(Conversation):
         if self.can.channel_count < count:
             raise NotApplicable(f"the device has fewer than {count} channels")
 
+    def need_playable(self, program: PulseProgram) -> None:
+        """Raise NotApplicable where the device refuses what Capabilities cannot rule out."""
+        self.begin()
+        found = self.commit(program)
+        if isinstance(found, Refused) and found.reason is RefusalReason.CAPABILITY:
+            raise NotApplicable("the device's output stage cannot play it: Refused(CAPABILITY)")
+
     def need_capture(self) -> Capture:
         """Return the capture, or raise NotTestable."""
         if self.capture is None and self.recorder is not None:

@@ -35,6 +35,7 @@ from estim.rig.conformance.checks import (  # noqa: F401  each enters its requir
     states,
     telling,
     throughout,
+    worst,
 )
 from estim.rig.conformance.hearing import is_at_rest
 from estim.rig.conformance.line import US_PER_MS, Line
