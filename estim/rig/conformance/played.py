@@ -91,7 +91,7 @@ def expect_played(bench: Bench, channel: ChannelProgram, for_ms: int = 1000) -> 
     seen = [pulse for pulse in found if from_us <= pulse.onset_us < to_us]
     differences = []
     for zero_us in _beginnings_us(
-        [*seen[:1], found[-1]], wanted, begun_us - BEGUN_US, started_us + BEGUN_US
+        [found[0], *seen[:1], found[-1]], wanted, begun_us - BEGUN_US, started_us + BEGUN_US
     ):
         due = [
             Pulse(pulse.onset_us + zero_us, pulse.phases)

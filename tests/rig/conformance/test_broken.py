@@ -13,7 +13,9 @@ from firmware_protocol.messages import CapabilityFlag
 from tests.rig.conformance.broken import FAULTS
 from tests.rig.conformance.stepped import judge, judge_by_hand
 
-OF_TWO_CHANNELS = {"TARGET-09", "TARGET-10", "LEAD-02", "LEAD-06", "OUTPUT-06"}
+OF_TWO_CHANNELS = {
+    "LOAD-18", "TARGET-09", "TARGET-10", "LEAD-02", "LEAD-06", "LEAD-08", "OUTPUT-06",
+}  # fmt: skip
 SMALL: dict[str, Any] = {
     "channel_count": 1,
     "amplitude_max_ua": 50_000,
@@ -56,11 +58,14 @@ def test_a_small_device_is_judged_within_its_capabilities(tmp_path: Path) -> Non
     assert ids(report, Verdict.FAIL, Verdict.NOT_TESTABLE) == set()
     assert ids(report, Verdict.NOT_APPLICABLE) == OF_TWO_CHANNELS | {
         "MEASURE-01",  # it reports no load
-        "LOAD-13",  # no phase of 501 us
+        "LOAD-13", "LOAD-15", "LOAD-16", "TARGET-13",  # no phase of 500 us
         "TARGET-03",  # 50 mA for 400 us are the 20 uC and 28 uC/ms below its charge
-        "OUTPUT-07", "OUTPUT-09", "OUTPUT-10",  # nothing but single pulses and keyframes
-        "TARGET-06",  # no bursts
-        "TARGET-08", "RISE-06", "RISE-07",  # no cycles
+        "TARGET-12",  # of 800 us in all, 53 mA are
+        "OUTPUT-07", "OUTPUT-10",  # nothing but single pulses and keyframes
+        "OUTPUT-09", "OUTPUT-11", "OUTPUT-12",  # no cycles
+        "TARGET-06", "TARGET-15", "TARGET-16",  # no bursts
+        "TARGET-08", "RISE-06", "RISE-07", "RISE-09",  # no cycles
+        "RISE-12",  # 2 mA are 8 steps of 250 uA
         "PSTOP-02", "PSTOP-03", "PSTOP-04", "PSTOP-05",
     }  # fmt: skip
     assert report.conforms
@@ -112,8 +117,8 @@ def test_a_person_is_told_what_to_do_and_is_waited_for(tmp_path: Path) -> None:
     assert ids(report, Verdict.FAIL, Verdict.NOT_APPLICABLE) == set()
     assert ids(report, Verdict.NOT_TESTABLE) == {"FAULT-09"}  # no hand makes a stage deliver more
     assert "gain can be played" in found(report, "FAULT-09").why
-    assert said.count("Take a lead of channel 1 off its dummy load.") == 4
-    assert said.count("Put the lead of channel 1 back, within 10 seconds.") == 4
+    assert said.count("Take a lead of channel 1 off its dummy load.") == 6
+    assert said.count("Put the lead of channel 1 back, within 10 seconds.") == 6
     pressed = [text for text in said if text.startswith("Press the patient's stop")]
     assert len(pressed) == len([text for text in said if text.startswith("Release")]) == 5
 
