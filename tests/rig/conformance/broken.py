@@ -716,7 +716,7 @@ def ticks_five_percent_fast(patch: Patch) -> None:
     patch(StateMachine, "tick_ms", property(tick_ms))
 
 
-@fault("STATUS-03", "250 ms apart")
+@fault("STATUS-03", "a Status every 250 ms")
 def idle_status_each_second(patch: Patch) -> None:
     patch(reports, "STATUS_IDLE_US", 1_000_000)
 
@@ -750,48 +750,56 @@ def a_refused_pause_is_no_pause(patch: Patch) -> None:
 
 @fault("TARGET-11", "uA taken under phase_charge_pc")
 def forgets_what_flows_back(patch: Patch) -> None:
+    worst = gate._worst_stretch
+
     def one_way(shape: PulseShape, amplitude_ua: int, session_pc: int) -> tuple[int, int]:
-        flows = zip(shape.currents_ua(amplitude_ua), shape.phases, strict=True)
-        return sum(max(0, current_ua) * us for current_ua, (us, _) in flows), session_pc
+        forward_pc = sum(max(0, current_ua) * us for current_ua, us in _flows(shape, amplitude_ua))
+        if forward_pc > session_pc:
+            return forward_pc, session_pc
+        return worst(shape, amplitude_ua, session_pc)
 
     patch(gate, "_worst_stretch", one_way)
 
 
-def _strong_stretch(
-    shape: PulseShape, amplitude_ua: int, *, is_ring: bool, weak_ua: int
+def _flows(shape: PulseShape, amplitude_ua: int) -> list[tuple[int, int]]:
+    currents_ua = shape.currents_ua(amplitude_ua)
+    return [(current_ua, us) for current_ua, (us, _) in zip(currents_ua, shape.phases, strict=True)]
+
+
+def _worst_by(
+    shape: PulseShape, amplitude_ua: int, session_pc: int, *, is_ring: bool, weak_ua: int
 ) -> tuple[int, int]:
-    """Return the worst stretch by 20 uC + 28 uC/ms, of phases above `weak_ua`."""
-    flows = [
-        (current_ua, us)
-        for current_ua, (us, _) in zip(shape.currents_ua(amplitude_ua), shape.phases, strict=True)
-    ]
-    worst = (0, 20_000_000)
+    """Return the worst stretch; 20 uC + 28 uC/ms is for phases above `weak_ua` alone."""
+    flows = _flows(shape, amplitude_ua)
+    worst = (0, session_pc)
     for sign in (1, -1):
         for first in range(len(flows)):
-            ring = flows[first:] + (flows[:first] if is_ring else [])
-            asked_pc, allowed_pc = 0, 20_000_000
-            for current_ua, us in ring:
+            net_pc, asked_pc, allowed_pc = 0, 0, 20_000_000
+            for current_ua, us in flows[first:] + (flows[:first] if is_ring else []):
                 forward_ua = sign * current_ua
+                net_pc += forward_ua * us
                 if not 0 < forward_ua <= weak_ua:
                     asked_pc += forward_ua * us
                     allowed_pc += 28_000 * us * (forward_ua > 0)
-                if asked_pc - allowed_pc > worst[0] - worst[1]:
-                    worst = asked_pc, allowed_pc
+                worst = max(
+                    worst, (max(0, net_pc), session_pc), (max(0, asked_pc), allowed_pc),
+                    key=lambda pair: pair[0] - pair[1],
+                )  # fmt: skip
     return worst
 
 
 @fault("TARGET-12", "Refused(LIMIT) of phase_charge_pc")
 def weak_phases_earn_charge(patch: Patch) -> None:
-    def earning(shape: PulseShape, amplitude_ua: int, session_pc: int) -> tuple[int, int]:
-        return _strong_stretch(shape, amplitude_ua, is_ring=True, weak_ua=0)
+    def earning(*judged: Any) -> tuple[int, int]:
+        return _worst_by(*judged, is_ring=True, weak_ua=0)
 
     patch(gate, "_worst_stretch", earning)
 
 
 @fault("TARGET-13", "Refused(LIMIT) of phase_charge_pc")
 def charge_is_no_ring(patch: Patch) -> None:
-    def open_ended(shape: PulseShape, amplitude_ua: int, session_pc: int) -> tuple[int, int]:
-        return _strong_stretch(shape, amplitude_ua, is_ring=False, weak_ua=28_000)
+    def open_ended(*judged: Any) -> tuple[int, int]:
+        return _worst_by(*judged, is_ring=False, weak_ua=28_000)
 
     patch(gate, "_worst_stretch", open_ended)
 
@@ -822,17 +830,25 @@ def _linear_runs(shares: list[int], *, is_broken_by_gaps: bool) -> tuple[tuple[i
 
 @fault("TARGET-14", "Refused(LIMIT) of average_ua")
 def drops_the_pulse_begun(patch: Patch) -> None:
+    count = gate._pulses_in_second
+
     def whole(channel: Any, period_us: int) -> int:
-        return 1_000_000 // period_us
+        is_plain = not channel.pulses_per_burst and channel.cycle is None
+        return 1_000_000 // period_us if is_plain else count(channel, period_us)
 
     patch(gate, "_pulses_in_second", whole)
 
 
 @fault("TARGET-15", "Refused(LIMIT) of average_ua")
 def drops_the_pulse_begun_in_a_burst(patch: Patch) -> None:
+    count = gate._pulses_in_second
+
     def whole(channel: Any, period_us: int) -> int:
-        bursts, left_us = divmod(1_000_000, channel.burst_period_us or period_us)
-        pulses: int = channel.pulses_per_burst or 1
+        pulses: int = channel.pulses_per_burst
+        if not pulses:
+            return count(channel, period_us)
+        period: int = channel.burst_period_us
+        bursts, left_us = divmod(1_000_000, period)
         return bursts * pulses + min(pulses, left_us // period_us)
 
     patch(gate, "_pulses_in_second", whole)
@@ -872,6 +888,7 @@ def looks_at_its_capability_before_the_digest(patch: Patch) -> None:
 
         with suppress(ProgramError):
             refusal = take(self, loading, from_messages(loading).digest)
+            self.unload()
             if refusal is not None and refusal.reason is RefusalReason.CAPABILITY:
                 return refusal
         return take(self, loading, digest)
@@ -980,7 +997,7 @@ def plays_on_another_channel(patch: Patch) -> None:
 def rounds_the_ramp(patch: Patch) -> None:
     ramped_ua = interpreter._CycleTiming.ramped_ua
 
-    def rounded(self: Any, setpoint_ua: int, elapsed_us: int) -> int:
+    def rounded(self: interpreter._CycleTiming, setpoint_ua: int, elapsed_us: int) -> int:
         if elapsed_us < self.ramp_up_us:
             return round(setpoint_ua * elapsed_us / self.ramp_up_us)
         return ramped_ua(self, setpoint_ua, elapsed_us)

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from estim.rig.conformance.report import finding_lines, summary_lines
 from estim.rig.conformance.requirement import Finding, Verdict
 from estim.rig.conformance.suite import Report, every_requirement
+from estim.simulator import device
+from estim.simulator.gate import Gate
 from firmware_protocol.messages import CapabilityFlag
 from tests.rig.conformance.broken import FAULTS
 from tests.rig.conformance.stepped import judge, judge_by_hand
@@ -101,6 +104,38 @@ def test_a_device_that_no_stop_brings_to_zero_is_asked_nothing_more(
     behind = [each for each in report.findings if each.requirement.group == "LEASE"]
     assert {each.verdict for each in behind} == {Verdict.NOT_TESTABLE}
     assert all(report.end in each.why for each in behind)
+
+
+def test_a_failure_on_the_way_names_the_one_it_may_follow_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Limits that outlive their epoch keep the device from arming ever after."""
+
+    def keep(self: Gate) -> None:
+        self.unload()
+        if not hasattr(self, "session"):
+            self._put_in_force(self._compiled)
+
+    monkeypatch.setattr(Gate, "reset", keep)
+    report = judge((), tmp_path)
+    assert found(report, "ID-05").follows == ""
+    failed = [each for each in report.findings if each.verdict is Verdict.FAIL]
+    behind = [each for each in failed if "LIMITS_DIGEST" in each.seen]
+    assert len(behind) > 20
+    assert {each.follows for each in behind} == {"ID-05"}
+    assert f"Of them:  {len(behind)} failed on the way" in "\n".join(summary_lines(report))
+    lines = list(finding_lines(behind[0]))
+    assert lines[-1].strip() == "may follow from ID-05, which failed before"
+
+
+def test_a_device_that_tells_nothing_for_long_may_have_stood_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "status_running_us", lambda status, baud: 200_000)
+    finding = found(judge(("STATUS-02",), tmp_path), "STATUS-02")
+    said = "the device told no Status for 200 ms of its own tick meanwhile: it may have stood still"
+    assert finding.why == said
+    assert list(finding_lines(finding))[-1].strip() == said
 
 
 def test_a_computer_that_stands_still_is_never_held_against_the_device(tmp_path: Path) -> None:

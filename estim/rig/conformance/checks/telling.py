@@ -133,7 +133,8 @@ def running_cadence(bench: Bench) -> None:
     mark = bench.line.mark()
     bench.hold(900, every_us=220_000)
     apart = _apart_ms(bench, mark)
-    usual_ms = median(apart) if apart else 0
+    expect(bool(apart), "a Status every 25 or 50 ms", "one at most in 900 ms")
+    usual_ms = median(apart)
     expect(
         any(abs(usual_ms - wanted) <= CADENCE_MS for wanted in RUNNING_MS),
         "25 or 50 ms apart",
@@ -148,7 +149,8 @@ def idle_cadence(bench: Bench) -> None:
     mark = bench.line.mark()
     bench.line.listen(4 * IDLE_MS + HOST_MS)
     apart = _apart_ms(bench, mark)
-    usual_ms = median(apart) if apart else 0
+    expect(bool(apart), f"a Status every {IDLE_MS} ms", f"one at most in {4 * IDLE_MS} ms")
+    usual_ms = median(apart)
     expect(abs(usual_ms - IDLE_MS) <= 2 * CADENCE_MS, f"{IDLE_MS} ms apart", f"{usual_ms} ms")
 
 
