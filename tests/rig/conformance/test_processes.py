@@ -91,7 +91,7 @@ def test_a_device_behind_tcp_is_judged_and_what_needs_a_hand_is_said() -> None:
         "not testable here", "needs a hand on the patient's stop: add --hands"
     )  # fmt: skip
     assert verdicts["LEAD-01"][1] == "needs a hand on a lead: add --hands"
-    assert "--capture FILE" in verdicts["OUTPUT-01"][1]
+    assert "add --capture or --scope" in verdicts["OUTPUT-01"][1]
     assert result["is_at_zero"]
 
 
