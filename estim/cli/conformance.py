@@ -180,7 +180,11 @@ def _with_capture(arguments: Namespace, bench_ohm: int, folder: Path) -> tuple[s
             raise UsageError(f"--scope {arguments.scope}: there is no such folder")
         return url, None
     if not url.startswith(_SIMULATOR):
-        return url, Capture(Path(arguments.capture)) if arguments.capture else None
+        if not arguments.capture:
+            return url, None
+        capture = Capture(Path(arguments.capture))
+        capture.check()
+        return url, capture
     plain, _, query = url.partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True))
     trace = Path(arguments.capture or options.get("trace") or folder / "trace.csv").absolute()

@@ -200,7 +200,11 @@ def add_conformance(commands: Commands) -> None:
         "--nobody-connected", action="store_true", help="declares that nobody is connected"
     )
     parser.add_argument(
-        "--capture", metavar="FILE", help="trace of what reaches the load, written meanwhile"
+        "--capture",
+        metavar="FILE",
+        help="what reaches the load, written meanwhile: CSV with the header "
+        "t_us,channel,current_ua,duration_us and a row for each phase with current (channels from "
+        "1, signed uA), its t_us of this computer's CLOCK_MONOTONIC",
     )
     parser.add_argument(
         "--scope",

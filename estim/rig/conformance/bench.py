@@ -11,7 +11,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from estim.errors import LimitRefused
@@ -24,7 +25,10 @@ from estim.rig.conformance.hearing import (
 )
 from estim.rig.conformance.line import US_PER_MS, Heard, Line
 from estim.rig.conformance.requirement import (
+    Failed,
+    NeverAtRest,
     NotApplicable,
+    NotReached,
     NotTestable,
     expect,
     fail,
@@ -63,6 +67,17 @@ TARGET_UA = 3000
 LOAD_PERCENT = 50
 LOAD_EXTRA_OHM = 20
 NOISE_FRAME = b"\x02\x02\x00"
+
+
+@contextmanager
+def _on_the_way() -> Iterator[None]:
+    """Tell a failure on the way to a check from one of the check."""
+    try:
+        yield
+    except NeverAtRest:
+        raise
+    except Failed as failure:
+        raise NotReached(failure.expected, failure.seen) from failure
 
 
 class Bench(Conversation):
@@ -106,8 +121,12 @@ class Bench(Conversation):
         """Bring the device to SAFE at zero in a new epoch; maybe set limits and load a programme.
 
         Raises:
-            Failed: the device does not get there.
+            NotReached: the device does not get there.
         """
+        with _on_the_way():
+            return self._begin(program, session)
+
+    def _begin(self, program: PulseProgram | None, session: SetLimits | None) -> Identity:
         self.stop()
         while self._to_undo:  # of a check that ended before it did so itself
             self.play(self._to_undo[0])
@@ -224,8 +243,12 @@ class Bench(Conversation):
         """Go from SAFE with a programme to a state; RUNNING with targets where some are given.
 
         Raises:
-            Failed: the device does not get there.
+            NotReached: the device does not get there.
         """
+        with _on_the_way():
+            return self._reach(state, targets_ua)
+
+    def _reach(self, state: DeviceState, targets_ua: Sequence[int] | None) -> Status:
         if state is DeviceState.SAFE:
             return self.arrived(self.drive(self.drive_message(WantedState.SAFE)), state)
         status = self.arrived(self.drive(self.drive_message(WantedState.ARMED)), DeviceState.ARMED)
@@ -343,6 +366,13 @@ class Bench(Conversation):
         """Raise NotApplicable where the device has fewer channels."""
         if self.can.channel_count < count:
             raise NotApplicable(f"the device has fewer than {count} channels")
+
+    def need_playable(self, program: PulseProgram) -> None:
+        """Raise NotApplicable where the device refuses what Capabilities cannot rule out."""
+        self.begin()
+        found = self.commit(program)
+        if isinstance(found, Refused) and found.reason is RefusalReason.CAPABILITY:
+            raise NotApplicable("the device's output stage cannot play it: Refused(CAPABILITY)")
 
     def need_capture(self) -> Capture:
         """Return the capture, or raise NotTestable."""

@@ -141,6 +141,16 @@ class Conversation:
         self.channel_count = len(program.channels)
         self.targets_ua = (0,) * self.channel_count
 
+    def commit(self, program: PulseProgram, digest: int | None = None) -> Message | None:
+        """Send a programme and its commit; return the answer, None where there is none."""
+        for message in program.messages():
+            self.line.send(message)
+        mark = self.line.mark()
+        sequence = self.line.send(CommitProgram(program.digest if digest is None else digest))
+        self.fence(mark)
+        heard = next((h for h in self.line.heard[mark:] if answers(sequence)(h)), None)
+        return None if heard is None else heard.message
+
     def ask(self, message: Message, answer: type[_M], within_ms: int = ANSWER_MS) -> _M:
         """Send a message and return its answer.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from estim.rig.conformance.line import Heard
@@ -18,6 +19,9 @@ from firmware_protocol.messages import (
 )
 
 TICK_MODULUS = 1 << 32
+RUNNING_GAP_MS = 150
+GAP_MS = 400
+"""A Status goes out every 50 ms at the least while RUNNING, and every 250 ms otherwise."""
 
 
 class Outcome(NamedTuple):
@@ -31,6 +35,18 @@ class Outcome(NamedTuple):
 def elapsed_ms(later_ms: int, earlier_ms: int) -> int:
     """Return the signed difference of two device ticks."""
     return (later_ms - earlier_ms + TICK_MODULUS // 2) % TICK_MODULUS - TICK_MODULUS // 2
+
+
+def longest_gap_ms(heard: Sequence[Heard]) -> int:
+    """Return the longest time between two Status of one epoch that is too long, 0 for none."""
+    told = [(h.epoch, h.message) for h in heard if isinstance(h.message, Status)]
+    longest_ms = 0
+    for (before, former), (epoch, status) in pairwise(told):
+        is_running = former.state is status.state is DeviceState.RUNNING
+        gap_ms = elapsed_ms(status.tick_ms, former.tick_ms)
+        if epoch == before and gap_ms > (RUNNING_GAP_MS if is_running else GAP_MS):
+            longest_ms = max(longest_ms, gap_ms)
+    return longest_ms
 
 
 def words(message: Message | None) -> str:

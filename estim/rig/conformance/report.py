@@ -35,7 +35,7 @@ def finding_document(finding: Finding) -> dict[str, Any]:
         "verdict": finding.verdict.value,
         "lasted_ms": finding.lasted_us // 1000,
     }
-    for name in ("expected", "seen", "why"):
+    for name in ("expected", "seen", "why", "follows"):
         text = getattr(finding, name)
         if text:
             document[name] = text
@@ -67,7 +67,9 @@ def finding_lines(finding: Finding) -> Iterator[str]:
     if finding.verdict is Verdict.FAIL:
         yield f"{'':<19}expected {finding.expected}"
         yield f"{'':<19}seen     {finding.seen}"
-    elif finding.why:
+        if finding.follows:
+            yield f"{'':<19}may follow from {finding.follows}, which failed before"
+    if finding.why:
         yield f"{'':<19}{finding.why}"
 
 
@@ -83,6 +85,9 @@ def summary_lines(report: Report) -> Iterator[str]:
         f"{report.count(verdict)} {verdict.value}" for verdict in Verdict if report.count(verdict)
     )
     yield f"Verdicts: {len(report.findings)} requirements: {counts}"
+    follow_count = sum(bool(finding.follows) for finding in report.findings)
+    if follow_count:
+        yield f"Of them:  {follow_count} failed on the way to what they judge, after another one"
     if report.end:
         yield f"End:      {report.end}"
     yield f"Output:   {'zero, confirmed by a Status' if report.is_at_zero else _UNCONFIRMED}"
@@ -98,6 +103,13 @@ def cases(report: Report) -> list[Case]:
     return [_case(finding) for finding in report.findings]
 
 
+def _failure(finding: Finding) -> str:
+    text = f"expected {finding.expected}; seen {finding.seen}"
+    if finding.follows:
+        text += f"; may follow from {finding.follows}"
+    return f"{text}; {finding.why}" if finding.why else text
+
+
 def _case(finding: Finding) -> Case:
     requirement = finding.requirement
     is_failure = finding.verdict is Verdict.FAIL
@@ -107,7 +119,7 @@ def _case(finding: Finding) -> Case:
         f"{requirement.id} {requirement.text}",
         time_s=f"{finding.lasted_us / 1_000_000:.3f}",
         properties=(("requirement", requirement.id), ("rule", f"{PROTOCOL} {requirement.chapter}")),
-        failure=f"expected {finding.expected}; seen {finding.seen}" if is_failure else "",
+        failure=_failure(finding) if is_failure else "",
         kind=requirement.id if is_failure else "",
         skipped=f"{finding.verdict.value}: {finding.why}" if is_skipped else "",
     )

@@ -37,6 +37,10 @@ class Failed(Exception):
         self.seen = seen
 
 
+class NotReached(Failed):
+    """The device does not come to where the check begins: what was to be judged was not."""
+
+
 class NeverAtRest(Failed):
     """No Stop brings the device to a Status at zero: nothing more is asked of it."""
 
@@ -84,7 +88,8 @@ class Finding:
         verdict: what came of it.
         expected: and `seen`: of a failure.
         seen: what the device did instead.
-        why: of what was not tested.
+        why: of what was not tested; or what may explain a failure.
+        follows: the id of an earlier failure that this one may follow from, '' for none.
         lasted_us: on the clock of this computer.
     """
 
@@ -93,6 +98,7 @@ class Finding:
     expected: str = ""
     seen: str = ""
     why: str = ""
+    follows: str = ""
     lasted_us: int = 0
 
 

@@ -35,8 +35,9 @@ from estim.rig.conformance.checks import (  # noqa: F401  each enters its requir
     states,
     telling,
     throughout,
+    worst,
 )
-from estim.rig.conformance.hearing import is_at_rest
+from estim.rig.conformance.hearing import is_at_rest, longest_gap_ms
 from estim.rig.conformance.line import US_PER_MS, Line
 from estim.rig.conformance.recording import Recorder
 from estim.rig.conformance.requirement import (
@@ -47,6 +48,7 @@ from estim.rig.conformance.requirement import (
     Interrupted,
     NeverAtRest,
     NotApplicable,
+    NotReached,
     NotTestable,
     Requirement,
     Verdict,
@@ -61,6 +63,8 @@ AGAIN_MAX = 3
 STILL_MS = 150
 """A turn takes 50 ms at most; what is beyond this may have cost the device its lease."""
 STOP_MS = 150
+GROUPS_OF_THE_WAY = ("ID", "EPOCH", "SEQ", "STATE")
+"""What fails here may keep a device from where other checks begin."""
 FIRST = "ID-01"
 
 Tell = Callable[[Finding, int, int], None]
@@ -118,6 +122,7 @@ class Suite:
         self._line = Line(transport, clock, stop_reason)
         self.bench = Bench(self._line, world, bench_ohm, soak_s, capture, recorder)
         self._stop_reason = stop_reason
+        self._not_reached: dict[str, str] = {}
         self.report = Report(url, bench_ohm)
         witness = throughout.Witness(self.bench)
         self.bench.scenarios["witness"] = witness
@@ -161,11 +166,13 @@ class Suite:
 
     def _try(self, requirement: Requirement, start_us: int) -> Finding:
         self._line.begin()
-        verdict, expected, seen, why = Verdict.PASS, "", "", ""
+        verdict, expected, seen, why, follows = Verdict.PASS, "", "", "", ""
         try:
             requirement.check(self.bench)
         except Failed as failure:
             verdict, expected, seen = Verdict.FAIL, failure.expected, failure.seen
+            why = self._gap()
+            follows = self._cause(failure, requirement)
             if isinstance(failure, NeverAtRest):
                 self.report.end = "no Stop brings the device to a Status at zero"
         except NotTestable as reason:
@@ -173,7 +180,35 @@ class Suite:
         except NotApplicable as reason:
             verdict, why = Verdict.NOT_APPLICABLE, str(reason)
         lasted_us = self._line.now_us() - start_us
-        return Finding(requirement, verdict, expected, seen, why, lasted_us)
+        return Finding(requirement, verdict, expected, seen, why, follows, lasted_us)
+
+    def _cause(self, failure: Failed, requirement: Requirement) -> str:
+        """Return what failed before, of itself or likewise, where a check was not come to."""
+        failed = {
+            each.requirement.id: each
+            for each in self.report.findings
+            if each.verdict is Verdict.FAIL
+        }
+        if isinstance(failure, NotReached):
+            self._not_reached.setdefault(failure.seen, requirement.id)
+        elif not failure.seen.startswith("Refused("):
+            return ""
+        first = self._not_reached.get(failure.seen, "")
+        if first in failed:
+            return failed[first].follows or first
+        if not isinstance(failure, NotReached):
+            return ""
+        return next((name for name in failed if name.split("-")[0] in GROUPS_OF_THE_WAY), "")
+
+    def _gap(self) -> str:
+        """Say where the device itself told nothing for long: it may have stood still."""
+        gap_ms = longest_gap_ms(self._line.heard)
+        if not gap_ms:
+            return ""
+        return (
+            f"the device told no Status for {gap_ms} ms of its own tick meanwhile: it may have "
+            "stood still"
+        )
 
     def _rest(self, chosen: Sequence[Requirement], tell: Tell) -> None:
         """Enter what was not come to, so that a report never looks whole when it is not."""

@@ -20,9 +20,9 @@ from estim.simulator.gate import Gate, Refusal
 from estim.simulator.interpreter import ChannelPlayer, PulseShape
 from estim.simulator.reports import Reports
 from estim.simulator.states import StateMachine
-from firmware_protocol import codec, framing, limits
+from firmware_protocol import codec, framing, limits, program
 from firmware_protocol.connection import Connection, Damaged, Received
-from firmware_protocol.errors import ProtocolError
+from firmware_protocol.errors import ProgramError, ProtocolError
 from firmware_protocol.messages import (
     Contact,
     DeviceState,
@@ -522,7 +522,7 @@ def holds_every_channel_to_the_first_limits(patch: Patch) -> None:
     patch(Gate, "review_amplitude", lambda self, index, target_ua: review(self, 0, target_ua))
 
 
-@fault("OUTPUT-07", "pulses that fit a start")
+@fault("OUTPUT-07", "us after RUNNING began")
 def plays_a_pulse_more_in_each_burst(patch: Patch) -> None:
     start = ChannelPlayer.start
 
@@ -548,7 +548,7 @@ def plays_keyframes_at_full_scale(patch: Patch) -> None:
     patch(PulseShape, "amplitude_ua", full)
 
 
-@fault("OUTPUT-09", "pulses; ")
+@fault("OUTPUT-09", "phases of")
 def plays_no_ramps(patch: Patch) -> None:
     patch(interpreter._CycleTiming, "ramped_ua", lambda self, setpoint_ua, elapsed_us: setpoint_ua)
 
@@ -716,7 +716,7 @@ def ticks_five_percent_fast(patch: Patch) -> None:
     patch(StateMachine, "tick_ms", property(tick_ms))
 
 
-@fault("STATUS-03", "250 ms apart")
+@fault("STATUS-03", "a Status every 250 ms")
 def idle_status_each_second(patch: Patch) -> None:
     patch(reports, "STATUS_IDLE_US", 1_000_000)
 
@@ -743,6 +743,309 @@ def a_refused_pause_is_no_pause(patch: Patch) -> None:
         return below(self, drive)
 
     patch(VirtualDevice, "_drive_below_running", strict)
+
+
+# What somebody who built a device from PROTOCOL.md alone got past the kit.
+
+
+@fault("TARGET-11", "uA taken under phase_charge_pc")
+def forgets_what_flows_back(patch: Patch) -> None:
+    worst = gate._worst_stretch
+
+    def one_way(shape: PulseShape, amplitude_ua: int, session_pc: int) -> tuple[int, int]:
+        forward_pc = sum(max(0, current_ua) * us for current_ua, us in _flows(shape, amplitude_ua))
+        if forward_pc > session_pc:
+            return forward_pc, session_pc
+        return worst(shape, amplitude_ua, session_pc)
+
+    patch(gate, "_worst_stretch", one_way)
+
+
+def _flows(shape: PulseShape, amplitude_ua: int) -> list[tuple[int, int]]:
+    currents_ua = shape.currents_ua(amplitude_ua)
+    return [(current_ua, us) for current_ua, (us, _) in zip(currents_ua, shape.phases, strict=True)]
+
+
+def _worst_by(
+    shape: PulseShape, amplitude_ua: int, session_pc: int, *, is_ring: bool, weak_ua: int
+) -> tuple[int, int]:
+    """Return the worst stretch; 20 uC + 28 uC/ms is for phases above `weak_ua` alone."""
+    flows = _flows(shape, amplitude_ua)
+    worst = (0, session_pc)
+    for sign in (1, -1):
+        for first in range(len(flows)):
+            net_pc, asked_pc, allowed_pc = 0, 0, 20_000_000
+            for current_ua, us in flows[first:] + (flows[:first] if is_ring else []):
+                forward_ua = sign * current_ua
+                net_pc += forward_ua * us
+                if not 0 < forward_ua <= weak_ua:
+                    asked_pc += forward_ua * us
+                    allowed_pc += 28_000 * us * (forward_ua > 0)
+                worst = max(
+                    worst, (max(0, net_pc), session_pc), (max(0, asked_pc), allowed_pc),
+                    key=lambda pair: pair[0] - pair[1],
+                )  # fmt: skip
+    return worst
+
+
+@fault("TARGET-12", "Refused(LIMIT) of phase_charge_pc")
+def weak_phases_earn_charge(patch: Patch) -> None:
+    def earning(*judged: Any) -> tuple[int, int]:
+        return _worst_by(*judged, is_ring=True, weak_ua=0)
+
+    patch(gate, "_worst_stretch", earning)
+
+
+@fault("TARGET-13", "Refused(LIMIT) of phase_charge_pc")
+def charge_is_no_ring(patch: Patch) -> None:
+    def open_ended(*judged: Any) -> tuple[int, int]:
+        return _worst_by(*judged, is_ring=False, weak_ua=28_000)
+
+    patch(gate, "_worst_stretch", open_ended)
+
+
+@fault("LOAD-15", "Refused(LIMIT phase_duration_us)")
+def polarity_runs_are_no_ring(patch: Patch) -> None:
+    patch(interpreter, "_runs", lambda shares: _linear_runs(shares, is_broken_by_gaps=False))
+
+
+@fault("LOAD-16", "Refused(LIMIT phase_duration_us)")
+def gaps_break_polarity_runs(patch: Patch) -> None:
+    patch(interpreter, "_runs", lambda shares: _linear_runs(shares, is_broken_by_gaps=True))
+
+
+def _linear_runs(shares: list[int], *, is_broken_by_gaps: bool) -> tuple[tuple[int, ...], ...]:
+    runs: list[list[int]] = []
+    sign = 0
+    for index, share in enumerate(shares):
+        if not share:
+            sign = 0 if is_broken_by_gaps else sign
+        elif sign * share > 0:
+            runs[-1].append(index)
+        else:
+            sign = share
+            runs.append([index])
+    return tuple(map(tuple, runs))
+
+
+@fault("TARGET-14", "Refused(LIMIT) of average_ua")
+def drops_the_pulse_begun(patch: Patch) -> None:
+    count = gate._pulses_in_second
+
+    def whole(channel: Any, period_us: int) -> int:
+        is_plain = not channel.pulses_per_burst and channel.cycle is None
+        return 1_000_000 // period_us if is_plain else count(channel, period_us)
+
+    patch(gate, "_pulses_in_second", whole)
+
+
+@fault("TARGET-15", "Refused(LIMIT) of average_ua")
+def drops_the_pulse_begun_in_a_burst(patch: Patch) -> None:
+    count = gate._pulses_in_second
+
+    def whole(channel: Any, period_us: int) -> int:
+        pulses: int = channel.pulses_per_burst
+        if not pulses:
+            return count(channel, period_us)
+        period: int = channel.burst_period_us
+        bursts, left_us = divmod(1_000_000, period)
+        return bursts * pulses + min(pulses, left_us // period_us)
+
+    patch(gate, "_pulses_in_second", whole)
+
+
+@fault("TARGET-16", "Refused(LIMIT) of average_ua")
+def forgets_the_slow_burst_before(patch: Patch) -> None:
+    count = gate._pulses_in_second
+
+    def even(channel: Any, period_us: int) -> int:
+        return count(replace(channel, keyframes=()), period_us)
+
+    patch(gate, "_pulses_in_second", even)
+
+
+@fault("TARGET-17", "uA taken under phase_charge_pc")
+def judges_charge_before_the_grid(patch: Patch) -> None:
+    review = Gate._review_derived
+
+    def early(self: Gate, index: int, target_ua: int) -> Refusal | None:
+        charge_pc = target_ua * max(us for us, share in self.shapes[index][0].phases if share > 0)
+        allowed_pc = self.session.channels[index].phase_charge_pc
+        if charge_pc > allowed_pc:
+            wire_id = limits.phase_charge_pc.wire_id
+            return Refusal(RefusalReason.LIMIT, wire_id, index, charge_pc, allowed_pc)
+        return review(self, index, target_ua)
+
+    patch(Gate, "_review_derived", early)
+
+
+@fault("LOAD-17", "Refused(PROGRAM_DIGEST)")
+def looks_at_its_capability_before_the_digest(patch: Patch) -> None:
+    take = Gate.take_program
+
+    def hasty(self: Gate, loading: Any, digest: int) -> Refusal | None:
+        from firmware_protocol.program import from_messages
+
+        with suppress(ProgramError):
+            refusal = take(self, loading, from_messages(loading).digest)
+            self.unload()
+            if refusal is not None and refusal.reason is RefusalReason.CAPABILITY:
+                return refusal
+        return take(self, loading, digest)
+
+    patch(Gate, "take_program", hasty)
+
+
+@fault("LOAD-18", "on-phases of 400 ms, 400 of 1000 apart accepted")
+def refuses_channels_that_take_turns(patch: Patch) -> None:
+    patch(program, "_never_on_together", lambda first, second: False)
+
+
+@fault("RISE-09", "setpoint 0 where each on-phase has one pulse")
+def first_pulse_of_an_on_phase_rises(patch: Patch) -> None:
+    begin = ChannelPlayer.begin
+
+    def eager(self: ChannelPlayer) -> PulseShape | None:
+        shape = begin(self)
+        if shape is not None and self.has_cycle and not self.interval_us:
+            self.interval_us = shape.period_us
+        return shape
+
+    patch(ChannelPlayer, "begin", eager)
+
+
+@fault("RISE-10", "the setpoint as it is in a keyframe of")
+def rises_in_silent_keyframes(patch: Patch) -> None:
+    patch(OutputChannel, "_is_felt", lambda self, shape: True)
+
+
+@fault("RISE-11", "half a microampere a pulse")
+def drops_the_fraction_of_a_rise(patch: Patch) -> None:
+    rise = OutputChannel._rise
+
+    def whole(self: OutputChannel, player: ChannelPlayer, session: SetLimits) -> None:
+        rise(self, player, session)
+        self._credit = 0
+
+    patch(OutputChannel, "_rise", whole)
+
+
+@fault("RISE-12", "a hold of 2400 uA, 2 mA on its grid; 2000 uA")
+def hold_is_not_on_the_grid(patch: Patch) -> None:
+    load = OutputChannel.load_program
+
+    def at_2_ma(self: OutputChannel, *program: Any) -> None:
+        load(self, *program)
+        self._hold_ua = 2000
+
+    patch(OutputChannel, "load_program", at_2_ma)
+
+
+@fault("FAULT-11", "the event FAULT_LATCHED")
+def counts_noise_in_a_tumbling_window(patch: Patch) -> None:
+    def tumbling(self: StateMachine) -> None:
+        if not self.is_energised:
+            return
+        noted = self._damaged_at_us
+        if noted and self.now_us - noted[0] > 1_000_000:
+            noted.clear()
+        noted.append(self.now_us)
+        if len(noted) == noted.maxlen:
+            self.latch_fault(FaultCode.LINE_NOISE)
+
+    patch(StateMachine, "note_damaged", tumbling)
+
+
+@fault("STATUS-09", "to one that answers nothing")
+def answers_leave_the_timer(patch: Patch) -> None:
+    def answer(self: Reports, now_us: int, state: DeviceState) -> None:
+        self._is_status_wanted = True
+
+    patch(Reports, "answer_with_status", answer)
+
+
+@fault("LEAD-07", "a lead-off with the next pulse")
+def takes_three_bad_pulses_at_any_rate(patch: Patch) -> None:
+    patch(limits, "LEAD_OFF_US", 10**12)
+
+
+@fault("LEAD-08", "the others latched; latched: ")
+def one_acknowledge_rearms_all(patch: Patch) -> None:
+    acknowledge = VirtualDevice._acknowledge
+
+    def generous(self: VirtualDevice, message: Any) -> Refusal | None:
+        return acknowledge(self, replace(message, channels=message.channels and 0b11))
+
+    patch(VirtualDevice, "_acknowledge", generous)
+
+
+@fault("OUTPUT-07", "current on channel 1 alone; on channels [2]")
+def plays_on_another_channel(patch: Patch) -> None:
+    play = OutputChannel.play
+
+    def crossed(self: OutputChannel, *arguments: Any) -> Any:
+        self.number += 1
+        try:
+            return play(self, *arguments)
+        finally:
+            self.number -= 1
+
+    patch(OutputChannel, "play", crossed)
+
+
+@fault("OUTPUT-09", "us after RUNNING began")
+def rounds_the_ramp(patch: Patch) -> None:
+    ramped_ua = interpreter._CycleTiming.ramped_ua
+
+    def rounded(self: interpreter._CycleTiming, setpoint_ua: int, elapsed_us: int) -> int:
+        if elapsed_us < self.ramp_up_us:
+            return round(setpoint_ua * elapsed_us / self.ramp_up_us)
+        return ramped_ua(self, setpoint_ua, elapsed_us)
+
+    patch(interpreter._CycleTiming, "ramped_ua", rounded)
+
+
+@fault("OUTPUT-11", "us after RUNNING began")
+def waits_the_pulse_offset_once(patch: Patch) -> None:
+    schedule = ChannelPlayer._schedule_on_phase
+
+    def once(self: ChannelPlayer, on_start_us: int) -> None:
+        schedule(self, on_start_us)
+        self.next_us -= self._offset_us * (self.on_phase_count > 0)
+
+    patch(ChannelPlayer, "_schedule_on_phase", once)
+
+
+@fault("OUTPUT-11", "04800 us after RUNNING began")
+def starts_a_pulse_that_outlasts_its_on_phase(patch: Patch) -> None:
+    begin = ChannelPlayer.begin
+    patch(ChannelPlayer, "begin", lambda self: begin(self) or self.shape)
+
+
+def _looks_keyframes_up(patch: Patch, since_us: Callable[[ChannelPlayer, int], int]) -> None:
+    begin = ChannelPlayer.begin
+
+    def elsewhere(self: ChannelPlayer) -> PulseShape | None:
+        onset_us = self.next_us
+        if begin(self) is None:
+            return None
+        if self._keyframe_starts_us:
+            at_us = since_us(self, onset_us) % self._keyframe_cycle_us
+            index = sum(start_us <= at_us for start_us in self._keyframe_starts_us) - 1
+            self.shape = self.shapes[index]
+        return self.shape
+
+    patch(ChannelPlayer, "begin", elsewhere)
+
+
+@fault("OUTPUT-12", "phases of")
+def times_keyframes_from_the_on_phase(patch: Patch) -> None:
+    _looks_keyframes_up(patch, lambda self, onset_us: self._elapsed_us)
+
+
+@fault("OUTPUT-12", "phases of")
+def lets_keyframes_run_on_over_cycles(patch: Patch) -> None:
+    _looks_keyframes_up(patch, lambda self, onset_us: onset_us - self._run_us - self._offset_us)
 
 
 def main() -> int:

@@ -7,13 +7,18 @@ from typing import Any
 
 import pytest
 
+from estim.rig.conformance.report import finding_lines, summary_lines
 from estim.rig.conformance.requirement import Finding, Verdict
 from estim.rig.conformance.suite import Report, every_requirement
+from estim.simulator import device
+from estim.simulator.gate import Gate
 from firmware_protocol.messages import CapabilityFlag
 from tests.rig.conformance.broken import FAULTS
 from tests.rig.conformance.stepped import judge, judge_by_hand
 
-OF_TWO_CHANNELS = {"TARGET-09", "TARGET-10", "LEAD-02", "LEAD-06", "OUTPUT-06"}
+OF_TWO_CHANNELS = {
+    "LOAD-18", "TARGET-09", "TARGET-10", "LEAD-02", "LEAD-06", "LEAD-08", "OUTPUT-06",
+}  # fmt: skip
 SMALL: dict[str, Any] = {
     "channel_count": 1,
     "amplitude_max_ua": 50_000,
@@ -56,11 +61,14 @@ def test_a_small_device_is_judged_within_its_capabilities(tmp_path: Path) -> Non
     assert ids(report, Verdict.FAIL, Verdict.NOT_TESTABLE) == set()
     assert ids(report, Verdict.NOT_APPLICABLE) == OF_TWO_CHANNELS | {
         "MEASURE-01",  # it reports no load
-        "LOAD-13",  # no phase of 501 us
+        "LOAD-13", "LOAD-15", "LOAD-16", "TARGET-13",  # no phase of 500 us
         "TARGET-03",  # 50 mA for 400 us are the 20 uC and 28 uC/ms below its charge
-        "OUTPUT-07", "OUTPUT-09", "OUTPUT-10",  # nothing but single pulses and keyframes
-        "TARGET-06",  # no bursts
-        "TARGET-08", "RISE-06", "RISE-07",  # no cycles
+        "TARGET-12",  # of 800 us in all, 53 mA are
+        "OUTPUT-07", "OUTPUT-10",  # nothing but single pulses and keyframes
+        "OUTPUT-09", "OUTPUT-11", "OUTPUT-12",  # no cycles
+        "TARGET-06", "TARGET-15", "TARGET-16",  # no bursts
+        "TARGET-08", "RISE-06", "RISE-07", "RISE-09",  # no cycles
+        "RISE-12",  # 2 mA are 8 steps of 250 uA
         "PSTOP-02", "PSTOP-03", "PSTOP-04", "PSTOP-05",
     }  # fmt: skip
     assert report.conforms
@@ -98,6 +106,38 @@ def test_a_device_that_no_stop_brings_to_zero_is_asked_nothing_more(
     assert all(report.end in each.why for each in behind)
 
 
+def test_a_failure_on_the_way_names_the_one_it_may_follow_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Limits that outlive their epoch keep the device from arming ever after."""
+
+    def keep(self: Gate) -> None:
+        self.unload()
+        if not hasattr(self, "session"):
+            self._put_in_force(self._compiled)
+
+    monkeypatch.setattr(Gate, "reset", keep)
+    report = judge((), tmp_path)
+    assert found(report, "ID-05").follows == ""
+    failed = [each for each in report.findings if each.verdict is Verdict.FAIL]
+    behind = [each for each in failed if "LIMITS_DIGEST" in each.seen]
+    assert len(behind) > 20
+    assert {each.follows for each in behind} == {"ID-05"}
+    assert f"Of them:  {len(behind)} failed on the way" in "\n".join(summary_lines(report))
+    lines = list(finding_lines(behind[0]))
+    assert lines[-1].strip() == "may follow from ID-05, which failed before"
+
+
+def test_a_device_that_tells_nothing_for_long_may_have_stood_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "status_running_us", lambda status, baud: 200_000)
+    finding = found(judge(("STATUS-02",), tmp_path), "STATUS-02")
+    said = "the device told no Status for 200 ms of its own tick meanwhile: it may have stood still"
+    assert finding.why == said
+    assert list(finding_lines(finding))[-1].strip() == said
+
+
 def test_a_computer_that_stands_still_is_never_held_against_the_device(tmp_path: Path) -> None:
     """Every 250th read comes 400 ms late, longer than a lease; each check is tried again."""
     report = judge((), tmp_path, still_every=250)
@@ -112,8 +152,8 @@ def test_a_person_is_told_what_to_do_and_is_waited_for(tmp_path: Path) -> None:
     assert ids(report, Verdict.FAIL, Verdict.NOT_APPLICABLE) == set()
     assert ids(report, Verdict.NOT_TESTABLE) == {"FAULT-09"}  # no hand makes a stage deliver more
     assert "gain can be played" in found(report, "FAULT-09").why
-    assert said.count("Take a lead of channel 1 off its dummy load.") == 4
-    assert said.count("Put the lead of channel 1 back, within 10 seconds.") == 4
+    assert said.count("Take a lead of channel 1 off its dummy load.") == 6
+    assert said.count("Put the lead of channel 1 back, within 10 seconds.") == 6
     pressed = [text for text in said if text.startswith("Press the patient's stop")]
     assert len(pressed) == len([text for text in said if text.startswith("Release")]) == 5
 

@@ -36,6 +36,16 @@ def judged(*arguments: str) -> Answer:
         ((*BENCH, "--device", "p24:/dev/null"), 2, "device URL"),
         ((*BENCH, "--device", "native:/dev/nowhere"), 3, "there is no such port"),
         ((*BENCH, "--scope", "a.csv", "--capture", "b.csv"), 2, "--scope and --capture"),
+        (
+            (*BENCH, "--device", "native:/dev/nowhere", "--capture", "/nowhere/x.csv"),
+            2,
+            "--capture /nowhere/x.csv: cannot be read",
+        ),
+        (
+            (*BENCH, "--device", "native:/dev/nowhere", "--capture", __file__),
+            2,
+            "expected a trace that begins with t_us,channel,current_ua,duration_us",
+        ),
         ((*BENCH, "--scope", "/nowhere/x.csv"), 2, "--scope /nowhere/x.csv: there is no such"),
         ((*BENCH, "--junit", "/nowhere/x.xml"), 2, "--junit /nowhere/x.xml: there is no such"),
     ],

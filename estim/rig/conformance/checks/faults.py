@@ -28,6 +28,7 @@ from firmware_protocol.messages import (
 
 NOISE_MOST = limits.line_errors_per_s.maximum
 RUNNING_MS = 500
+SLIDING_MS = 600
 
 
 @requirement("FAULT-01", "7", "a fault stays latched through Drives, Stops and time")
@@ -166,6 +167,23 @@ def supply(bench: Bench) -> None:
     finally:
         bench.play("battery 100")
     _expect_cleared(bench)
+
+
+@requirement("FAULT-11", "7", "any 1 s with 16 damaged frames is LINE_NOISE, wherever it begins")
+def sliding_noise(bench: Bench) -> None:
+    """Send 1, 8 and 8 damaged frames 600 ms apart: the last 16 lie within a second."""
+    half = NOISE_MOST // 2
+    bench.begin(bench.programs.everyday())
+    bench.reach(DeviceState.RUNNING)
+    mark = bench.line.mark()
+    for count in (1, half):
+        bench.line.send_raw(NOISE_FRAME * count)
+        bench.hold(SLIDING_MS)
+    bench.line.send_raw(NOISE_FRAME * (half - 1))
+    bench.hold(HOST_MS)
+    bench.line.send_raw(NOISE_FRAME)
+    fault = bench.wait_event(mark, EventCode.FAULT_LATCHED, HOST_MS)
+    expect(fault.detail == FaultCode.LINE_NOISE, "LINE_NOISE", f"fault {fault.detail}")
 
 
 @requirement("PSTOP-01", "9", "HAS_PATIENT_STOP and PATIENT_STOP_PRESENT agree")

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from estim.rig.conformance.bench import HOST_MS, Bench
 from estim.rig.conformance.checks.rising import CONTACT_UA, pad
 from estim.rig.conformance.conversation import ANSWER_MS
-from estim.rig.conformance.hearing import words
+from estim.rig.conformance.hearing import elapsed_ms, words
 from estim.rig.conformance.requirement import expect, fail, requirement
 from firmware_protocol import limits
 from firmware_protocol.messages import (
     AcknowledgeFault,
+    CapabilityFlag,
     ChannelFlag,
     Contact,
     DeviceState,
@@ -23,6 +24,7 @@ from firmware_protocol.messages import (
     WantedState,
 )
 
+SLOW_PERIOD_US = 400_000
 PERIOD_US = 60_000
 """So slow that several Status come while the bad pulses are counted."""
 REACHED_MS = 3000
@@ -36,12 +38,14 @@ class LeadOff:
     Attributes:
         before: the Status before it; `open_circuit` all until the latch; `latched` the first after.
         event: LEAD_OFF, None where none came.
+        off_ms: the device's tick when it came off, as far as this computer knows.
     """
 
     before: Status
     latched: Status
     event: Event | None
     open_circuit: list[Status] = field(default_factory=list)
+    off_ms: int = 0
 
 
 def lead_off(bench: Bench) -> LeadOff:
@@ -153,13 +157,46 @@ def stops_all(bench: Bench) -> None:
         )
 
 
+@requirement("LEAD-07", "7", "below 5 Hz one bad pulse is a lead-off")
+def slow_lead_off(bench: Bench) -> None:
+    made = _take_off(bench, bench.compiled.policy, SLOW_PERIOD_US)
+    bench.stop()
+    bench.put_lead_back()
+    # 200 ms / 400 ms: less than one pulse, so one.
+    if bench.world.patience_ms <= REACHED_MS:  # a hand has no tick
+        took_ms = elapsed_ms(made.latched.tick_ms, made.off_ms)
+        most_ms = SLOW_PERIOD_US // 1000 + HOST_MS
+        expect(took_ms <= most_ms, f"a lead-off with the next pulse, {most_ms} ms", f"{took_ms} ms")
+    bench.need(CapabilityFlag.REPORTS_CURRENT)
+    bad = [s.tick_ms for s in made.open_circuit if s.channels[0].peak_ua < CONTACT_UA // 10]
+    expect(not bad, "no Status of a bad pulse without the latch", f"one at {bad[:1]} ms")
+
+
+@requirement("LEAD-08", "3.7", "AcknowledgeFault re-arms the channels of its mask alone")
+def rearms_mask_alone(bench: Bench) -> None:
+    bench.need_channels(2)
+    made = _take_off(bench, PolicyFlag.LEAD_OFF_STOPS_ALL)
+    bench.stop()
+    bench.put_lead_back()
+    mark = bench.line.mark()
+    bench.line.send(AcknowledgeFault(made.latched.latch_count, 1))
+    bench.wait_event(mark, EventCode.LEAD_OFF_CLEARED, ANSWER_MS)
+    channels = bench.probe().channels[: bench.channel_count]
+    found = [ChannelFlag.LEAD_OFF_LATCHED in channel.flags for channel in channels]
+    expect(
+        found == [False] + [True] * (len(channels) - 1),
+        "channel 1 re-armed by a mask of channel 1, the others latched",
+        "latched: " + ", ".join(str(n) for n, is_latched in enumerate(found, 1) if is_latched),
+    )
+
+
 def _latched_again(bench: Bench) -> Status:
     """Have a latched channel in RUNNING: the one of the scenario, through a new session."""
     return _take_off(bench, bench.compiled.policy).latched
 
 
-def _take_off(bench: Bench, policy: PolicyFlag) -> LeadOff:
-    bench.begin(bench.programs.everyday(PERIOD_US), replace(bench.compiled, policy=policy))
+def _take_off(bench: Bench, policy: PolicyFlag, period_us: int = PERIOD_US) -> LeadOff:
+    bench.begin(bench.programs.everyday(period_us), replace(bench.compiled, policy=policy))
     bench.reach(DeviceState.RUNNING)
     others = () if bench.channel_count < 2 else (OTHER_UA,)
     before = bench.hold(
@@ -167,7 +204,7 @@ def _take_off(bench: Bench, policy: PolicyFlag) -> LeadOff:
         pad(bench, CONTACT_UA, *others),
         until=lambda status: status.channels[0].setpoint_ua >= CONTACT_UA,
     )
-    mark = bench.line.mark()
+    mark, off_ms = bench.line.mark(), bench.tick_now()
     bench.play("lead-off 1")
     found = bench.hold(bench.world.patience_ms, until=_is_latched, may_refuse=True)
     seen = [h.message for h in bench.line.heard[mark:] if isinstance(h.message, Status)]
@@ -185,7 +222,7 @@ def _take_off(bench: Bench, policy: PolicyFlag) -> LeadOff:
         ),
         None,
     )
-    return LeadOff(before, found, event, [s for s in seen if not _is_latched(s)])
+    return LeadOff(before, found, event, [s for s in seen if not _is_latched(s)], off_ms)
 
 
 def _is_latched(status: Status) -> bool:

@@ -10,6 +10,7 @@ from estim.rig.conformance.hearing import words
 from estim.rig.conformance.programs import SYMMETRIC
 from estim.rig.conformance.requirement import NotApplicable, expect, requirement
 from firmware_protocol import limits
+from firmware_protocol.limits import Limit
 from firmware_protocol.messages import (
     CHANNELS_MAX,
     KEYFRAMES_MAX,
@@ -18,6 +19,7 @@ from firmware_protocol.messages import (
     CapabilityFlag,
     CommitProgram,
     Message,
+    ProgramAccepted,
     ProgramFlag,
     ProgramPhases,
     RefusalReason,
@@ -123,12 +125,7 @@ def out_of_order(bench: Bench) -> None:
 def not_well_formed(bench: Bench) -> None:
     bench.begin()
     for what, program in _ill_formed(bench):
-        refused = _commit(bench, program)
-        expect(
-            refused is not None and refused.reason is RefusalReason.PROGRAM,
-            f"Refused(PROGRAM) for a programme with {what}",
-            words(refused),
-        )
+        _expect_refused(bench, program, RefusalReason.PROGRAM, what)
 
 
 @requirement("LOAD-06", "3.4", "BeginProgram unloads the programme before")
@@ -215,12 +212,8 @@ def patterns(bench: Bench) -> None:
         if programs.has(flag):
             _expect_loaded(bench, program, flag.name or "")
         else:
-            refused = _commit(bench, program)
-            expect(
-                refused is not None and refused.reason is RefusalReason.CAPABILITY,
-                f"Refused(CAPABILITY) where {flag.name} is lacking",
-                words(refused),
-            )
+            what = f"what needs {flag.name}, which is lacking"
+            _expect_refused(bench, program, RefusalReason.CAPABILITY, what)
 
 
 @requirement(
@@ -238,14 +231,7 @@ def polarity_run(bench: Bench) -> None:
         return PulseProgram((ChannelProgram(one_way + back, 1, period_us),))
 
     _expect_loaded(bench, run(500, 500), "a polarity run of 1000 us")
-    refused = _commit(bench, run(500, 501))
-    expect(
-        refused is not None
-        and refused.reason is RefusalReason.LIMIT
-        and refused.limit == limits.phase_duration_us.wire_id,
-        "Refused(LIMIT phase_duration_us) for a polarity run of 1001 us",
-        words(refused),
-    )
+    _expect_run_refused(bench, run(500, 501))
 
 
 @requirement("LOAD-14", "3.4", "a pulse of 10 ms is taken, 1 us more is refused and named")
@@ -262,14 +248,98 @@ def pulse_duration(bench: Bench) -> None:
         return PulseProgram((ChannelProgram(phases, phase_us, 2 * most_us),))
 
     _expect_loaded(bench, lasting(most_us), f"a pulse of {most_us} us")
-    refused = _commit(bench, lasting(most_us + 1))
+    _expect_refused(
+        bench, lasting(most_us + 1), RefusalReason.LIMIT, f"a pulse of {most_us + 1} us",
+        limits.pulse_duration_us,
+    )  # fmt: skip
+
+
+@requirement("LOAD-15", "6", "the last phases of a pulse join the first: 1000 us, not 1001")
+def joined_ends(bench: Bench) -> None:
+    _need_runs(bench)
+    between_us = max(100, bench.programs.phase_min_us)
+
+    def run(first: int, last: int) -> PulseProgram:
+        # Of the other direction: `first` alone, and `between` with `last`.
+        durations = (first, -first, between_us, -between_us, -last, last)
+        return _of_durations(bench, durations)
+
+    _expect_playable(bench, run(500, 500), "500 us first and 500 us last of one direction")
+    _expect_run_refused(bench, run(500, 501))
+
+
+@requirement("LOAD-16", "6", "a gap does not break a polarity run: 1000 us, not 1001")
+def run_with_gap(bench: Bench) -> None:
+    _need_runs(bench)
+    gap = Phase(max(50, bench.programs.phase_min_us), 0)
+
+    def run(first: int, second: int) -> PulseProgram:
+        one_way = (Phase(first, 1000), gap, Phase(second, 1000))
+        back = (Phase(first, -1000), gap, Phase(second, -1000))
+        channel = ChannelProgram(one_way + back, 1, max(bench.programs.period_us, 5_000))
+        return PulseProgram((channel,))
+
+    _expect_playable(bench, run(500, 500), "a polarity run of 1000 us and a gap")
+    _expect_run_refused(bench, run(500, 501))
+
+
+@requirement("LOAD-17", "3.4", "the first of PROGRAM, PROGRAM_DIGEST, CAPABILITY is told")
+def order_of_refusals(bench: Bench) -> None:
+    bench.begin()
+    programs = bench.programs
+    beyond_us = programs.phase_max_us + 1
+    channel = programs.channel(beyond_us, max(programs.period_us, 2 * beyond_us))
+    answer = bench.commit(PulseProgram((channel,)), digest=1)
     expect(
-        refused is not None
-        and refused.reason is RefusalReason.LIMIT
-        and refused.limit == limits.pulse_duration_us.wire_id,
-        f"Refused(LIMIT pulse_duration_us) for a pulse of {most_us + 1} us",
-        words(refused),
+        isinstance(answer, Refused) and answer.reason is RefusalReason.PROGRAM_DIGEST,
+        f"Refused(PROGRAM_DIGEST) for phases of {beyond_us} us with another digest",
+        words(answer),
     )
+    lopsided = replace(channel, phases=(Phase(1, 1000), Phase(1, -999)))
+    answer = bench.commit(PulseProgram((lopsided,)), digest=1)
+    expect(
+        isinstance(answer, Refused) and answer.reason is RefusalReason.PROGRAM,
+        f"Refused(PROGRAM) for phases of {beyond_us} us with a net charge and another digest",
+        words(answer),
+    )
+
+
+@requirement("LOAD-18", "5", "two channels may take turns by cycles of equal length, never meeting")
+def taking_turns(bench: Bench) -> None:
+    bench.need_channels(2)
+    bench.need(CapabilityFlag.HOLDS_CYCLE)
+    bench.begin()
+    first = replace(bench.programs.channel(), cycle=Cycle(100, 300, 0, 600))
+
+    def turns(offset_ms: int) -> PulseProgram:
+        return PulseProgram((first, replace(first, cycle=Cycle(100, 300, 0, 600, offset_ms))))
+
+    for offset_ms in (400, 600):
+        _expect_loaded(bench, turns(offset_ms), f"on-phases of 400 ms, {offset_ms} of 1000 apart")
+    for offset_ms in (399, 601):
+        what = f"on-phases of 400 ms that meet, {offset_ms} of 1000 ms apart"
+        _expect_refused(bench, turns(offset_ms), RefusalReason.PROGRAM, what)
+
+
+def _need_runs(bench: Bench) -> None:
+    if bench.can.phases_max < 6 or bench.programs.phase_max_us < 501:
+        raise NotApplicable("needs 6 phases, of up to 501 us")
+
+
+def _of_durations(bench: Bench, durations: tuple[int, ...]) -> PulseProgram:
+    """Return a programme of full phases, each of so many us; negative ones flow back."""
+    phases = tuple(Phase(abs(us), 1000 if us > 0 else -1000) for us in durations)
+    return PulseProgram((ChannelProgram(phases, 1, max(bench.programs.period_us, 5_000)),))
+
+
+def _expect_playable(bench: Bench, program: PulseProgram, what: str) -> None:
+    bench.need_playable(program)
+    _expect_loaded(bench, program, what)
+
+
+def _expect_run_refused(bench: Bench, program: PulseProgram) -> None:
+    what = "a polarity run of 1001 us"
+    _expect_refused(bench, program, RefusalReason.LIMIT, what, limits.phase_duration_us)
 
 
 def _ill_formed(bench: Bench) -> Iterator[tuple[str, PulseProgram]]:
@@ -327,30 +397,39 @@ def _with_keyframes(bench: Bench, count: int) -> PulseProgram:
     return PulseProgram((channel,))
 
 
-def _commit(bench: Bench, program: PulseProgram) -> Refused | None:
-    """Load a programme; return its refusal, None where it was accepted."""
-    mark = bench.line.mark()
-    for message in program.messages():
-        bench.line.send(message)
-    bench.line.send(CommitProgram(program.digest))
-    found = bench.fence(mark)
-    return next((message for message in found if isinstance(message, Refused)), None)
+def _expect_refused(
+    bench: Bench,
+    program: PulseProgram,
+    reason: RefusalReason,
+    what: str,
+    limit: Limit | None = None,
+) -> None:
+    """Expect a programme to be refused, for a limit where one is given."""
+    answer = bench.commit(program)
+    wire_id = limit.wire_id if limit is not None else 0
+    named = f"{reason.name} {limit.name}" if limit is not None else reason.name
+    expect(
+        isinstance(answer, Refused) and (answer.reason, answer.limit) == (reason, wire_id),
+        f"Refused({named}) for a programme with {what}",
+        words(answer),
+    )
 
 
 def _expect_loaded(bench: Bench, program: PulseProgram, what: str) -> None:
-    refused = _commit(bench, program)
-    expect(refused is None, f"a programme with {what} accepted", words(refused))
+    answer = bench.commit(program)
+    is_accepted = isinstance(answer, ProgramAccepted)
+    expect(is_accepted, f"a programme with {what} accepted", words(answer))
     told = bench.probe().program_digest
     expect(told == program.digest, f"digest {program.digest:#010x} loaded", f"{told:#010x}")
 
 
 def _expect_not(bench: Bench, program: PulseProgram, what: str) -> None:
     """Expect what is beyond the device, or beyond a limit, to be refused."""
-    refused = _commit(bench, program)
+    answer = bench.commit(program)
     expect(
-        refused is not None and refused.reason in _EITHER,
+        isinstance(answer, Refused) and answer.reason in _EITHER,
         f"Refused(CAPABILITY or LIMIT) for {what}",
-        words(refused) if refused is not None else "accepted",
+        words(answer),
     )
     told = bench.probe().program_digest
     expect(told == 0, "no programme loaded", f"{told:#010x}")

@@ -9,30 +9,15 @@ from itertools import pairwise
 from estim.rig.conformance.bench import HOST_MS, LEASE_MS, Bench
 from estim.rig.conformance.capture import Row
 from estim.rig.conformance.checks import recorded
-from estim.rig.conformance.checks.recorded import CLOCK_PPM, SILENCE_MS, STOPPED_MS
+from estim.rig.conformance.checks.recorded import SILENCE_MS, STOPPED_MS
 from estim.rig.conformance.checks.rising import LOWERED_UA, Delivery, delivery, pad
 from estim.rig.conformance.checks.states import SMALL_UA
 from estim.rig.conformance.conversation import ANSWER_MS
-from estim.rig.conformance.expected import Pulse, pulses
 from estim.rig.conformance.line import US_PER_MS
-from estim.rig.conformance.requirement import (
-    Failed,
-    NotApplicable,
-    NotTestable,
-    expect,
-    fail,
-    requirement,
-)
+from estim.rig.conformance.played import EDGE_US, WRITTEN_MS, captured, expect_played, played_ua
+from estim.rig.conformance.requirement import NotApplicable, expect, requirement
 from firmware_protocol.messages import CapabilityFlag, DeviceState, EventCode, WantedState
-from firmware_protocol.program import ChannelProgram, Cycle, Keyframe, Phase, PulseProgram
-
-EDGE_US = 1
-GAP_US = 200
-"""No gap within the pulses played here is longer, and no two pulses are nearer."""
-BEGUN_US = 2_000
-PLAYED_UA = 700
-PLAYED_MS = 4000
-WRITTEN_MS = 400
+from firmware_protocol.program import ChannelProgram, Cycle, Keyframe, Phase
 
 
 @requirement(
@@ -102,7 +87,7 @@ def zero_after_stop(bench: Bench) -> None:
 @requirement("OUTPUT-05", "8", "output is zero at most 350 ms after the host fell silent")
 @recorded.judged_by(recorded.zero_after_silence)
 def zero_after_silence(bench: Bench) -> None:
-    capture = bench.need_capture()
+    bench.need_capture()
     bench.begin(bench.programs.everyday())
     start_us = bench.line.now_us()
     bench.reach(DeviceState.RUNNING)
@@ -113,9 +98,7 @@ def zero_after_silence(bench: Bench) -> None:
     mark = bench.line.mark()
     bench.wait_event(mark, EventCode.FAULT_LATCHED, LEASE_MS + ANSWER_MS)
     bench.line.listen(WRITTEN_MS)
-    rows = capture.rows(start_us, bench.line.now_us())
-    if not rows:
-        raise NotTestable("the capture has nothing of this time: another clock, or not written")
+    rows = captured(bench, start_us, bench.line.now_us())
     end_us = rows[-1].at_us + rows[-1].lasts_us
     after_ms = (end_us - answered_us) / US_PER_MS
     expect(after_ms <= SILENCE_MS, f"zero within {SILENCE_MS} ms", f"{after_ms:.1f} ms")
@@ -125,7 +108,7 @@ def zero_after_silence(bench: Bench) -> None:
 
 @requirement("OUTPUT-06", "5", "pulses of two channels never coincide")
 def never_together(bench: Bench) -> None:
-    capture = bench.need_capture()
+    bench.need_capture()
     bench.need_channels(2)
     bench.begin(bench.programs.everyday())
     start_us = bench.line.now_us()
@@ -133,9 +116,7 @@ def never_together(bench: Bench) -> None:
     bench.hold(700, pad(bench, *(SMALL_UA,) * bench.channel_count))
     bench.stop()
     bench.line.listen(WRITTEN_MS)
-    rows = capture.rows(start_us, bench.line.now_us())
-    if not rows:
-        raise NotTestable("the capture has nothing of this time: another clock, or not written")
+    rows = captured(bench, start_us, bench.line.now_us())
     expect(
         len({row.channel for row in rows}) == bench.channel_count,
         f"pulses on {bench.channel_count} channels",
@@ -159,10 +140,7 @@ def _made(bench: Bench) -> Delivery:
 
 
 def _rows(bench: Bench, made: Delivery) -> list[Row]:
-    rows = bench.need_capture().rows(*made.window_us)
-    if not rows:
-        raise NotTestable("the capture has nothing of this time: another clock, or not written")
-    return rows
+    return captured(bench, *made.window_us)
 
 
 def _pulses(bench: Bench) -> list[tuple[Row, Row]]:
@@ -180,7 +158,7 @@ def _pulses(bench: Bench) -> list[tuple[Row, Row]]:
 def bursts(bench: Bench) -> None:
     bench.need(CapabilityFlag.HOLDS_BURST)
     channel = replace(bench.programs.channel(), pulses_per_burst=5, burst_period_us=100_000)
-    _expect_played(bench, channel)
+    expect_played(bench, channel)
 
 
 @requirement("OUTPUT-08", "5", "keyframes are played: each pulse at its time, amplitude and length")
@@ -194,16 +172,18 @@ def keyframes(bench: Bench) -> None:
         Keyframe(155, 500, shorter_us, 4 * period_us),
         Keyframe(300, 750, unit_us, period_us + 1_234),
     )
-    _expect_played(
+    expect_played(
         bench, replace(programs.channel(), keyframes=frames, keyframe_cycle_ms=420), for_ms=900
     )
 
 
 @requirement("OUTPUT-09", "5", "on/off cycles are played: ramps, plateau and rest")
 def cycles(bench: Bench) -> None:
+    """Ramp up within 1 ms more than the target has uA: early pulses fall just short of a step."""
     bench.need(CapabilityFlag.HOLDS_CYCLE)
-    cycle = Cycle(ramp_up_ms=150, on_ms=500, ramp_down_ms=100, off_ms=150, offset_ms=40)
-    _expect_played(bench, replace(bench.programs.channel(), cycle=cycle), for_ms=1050)
+    ramp_ms = played_ua(bench) + 1
+    cycle = Cycle(ramp_up_ms=ramp_ms, on_ms=400, ramp_down_ms=100, off_ms=50, offset_ms=40)
+    expect_played(bench, replace(bench.programs.channel(), cycle=cycle), for_ms=ramp_ms + 600)
 
 
 @requirement("OUTPUT-10", "5", "unequal phases are played on their grid, with the gap between them")
@@ -215,106 +195,37 @@ def unequal_phases(bench: Bench) -> None:
         raise NotApplicable("its phases leave no room for one of four units")
     phases = (Phase(1, 1000), Phase(50, 0), Phase(4, -250))
     channel = ChannelProgram(phases, unit_us, max(programs.period_us, 10 * unit_us))
-    _expect_played(bench, channel)
+    expect_played(bench, channel)
 
 
-def _expect_played(bench: Bench, channel: ChannelProgram, for_ms: int = 1000) -> None:
-    """Expect the pulses of chapter 5 in the capture, once the setpoint has come to its target."""
-    capture, line = bench.need_capture(), bench.line
-    step_ua = bench.can.amplitude_step_ua
-    target_ua = PLAYED_UA // step_ua * step_ua
-    bench.begin(PulseProgram((channel,)))
-    bench.reach(DeviceState.ARMED)
-    begun_us = line.now_us()
-    status = bench.arrived(
-        bench.drive(bench.drive_message(WantedState.RUNNING)), DeviceState.RUNNING
+@requirement("OUTPUT-11", "5", "each on-phase waits its pulse offset, and starts no pulse too long")
+def offset_and_end(bench: Bench) -> None:
+    """Let the last onset of an on-phase come one phase before its end: half a pulse too late."""
+    bench.need(CapabilityFlag.HOLDS_CYCLE)
+    programs = bench.programs
+    period_us = programs.period_us
+    on_ms = 21 * period_us // 2000
+    offset_us = (on_ms * US_PER_MS - programs.phase_us) % period_us
+    cycle = Cycle(ramp_up_ms=0, on_ms=on_ms, ramp_down_ms=0, off_ms=95)
+    channel = replace(programs.channel(), cycle=cycle, pulse_offset_us=offset_us)
+    expect_played(bench, channel, for_ms=700)
+
+
+@requirement("OUTPUT-12", "5", "keyframes begin anew with the first onset of each on-phase")
+def keyframes_in_cycles(bench: Bench) -> None:
+    """Neither the pulse offset nor the cycle is a multiple of the keyframes' times."""
+    bench.need(CapabilityFlag.HOLDS_CYCLE)
+    bench.need(CapabilityFlag.HOLDS_KEYFRAMES)
+    programs = bench.programs
+    frames = (
+        Keyframe(0, 1000, programs.phase_us, programs.period_us),
+        Keyframe(80, 500, programs.phase_us, programs.period_us),
     )
-    started_us = line.now_us() - status.running_ms * US_PER_MS
-    bench.hold(
-        PLAYED_MS,
-        (target_ua,),
-        until=lambda status: status.channels[0].setpoint_ua == target_ua,
+    channel = replace(
+        programs.channel(),
+        cycle=Cycle(ramp_up_ms=0, on_ms=290, ramp_down_ms=0, off_ms=110),
+        pulse_offset_us=35_000,
+        keyframes=frames,
+        keyframe_cycle_ms=170,
     )
-    from_us = line.now_us()
-    last = bench.hold(for_ms)
-    to_us = line.now_us() - HOST_MS * US_PER_MS
-    reached_ua = last.channels[0].setpoint_ua
-    expect(reached_ua == target_ua, f"a setpoint of {target_ua} uA", f"{reached_ua} uA")
-    bench.stop()
-    line.listen(WRITTEN_MS)
-    found = _captured(capture.rows(begun_us, line.now_us()))
-    if not found:
-        raise NotTestable("the capture has nothing of this time: another clock, or not written")
-    wanted = list(pulses(channel, step_ua, target_ua, line.now_us() - begun_us))
-    seen = [pulse for pulse in found if from_us <= pulse.onset_us < to_us]
-    failures: list[Failed] = []
-    # On a line slower than the pulses several starts are possible: one of them must explain all.
-    for zero_us in _beginnings_us(found, wanted, begun_us, started_us):
-        due = [
-            Pulse(pulse.onset_us + zero_us, pulse.phases)
-            for pulse in wanted
-            if from_us <= pulse.onset_us + zero_us < to_us
-        ]
-        try:
-            _expect_alike(seen, due, zero_us)
-        except Failed as failure:
-            failures.append(failure)
-        else:
-            return
-    raise failures[0]
-
-
-def _expect_alike(seen: list[Pulse], due: list[Pulse], zero_us: int) -> None:
-    """Expect each pulse that is due, at its time, as it must be."""
-    expect(len(seen) == len(due), f"{len(due)} pulses", len(seen))
-    for pulse, expected in zip(seen, due, strict=True):
-        allowed_us = EDGE_US + (expected.onset_us - zero_us) * CLOCK_PPM // 1_000_000
-        late_us = pulse.onset_us - expected.onset_us
-        expect(
-            abs(late_us) <= allowed_us,
-            f"a pulse {expected.onset_us - zero_us} us after the start (+-{allowed_us})",
-            f"{late_us:+d} us",
-        )
-        is_alike = len(pulse.phases) == len(expected.phases) and all(
-            abs(is_us - be_us) <= EDGE_US and is_ua == be_ua and abs(lasts - last_us) <= EDGE_US
-            for (is_us, is_ua, lasts), (be_us, be_ua, last_us) in zip(
-                pulse.phases, expected.phases, strict=True
-            )
-        )
-        expect(is_alike, f"phases {expected.phases}", f"phases {pulse.phases}")
-
-
-def _captured(rows: list[Row]) -> list[Pulse]:
-    """Return the pulses of a capture: phases that follow each other within a pulse's length."""
-    found: list[list[Row]] = []
-    for row in rows:
-        if found and row.at_us - found[-1][-1].at_us - found[-1][-1].lasts_us <= GAP_US:
-            found[-1].append(row)
-        else:
-            found.append([row])
-    return [
-        Pulse(
-            pulse[0].at_us,
-            tuple((row.at_us - pulse[0].at_us, row.current_ua, row.lasts_us) for row in pulse),
-        )
-        for pulse in found
-    ]
-
-
-def _beginnings_us(
-    found: list[Pulse], wanted: list[Pulse], earliest_us: int, latest_us: int
-) -> list[int]:
-    """Return when RUNNING may have begun on the capture's clock: the last pulse finds its place."""
-    beginnings_us = [
-        zero_us
-        for pulse in wanted
-        if earliest_us - BEGUN_US
-        <= (zero_us := found[-1].onset_us - pulse.onset_us)
-        <= latest_us + BEGUN_US
-    ]
-    if not beginnings_us:
-        fail(
-            "pulses that fit a start when the device said RUNNING",
-            f"a last pulse {found[-1].onset_us - earliest_us} us after the Drive",
-        )
-    return beginnings_us
+    expect_played(bench, channel, for_ms=1000)

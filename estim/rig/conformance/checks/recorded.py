@@ -14,12 +14,12 @@ from estim.rig.conformance.bench import AHEAD_MS, HOST_MS, LEASE_MS, Bench
 from estim.rig.conformance.checks.rising import LOWERED_UA, Delivery, deliver, pad
 from estim.rig.conformance.conversation import ANSWER_MS
 from estim.rig.conformance.line import US_PER_MS
+from estim.rig.conformance.played import CLOCK_PPM
 from estim.rig.conformance.recording import GAIN_PERCENT, TRAIN_GAP_MS, Recorder, Recording, Seen
 from estim.rig.conformance.requirement import Check, NotTestable, expect
 from firmware_protocol import limits
 from firmware_protocol.messages import DeviceState, EventCode, WantedState
 
-CLOCK_PPM = 100
 STOPPED_MS = 20
 SILENCE_MS = limits.zero_after_silence_ms.maximum
 SECOND_PERCENT = 60

@@ -11,7 +11,13 @@ from itertools import pairwise
 
 from estim.rig.conformance.bench import AHEAD_MS, TICK_MS, Bench
 from estim.rig.conformance.hearing import elapsed_ms, words
-from estim.rig.conformance.requirement import NotTestable, expect, fail, requirement
+from estim.rig.conformance.requirement import (
+    NotApplicable,
+    NotTestable,
+    expect,
+    fail,
+    requirement,
+)
 from firmware_protocol import limits
 from firmware_protocol.messages import (
     CapabilityFlag,
@@ -23,6 +29,7 @@ from firmware_protocol.messages import (
     Status,
     WantedState,
 )
+from firmware_protocol.program import ChannelProgram, Keyframe, Phase, PulseProgram
 
 REACHED_MS = 5000
 PLATEAU_MS = 600
@@ -34,6 +41,9 @@ MEASURED_PERCENT = 10
 MEASURED_UA = 200
 LOAD_EXTRA_OHM = 20
 SLOW_UA_PER_S = 300
+SILENT_MS = (300, 700)
+CARRIED_MS = 800
+CARRIED_UA = 4
 
 
 @dataclass
@@ -244,6 +254,109 @@ def own_targets(bench: Bench) -> None:
         status = bench.hold(700, wanted)
         found = tuple(channel.setpoint_ua for channel in status.channels[: len(wanted)])
         expect(found == wanted, f"setpoints {wanted} uA", found)
+
+
+@requirement("RISE-09", "6", "the first pulse of an on-phase brings no rise")
+def first_of_on_phase(bench: Bench) -> None:
+    """Play on-phases of one pulse each: under them nothing ever rises."""
+    bench.need(CapabilityFlag.HOLDS_CYCLE)
+    on_ms = 2 * bench.programs.phase_us // 1000 + 1
+    off_ms = bench.programs.period_us // 1000 * 9
+    bench.begin(bench.programs.cycle(on_ms, off_ms))
+    bench.reach(DeviceState.RUNNING)
+    mark = bench.line.mark()
+    bench.hold(6 * (on_ms + off_ms), (LOWERED_UA,))
+    seen = [h.message for h in bench.line.heard[mark:] if isinstance(h.message, Status)]
+    highest_ua = max((status.channels[0].setpoint_ua for status in seen), default=0)
+    expect(highest_ua == 0, "setpoint 0 where each on-phase has one pulse", f"{highest_ua} uA")
+
+
+@requirement("RISE-10", "6", "a keyframe in which nothing would be delivered brings no rise")
+def silent_keyframe(bench: Bench) -> None:
+    bench.need(CapabilityFlag.HOLDS_KEYFRAMES)
+    programs, step_ua = bench.programs, bench.can.amplitude_step_ua
+    # The hold of 2 mA gives 2 uA at 1 permille.
+    permille = int(step_ua > -(-CONTACT_UA // step_ua) * step_ua // 1000)
+    loud = Keyframe(0, 1000, programs.phase_us, programs.period_us)
+    silent = replace(loud, at_ms=SILENT_MS[0], amplitude_permille=permille)
+    channel = replace(programs.channel(), keyframes=(loud, silent), keyframe_cycle_ms=SILENT_MS[1])
+    session = replace(bench.compiled, setpoint_slew_ua_per_s=LOWERED_UA)
+    bench.begin(PulseProgram((channel,)), session)
+    bench.reach(DeviceState.RUNNING)
+    mark = bench.line.mark()
+    last = bench.hold(SILENT_MS[1] + SILENT_MS[0] // 2, (LOWERED_UA,))
+    seen = [h.message for h in bench.line.heard[mark:] if isinstance(h.message, Status)]
+    first_ms, end_ms = SILENT_MS[0] + AHEAD_MS + TICK_MS, SILENT_MS[1] - AHEAD_MS - TICK_MS
+    silent_ua = [s.channels[0].setpoint_ua for s in seen if first_ms <= s.running_ms < end_ms]
+    expect(bool(silent_ua) and silent_ua[0] > 0, "a rise before the silent keyframe", silent_ua)
+    expect(
+        len(set(silent_ua)) == 1,
+        f"the setpoint as it is in a keyframe of {permille} permille",
+        f"{silent_ua[0]} to {silent_ua[-1]} uA",
+    )
+    now_ua = last.channels[0].setpoint_ua
+    expect(now_ua > silent_ua[-1], "a rise once it is over", f"{now_ua} uA")
+
+
+@requirement("RISE-11", "6", "fractions of a microampere are carried over from pulse to pulse")
+def carried_over(bench: Bench) -> None:
+    """Rise by half a microampere a pulse."""
+    slew_ua_per_s = 500_000 // bench.programs.period_us
+    session = replace(bench.compiled, setpoint_slew_ua_per_s=slew_ua_per_s)
+    bench.begin(bench.programs.everyday(), session)
+    bench.reach(DeviceState.RUNNING)
+    bench.targets_ua = pad(bench, LOWERED_UA)
+    begun = bench.drive(bench.drive_message(WantedState.RUNNING, bench.targets_ua)).status
+    last = bench.hold(CARRIED_MS)
+    due_ua = slew_ua_per_s * elapsed_ms(last.tick_ms, begun.tick_ms) // 1000
+    now_ua = last.channels[0].setpoint_ua
+    # A pulse at either end, and what is told ahead.
+    expect(
+        abs(now_ua - due_ua) <= CARRIED_UA,
+        f"{due_ua} uA (+-{CARRIED_UA}) by {slew_ua_per_s} uA/s, half a microampere a pulse",
+        f"{now_ua} uA",
+    )
+
+
+@requirement("RISE-12", "7", "the hold of 2 mA is rounded up to the channel's grid")
+def hold_on_grid(bench: Bench) -> None:
+    channel, hold_ua = _off_hold(bench)
+    bench.need_playable(PulseProgram((channel,)))
+    bench.begin(PulseProgram((channel,)))
+    bench.reach(DeviceState.RUNNING)
+    mark = bench.line.mark()
+    bench.hold(
+        REACHED_MS // 2, (bench.target_ua,),
+        until=lambda status: status.channels[0].setpoint_ua >= hold_ua,
+    )  # fmt: skip
+    bench.hold(PLATEAU_MS)
+    seen = [h.message for h in bench.line.heard[mark:] if isinstance(h.message, Status)]
+    held_ua = max(
+        (s.channels[0].setpoint_ua for s in seen if s.channels[0].contact is not Contact.GOOD),
+        default=0,
+    )
+    expect(held_ua == hold_ua, f"a hold of {hold_ua} uA, 2 mA on its grid", f"{held_ua} uA")
+
+
+def _off_hold(bench: Bench) -> tuple[ChannelProgram, int]:
+    """Return a channel whose grid does not divide 2 mA, and where it holds.
+
+    Raises:
+        NotApplicable: the device has no such grid.
+    """
+    programs, step_ua = bench.programs, bench.can.amplitude_step_ua
+    for units in (1, 4, 8, 25):
+        # Shares 1000 and -1000 / units: the grid is so many steps.
+        grid_ua = step_ua * units
+        hold_ua = -(-CONTACT_UA // grid_ua) * grid_ua
+        unit_us = max(programs.phase_min_us, min(100, programs.phase_max_us // units))
+        is_possible = units * unit_us <= programs.phase_max_us and (
+            units == 1 or programs.has(CapabilityFlag.UNEQUAL_PHASES)
+        )
+        if CONTACT_UA < hold_ua <= bench.target_ua and is_possible:
+            phases = (Phase(1, 1000), Phase(units, -1000 // units))
+            return ChannelProgram(phases, unit_us, programs.period_us), hold_ua
+    raise NotApplicable("2 mA lie on every grid that it has")
 
 
 @requirement("CONTACT-01", "7", "below 2 mA the contact is UNKNOWN")

@@ -129,16 +129,16 @@ for _number, _limit in enumerate(CHANNEL_LIMITS, start=8):
 @requirement("TARGET-01", "4.4", "amplitude: the session's limit is taken, 1 uA beyond is refused")
 def amplitude_limit(bench: Bench) -> None:
     allowed_ua = min(TRIED_UA, bench.can.amplitude_max_ua)
-    _expect_bound(
+    expect_bound(
         bench, bench.programs.single(), limits.amplitude_ua, allowed_ua, allowed_ua, beyond=1
     )
 
 
 @requirement("TARGET-02", "6", "charge of a phase: exactly the session's value, and 1 pC less")
 def charge_limit(bench: Bench) -> None:
-    program, target_ua = bench.programs.single(), _tried_ua(bench)
+    program, target_ua = bench.programs.single(), tried_ua(bench)
     charge_pc = target_ua * bench.programs.phase_us
-    _expect_bound(bench, program, limits.phase_charge_pc, charge_pc, target_ua)
+    expect_bound(bench, program, limits.phase_charge_pc, charge_pc, target_ua)
 
 
 @requirement(
@@ -155,23 +155,23 @@ def compiled_charge_rule(bench: Bench) -> None:
     else:
         raise NotApplicable(f"the device's amplitude does not reach {target_ua + step_ua} uA")
     period_us = max(100_000, bench.can.pulse_period_min_us)  # average and RMS stay far below
-    _arm(bench, programs.single(phase_us, period_us), _slow(bench))
+    arm(bench, programs.single(phase_us, period_us), slow(bench))
     outcome = bench.drive(bench.drive_message(WantedState.RUNNING, (target_ua,)))
-    _back_to_zero(bench)
+    back_to_zero(bench)
     expect(outcome.refused is None, f"{target_ua} uA taken", words(outcome.refused))
     asked_ua = target_ua + step_ua
-    _expect_target_refused(bench, asked_ua, limits.phase_charge_pc, asked_ua * phase_us)
+    expect_target_refused(bench, asked_ua, limits.phase_charge_pc, asked_ua * phase_us)
 
 
 @requirement(
     "TARGET-04", "6", "RMS over the worst second: exactly the session's value, and 1 uA less"
 )
 def rms_limit(bench: Bench) -> None:
-    program, target_ua = bench.programs.single(), _tried_ua(bench)
+    program, target_ua = bench.programs.single(), tried_ua(bench)
     pulses = -(-US_PER_S // bench.programs.period_us)
     squares = pulses * 2 * target_ua**2 * bench.programs.phase_us
-    rms_ua = _root_up(-(-squares // US_PER_S))
-    _expect_bound(bench, program, limits.rms_ua, rms_ua, target_ua)
+    rms_ua = root_up(-(-squares // US_PER_S))
+    expect_bound(bench, program, limits.rms_ua, rms_ua, target_ua)
 
 
 @requirement(
@@ -179,14 +179,14 @@ def rms_limit(bench: Bench) -> None:
 )
 def average_limit(bench: Bench) -> None:
     pulses = -(-US_PER_S // bench.programs.period_us)
-    _expect_average(bench, bench.programs.single(), pulses)
+    expect_average(bench, bench.programs.single(), pulses)
 
 
 @requirement("TARGET-06", "6", "bursts: the pulses of the worst second, one LSB inside and outside")
 def burst_average(bench: Bench) -> None:
     bench.need(CapabilityFlag.HOLDS_BURST)
     # 7 pulses every 500 ms: floor(1 s / 500 ms) x 7, and no rest.
-    _expect_average(bench, bench.programs.burst(), 14)
+    expect_average(bench, bench.programs.burst(), 14)
 
 
 @requirement(
@@ -196,7 +196,7 @@ def keyframe_average(bench: Bench) -> None:
     bench.need(CapabilityFlag.HOLDS_KEYFRAMES)
     # The dense setting has the larger pulse too: its pulses of a second, and one more.
     pulses = -(-US_PER_S // bench.programs.period_us)
-    _expect_average(bench, bench.programs.keyframes(), pulses + 1)
+    expect_average(bench, bench.programs.keyframes(), pulses + 1)
 
 
 @requirement("TARGET-08", "6", "a cycle that restarts early counts one pulse more for each restart")
@@ -206,13 +206,13 @@ def cycle_average(bench: Bench) -> None:
     period_us, phase_us = bench.programs.period_us, bench.programs.phase_us
     if 2 * phase_us + 2000 >= period_us:
         raise NotApplicable("its shortest phases fill the pulse period")
-    _expect_average(bench, bench.programs.cycle(95, 2), -(-US_PER_S // period_us) + 11)
+    expect_average(bench, bench.programs.cycle(95, 2), -(-US_PER_S // period_us) + 11)
 
 
 @requirement("TARGET-09", "4", "a Drive refused for one channel is without effect on all")
 def whole_or_not_at_all(bench: Bench) -> None:
     bench.need_channels(2)
-    bench.begin(bench.programs.everyday(), _slow(bench))
+    bench.begin(bench.programs.everyday(), slow(bench))
     bench.reach(DeviceState.RUNNING)
     bench.drive(bench.drive_message(WantedState.RUNNING, _pad(bench, 1000, 0)))
     too_high_ua = bench.can.amplitude_max_ua + 1
@@ -237,7 +237,7 @@ def own_limits(bench: Bench) -> None:
         replace(row, amplitude_ua=1000 * (number + 1))
         for number, row in enumerate(bench.compiled.channels)
     )
-    bench.begin(bench.programs.everyday(), replace(_slow(bench), channels=rows))
+    bench.begin(bench.programs.everyday(), replace(slow(bench), channels=rows))
     bench.reach(DeviceState.RUNNING)
     for index, row in enumerate(rows):
         at = [0] * len(rows)
@@ -264,7 +264,7 @@ def own_limits(bench: Bench) -> None:
         )
 
 
-def _expect_bound(
+def expect_bound(
     bench: Bench,
     program: PulseProgram,
     limit: Limit,
@@ -277,31 +277,33 @@ def _expect_bound(
 
     `beyond` is for the amplitude, whose target is raised instead.
     """
-    session = _slow(bench)
-    _arm(bench, program, _limited(session, limit, asked))
+    session = slow(bench)
+    arm(bench, program, _limited(session, limit, asked))
     outcome = bench.drive(bench.drive_message(WantedState.RUNNING, (target_ua,)))
-    _back_to_zero(bench)
+    back_to_zero(bench)
     expect(
         outcome.refused is None,
         f"{target_ua} uA taken under {limit.name} {asked}",
         words(outcome.refused),
     )
     if not beyond:
-        _arm(bench, program, _limited(session, limit, asked - 1))
-    _expect_target_refused(bench, target_ua + beyond, limit, asked + beyond)
+        arm(bench, program, _limited(session, limit, asked - 1))
+    expect_target_refused(bench, target_ua + beyond, limit, asked + beyond)
 
 
-def _expect_average(bench: Bench, program: PulseProgram, pulses: int) -> None:
-    target_ua = _tried_ua(bench)
+def expect_average(bench: Bench, program: PulseProgram, pulses: int) -> None:
+    """Expect the average of so many pulses of two phases taken, and refused 1 uA below."""
+    target_ua = tried_ua(bench)
     charge_pc = pulses * 2 * target_ua * bench.programs.phase_us
-    _expect_bound(bench, program, limits.average_ua, -(-charge_pc // US_PER_S), target_ua)
+    expect_bound(bench, program, limits.average_ua, -(-charge_pc // US_PER_S), target_ua)
 
 
-def _expect_target_refused(bench: Bench, target_ua: int, limit: Limit, asked: int) -> None:
+def expect_target_refused(bench: Bench, target_ua: int, limit: Limit, asked: int) -> None:
+    """Expect Refused(LIMIT) that names the limit, and the target as before."""
     outcome = bench.drive(bench.drive_message(WantedState.RUNNING, (target_ua,)))
     refused = outcome.refused
     if refused is None:
-        _back_to_zero(bench)
+        back_to_zero(bench)
     expect(
         refused is not None and refused.reason is RefusalReason.LIMIT,
         f"Refused(LIMIT) of {limit.name} for {target_ua} uA",
@@ -319,16 +321,18 @@ def _expect_target_refused(bench: Bench, target_ua: int, limit: Limit, asked: in
     expect(channel.target_ua == 0, "the target as before, 0", channel.target_ua)
 
 
-def _arm(bench: Bench, program: PulseProgram, session: SetLimits) -> None:
+def arm(bench: Bench, program: PulseProgram, session: SetLimits) -> None:
+    """Begin anew, and go to RUNNING at zero."""
     bench.begin(program, session)
     bench.reach(DeviceState.RUNNING)
 
 
-def _back_to_zero(bench: Bench) -> None:
+def back_to_zero(bench: Bench) -> None:
+    """Take the target back."""
     bench.drive(bench.drive_message(WantedState.RUNNING))
 
 
-def _slow(bench: Bench) -> SetLimits:
+def slow(bench: Bench) -> SetLimits:
     """Return limits under which output rises by next to nothing while targets are tried."""
     return replace(bench.compiled, setpoint_slew_ua_per_s=1)
 
@@ -349,7 +353,8 @@ def _with(session: SetLimits, index: int, **changed: int) -> tuple[ChannelLimits
     return tuple(rows)
 
 
-def _tried_ua(bench: Bench) -> int:
+def tried_ua(bench: Bench) -> int:
+    """Return an amplitude on the device's steps at which charge, RMS and average are tried."""
     step_ua = bench.can.amplitude_step_ua
     return min(TRIED_UA, bench.can.amplitude_max_ua) // step_ua * step_ua
 
@@ -358,7 +363,7 @@ def _pad(bench: Bench, *targets_ua: int) -> tuple[int, ...]:
     return targets_ua + (0,) * (bench.channel_count - len(targets_ua))
 
 
-def _root_up(square: int) -> int:
+def root_up(square: int) -> int:
     root = isqrt(square)
     return root if root * root == square else root + 1
 

@@ -30,6 +30,7 @@ STOPS_AT_ONCE = 3
 IDLE_MS = 250
 RUNNING_MS = (25, 50)
 CADENCE_MS = 10
+ANSWERED_MS = 100
 TICK_PERMILLE = 20
 
 
@@ -132,7 +133,8 @@ def running_cadence(bench: Bench) -> None:
     mark = bench.line.mark()
     bench.hold(900, every_us=220_000)
     apart = _apart_ms(bench, mark)
-    usual_ms = median(apart) if apart else 0
+    expect(bool(apart), "a Status every 25 or 50 ms", "one at most in 900 ms")
+    usual_ms = median(apart)
     expect(
         any(abs(usual_ms - wanted) <= CADENCE_MS for wanted in RUNNING_MS),
         "25 or 50 ms apart",
@@ -147,7 +149,8 @@ def idle_cadence(bench: Bench) -> None:
     mark = bench.line.mark()
     bench.line.listen(4 * IDLE_MS + HOST_MS)
     apart = _apart_ms(bench, mark)
-    usual_ms = median(apart) if apart else 0
+    expect(bool(apart), f"a Status every {IDLE_MS} ms", f"one at most in {4 * IDLE_MS} ms")
+    usual_ms = median(apart)
     expect(abs(usual_ms - IDLE_MS) <= 2 * CADENCE_MS, f"{IDLE_MS} ms apart", f"{usual_ms} ms")
 
 
@@ -227,6 +230,32 @@ def channel_rows(bench: Bench) -> None:
         expect(rows == bench.can.channel_count, f"{bench.can.channel_count} rows", rows)
         found = [channel.cycle_phase for channel in status.channels[: bench.channel_count]]
         expect(set(found) == {phase}, f"{phase.name} in {state.name}", [p.name for p in found])
+
+
+@requirement("STATUS-09", "8", "an answer restarts the timer: the next Status comes a period later")
+def answers_restart_timer(bench: Bench) -> None:
+    bench.begin(bench.programs.everyday())
+    mark = bench.line.mark()
+    for _ in range(8):
+        bench.drive(bench.drive_message(WantedState.SAFE))
+        bench.line.listen(ANSWERED_MS)
+    _expect_restarted(bench, mark, IDLE_MS)
+    bench.reach(DeviceState.RUNNING)
+    mark = bench.line.mark()
+    bench.hold(400, every_us=(RUNNING_MS[0] - CADENCE_MS // 2) * US_PER_MS)
+    _expect_restarted(bench, mark, RUNNING_MS[0])
+
+
+def _expect_restarted(bench: Bench, mark: int, period_ms: int) -> None:
+    """Expect no Status that answers nothing sooner than a period after the one before."""
+    seen = [h.message for h in bench.line.heard[mark:] if isinstance(h.message, Status)]
+    for before, status in pairwise(seen):
+        apart_ms = elapsed_ms(status.tick_ms, before.tick_ms)
+        expect(
+            status.drive_sequence != before.drive_sequence or apart_ms >= period_ms - CADENCE_MS,
+            f"{period_ms} ms from a Status that answers to one that answers nothing",
+            f"{apart_ms} ms",
+        )
 
 
 def _events(bench: Bench, mark: int) -> list[Event]:
