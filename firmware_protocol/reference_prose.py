@@ -466,10 +466,10 @@ STATUS = """\
 
 Each Drive that was not ignored, each `Stop` and each `AcknowledgeFault` is answered with a `Status`
 at once, after the `Refused` where there is one. Otherwise one goes out every 25 ms while RUNNING,
-or every 50 ms where 60 a second would fill more than 65 % of the line (10 bits to a byte), and every
-250 ms in other states. An answer restarts this timer, and an unsent Status is replaced by the
-newest: Status is never queued. Several messages read at once may so have one Status between them.
-Of other messages that nobody reads a device keeps some, and drops the oldest.
+or every 50 ms where 60 a second would fill more than 65 % of the line (10 bits to a byte), and
+every 250 ms in other states. An answer restarts this timer, and an unsent Status is replaced by
+the newest: Status is never queued. Several messages read at once may so have one Status between
+them. Of other messages that nobody reads a device keeps some, and drops the oldest.
 
 The timer starts when an epoch is adopted, with 250 ms. A change of state by itself neither sends a
 Status nor restarts it: the first Status after a fault in RUNNING comes when the next one of RUNNING
