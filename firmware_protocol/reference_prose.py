@@ -465,14 +465,15 @@ STATUS = """\
 ## 8. Status and timing
 
 Each Drive that was not ignored, each `Stop` and each `AcknowledgeFault` is answered with a `Status`
-at once, after the `Refused` where there is one. Otherwise one
-goes out every 25 ms while RUNNING, or every 50 ms where 60 a second would fill more than 65 % of
-the line (10 bits to a byte), and every 250 ms in other states. An answer restarts this timer, and
-an unsent Status is replaced by the newest: Status is never queued. Several messages read at once
-may so have one Status between them. Of other messages that nobody reads a device keeps some, and
-drops the oldest. The timer starts with the epoch, 250 ms; a change of state by
-itself neither sends a Status nor restarts it, so the one after a fault comes when the one before
-says.
+at once, after the `Refused` where there is one. Otherwise one goes out every 25 ms while RUNNING,
+or every 50 ms where 60 a second would fill more than 65 % of the line (10 bits to a byte), and
+every 250 ms in other states. An answer restarts this timer, and an unsent Status is replaced by
+the newest: Status is never queued. Several messages read at once may so have one Status between
+them. Of other messages that nobody reads a device keeps some, and drops the oldest.
+
+The timer starts when an epoch is adopted, with 250 ms. A change of state by itself neither sends a
+Status nor restarts it: the first Status after a fault in RUNNING comes when the next one of RUNNING
+would have come.
 
 A Status tells the moment in which it leaves, its tick and drive sequence among it, not that of the
 message that it answers. An `Identity` and an `Event` tell the moment of their cause. A Status has a
