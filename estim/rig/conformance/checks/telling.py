@@ -236,24 +236,31 @@ def channel_rows(bench: Bench) -> None:
 
 @requirement("STATUS-09", "8", "an answer restarts the timer: the next Status comes a period later")
 def answers_restart_timer(bench: Bench) -> None:
+    """Of a few rounds the longest counts: on a slow line an answer may wait behind a Status."""
     bench.begin(bench.programs.everyday())
-    for state, rounds in ((DeviceState.SAFE, 1), (DeviceState.RUNNING, 4)):
+    for state, rounds in ((DeviceState.SAFE, 1), (DeviceState.RUNNING, 5)):
         bench.reach(state)
-        for _ in range(rounds):
-            _, asked_us, told_us = _probed(bench)
-            first, second = _next_status(bench), _next_status(bench)
-            usual_ms = elapsed_ms(second.tick_ms, first.tick_ms)
-            # What is heard was told earlier, by as long as the line takes.
-            half_us = bench.line.now_us() + usual_ms * US_PER_MS // 2 - (told_us - asked_us)
-            while bench.line.now_us() < half_us:
-                bench.ask(GetCapabilities(), Capabilities)  # which no Status answers
-            answer = bench.probe()
-            apart_ms = elapsed_ms(_next_status(bench).tick_ms, answer.tick_ms)
-            expect(
-                apart_ms >= usual_ms * RESTARTED_PERCENT // 100,
-                f"{usual_ms} ms from an answer to the next Status in {state.name}",
-                f"{apart_ms} ms",
-            )
+        found = [_answered_between(bench) for _ in range(rounds)]
+        usual_ms = median(usual_ms for usual_ms, _ in found)
+        apart_ms = max(apart_ms for _, apart_ms in found)
+        expect(
+            apart_ms >= usual_ms * RESTARTED_PERCENT / 100,
+            f"{usual_ms:g} ms from an answer to the next Status in {state.name}",
+            f"{apart_ms} ms",
+        )
+
+
+def _answered_between(bench: Bench) -> tuple[int, int]:
+    """Return from Status to Status, and from an answer half way between two to the next."""
+    _, asked_us, told_us = _probed(bench)
+    first, second = _next_status(bench), _next_status(bench)
+    usual_ms = elapsed_ms(second.tick_ms, first.tick_ms)
+    # What is heard was told earlier, by as long as the line takes.
+    half_us = bench.line.now_us() + usual_ms * US_PER_MS // 2 - (told_us - asked_us)
+    while bench.line.now_us() < half_us:
+        bench.ask(GetCapabilities(), Capabilities)  # which no Status answers
+    answer = bench.probe()
+    return usual_ms, elapsed_ms(_next_status(bench).tick_ms, answer.tick_ms)
 
 
 def _next_status(bench: Bench) -> Status:
