@@ -24,8 +24,10 @@ PARTS = (
 
 AVR_CANNOT = {
     # The device lacks it.
-    "TARGET-09", "TARGET-10", "LEAD-02", "LEAD-06", "OUTPUT-06",  # a second channel
-    "OUTPUT-10",  # unequal phases
+    "LOAD-18", "TARGET-09", "TARGET-10", "LEAD-02", "LEAD-06", "LEAD-08",  # a second channel
+    "OUTPUT-06",
+    "RISE-12", "OUTPUT-10",  # unequal phases
+    "TARGET-11", "TARGET-12", "TARGET-13",  # shares other than 1000 permille
     # The emulator lacks it.
     "EPOCH-01",  # a reset without a fault
     "FAULT-09", "FAULT-10",  # a stage that delivers too much within a pulse; a supply

@@ -127,7 +127,7 @@ def _first_difference(seen: list[Pulse], due: list[Pulse], zero_us: int) -> Diff
         if not _is_alike(pulse, expected):
             return Difference(
                 count,
-                f"{_words(expected)} {_since(expected, zero_us)}",
+                f"{_words(expected)}, {_since(expected, zero_us)}",
                 _words(pulse),
             )
     return None

@@ -956,7 +956,7 @@ def counts_noise_in_a_tumbling_window(patch: Patch) -> None:
     patch(StateMachine, "note_damaged", tumbling)
 
 
-@fault("STATUS-09", "to one that answers nothing")
+@fault("STATUS-09", "250 ms from an answer to the next Status in SAFE")
 def answers_leave_the_timer(patch: Patch) -> None:
     def answer(self: Reports, now_us: int, state: DeviceState) -> None:
         self._is_status_wanted = True
