@@ -336,9 +336,9 @@ the line (10 bits to a byte), and every 250 ms in other states. An answer restar
 an unsent Status is replaced by the newest: Status is never queued.
 
 **Without a pause.** From a line that was quiet a device takes any programme that it can hold, its
-frames sent at once from `BeginProgram` to `CommitProgram`; and it answers four requests sent at once.
-After either a host waits for the answers: frames that come sooner may be lost, counted as damaged
-or not. The reference host keeps to it, with one exchange of set-up at a time.
+frames sent at once from `BeginProgram` to `CommitProgram`; and it answers four requests sent at
+once. After either a host waits for the answers: frames that come sooner may be lost, counted as
+damaged or not. The reference host keeps to it, with one exchange of set-up at a time.
 
 `tick_ms` counts milliseconds since boot, modulo 2^32; differences are taken modulo 2^32.
 `peak_ua` is the highest current measured since the Status before, whatever the state is by now.
