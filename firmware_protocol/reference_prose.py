@@ -481,6 +481,11 @@ row for every channel of the device, whatever the programme; a channel that play
 its figures 0. A device may decide a pulse up to 15 ms before its onset, with the target of that
 moment; one that has not begun when RUNNING ends is not given.
 
+**Without a pause.** From a line that was quiet a device takes any programme that it can hold, its
+frames sent at once from `BeginProgram` to `CommitProgram`; and it answers four requests sent at
+once. After either a host waits for the answers: frames that come sooner may be lost, counted as
+damaged or not. The reference host keeps to it, with one exchange of set-up at a time.
+
 `tick_ms` counts milliseconds since boot, modulo 2^32; differences are taken modulo 2^32.
 `peak_ua` is the highest current measured since the Status before, whatever the state is by now.
 Where there was no pulse since, it is that of the last pulse, or 0 when not RUNNING or when the

@@ -6,9 +6,8 @@
 
 #include "reports.h"
 
-/* A power of two. What the host sends while a long message is acted on must fit. */
-#define RING_SIZE 128U
-#define RING_MASK (RING_SIZE - 1U)
+/* What the host sends while a long message is acted on must fit. */
+#define RING_SIZE 152U
 #define UBRR_500_KBAUD 1U
 
 static volatile uint8_t ring[RING_SIZE];
@@ -22,24 +21,20 @@ static const uint8_t *volatile next_byte;
 static volatile uint8_t bytes_left;
 
 /* A byte that finds the ring full is lost, with all that follows up to a zero: its frame fails its
- * check, and those behind it come whole again. A zero after a zero ends nothing and is left out, so
- * that a host may fill the line with them. */
+ * check, and those behind it come whole again. For that zero there is always a place. A zero after
+ * a zero ends nothing and is left out, so that a host may fill the line with them. */
 ISR(USART_RX_vect)
 {
     const uint8_t byte = UDR0;
     const uint8_t in = ring_in;
-    const uint8_t next = (uint8_t)((in + 1U) & RING_MASK);
+    const uint8_t out = ring_out;
+    const uint8_t places = (uint8_t)(((out > in) ? out : (uint8_t)(out + RING_SIZE)) - in);
+    const bool is_kept = (byte == 0U) ? (newest != 0U) : ((!is_losing) && (places > 2U));
 
-    if ((byte == 0U) && (newest == 0U)) {
-        is_losing = false;
-    } else if ((byte != 0U) && is_losing) {
-        /* Of a frame that is not whole. */
-    } else if (next == ring_out) {
-        is_losing = true;
-    } else {
-        is_losing = false;
+    is_losing = (byte != 0U) && (!is_kept);
+    if (is_kept) {
         ring[in] = byte;
-        ring_in = next;
+        ring_in = (in < (RING_SIZE - 1U)) ? (uint8_t)(in + 1U) : 0U;
         newest = byte;
     }
 }
@@ -60,6 +55,8 @@ void line_init(void)
     UCSR0A = 0U;
     UCSR0C = (uint8_t)((1U << UCSZ01) | (1U << UCSZ00));
     UCSR0B = (uint8_t)((1U << RXCIE0) | (1U << RXEN0) | (1U << TXEN0));
+    /* A reset may have cut a frame short, which would spoil the first one now. */
+    UDR0 = 0U;
 }
 
 const uint8_t *line_peek(uint8_t *size)
@@ -78,7 +75,9 @@ const uint8_t *line_peek(uint8_t *size)
 
 void line_drop(uint8_t size)
 {
-    ring_out = (uint8_t)((uint8_t)(ring_out + size) & RING_MASK);
+    const uint8_t out = (uint8_t)(ring_out + size);
+
+    ring_out = (out < RING_SIZE) ? out : 0U;
 }
 
 uint8_t *line_frame(void)

@@ -30,7 +30,8 @@ FUSES = {
     .extended = (unsigned char)(FUSE_BODLEVEL1 & FUSE_BODLEVEL0),
 };
 
-/* After so many cycles no further frame is begun in a pass, so that the other tasks get their turn. */
+/* After so many cycles no further frame is begun in a pass, so that the other tasks get their turn.
+ * No number of bytes: a pass costs time of its own, in which the line brings more of them. */
 #define FRAMES_CYCLES 10000U
 
 #define BATTERY_MAINS 255U
@@ -120,12 +121,13 @@ static void take_bytes(void)
 {
     const est_us now_us = clock_us();
     const uint16_t since = clock_count();
-    const uint8_t *bytes;
     uint8_t size;
+    const uint8_t *bytes = line_peek(&size);
 
-    while (((uint16_t)(clock_count() - since) < FRAMES_CYCLES) && ((bytes = line_peek(&size)) != NULL)) {
+    while ((bytes != NULL) && ((uint16_t)(clock_count() - since) < FRAMES_CYCLES)) {
         est_device_receive(&device, bytes, size, now_us);
         line_drop(size);
+        bytes = line_peek(&size);
     }
     CHECK_INS |= TASK_LINE;
 }

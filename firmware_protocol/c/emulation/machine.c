@@ -459,8 +459,6 @@ static void on_reset(struct avr_t *self)
         go_on();
     }
     (void)avr_ioctl(avr, AVR_IOCTL_UART_SET_FLAGS('0'), &no_flags);
-    /* The byte that was on its way, which simavr would wait for. */
-    uart->tx_cnt = 0U;
     set_inputs();
     /* simavr has just forgotten every timer, ours too. */
     await_start_bit();
