@@ -1,22 +1,21 @@
 #include "switched.h"
 
-#define US_PER_MS UINT32_C(1000)
-#define LONG_MS UINT32_C(2000000) /* longer silences are taken for this one: sums fit 32 bits */
+#include "figures.h"
 
-static uint32_t shorter_of(uint32_t one, uint32_t other)
-{
-    return (one < other) ? one : other;
-}
+#define US_PER_MS UINT32_C(1000)
+/* Longer silences are taken for this one: sums fit 32 bits. */
+#define LONG_MS UINT32_C(2000000)
+#define LONG_US (LONG_MS * US_PER_MS)
 
 static uint16_t smallest_share(const struct est_channel_program *channel)
 {
-    uint16_t smallest = EST_FULL_PERMILLE;
+    uint16_t smallest = UINT16_MAX;
     uint8_t phase;
 
     for (phase = 0U; phase < channel->phase_count; phase++) {
-        const uint16_t share = est_share_size(&channel->phases[phase]);
-        if ((share != 0U) && (share < smallest)) {
-            smallest = share;
+        if (channel->phases[phase].share_permille != 0) {
+            const uint16_t share = est_share_size(&channel->phases[phase]);
+            smallest = (share < smallest) ? share : smallest;
         }
     }
     return smallest;
@@ -31,14 +30,14 @@ static uint32_t shortest_gap_us(const struct est_channel_program *channel)
     uint8_t phase;
 
     for (phase = 0U; phase < channel->phase_count; phase++) {
-        const struct est_program_phase *each = &channel->phases[phase];
-        if (each->share_permille == 0) {
-            gap_us += each->duration;
+        const int16_t share_permille = channel->phases[phase].share_permille;
+        if (share_permille == 0) {
+            gap_us += channel->phases[phase].duration;
         } else {
-            if ((gap_us > 0U) && (each->share_permille == before_permille)) {
-                shortest_us = shorter_of(shortest_us, gap_us);
+            if ((gap_us > 0U) && (share_permille == before_permille)) {
+                shortest_us = est_least(shortest_us, gap_us);
             }
-            before_permille = each->share_permille;
+            before_permille = share_permille;
             gap_us = 0U;
         }
     }
@@ -49,26 +48,26 @@ bool est_switched_review(const struct est_settings *settings,
                          const struct est_channel_program *channel, uint8_t index,
                          struct est_refusal *refusal)
 {
-    const uint32_t silence_us = (shorter_of(channel->off_ms, LONG_MS) * US_PER_MS) +
-                                shorter_of(channel->pulse_offset_us, LONG_MS * US_PER_MS);
+    const uint32_t silence_us = (est_least(channel->off_ms, LONG_MS) * US_PER_MS) +
+                                est_least(channel->pulse_offset_us, LONG_US);
     const uint16_t share = smallest_share(channel);
     const uint32_t gap_us = shortest_gap_us(channel);
     const uint32_t rest_min_us = 2U * (uint32_t)settings->phase_min_us;
     uint32_t rest_us = UINT32_MAX;
     uint32_t restart_us = UINT32_MAX;
-    uint32_t asked = 0U;
-    uint32_t allowed = 0U;
+    uint32_t asked;
+    uint32_t allowed;
     uint8_t number;
 
     for (number = 0U; number < est_setting_count(channel); number++) {
         const struct est_keyframe setting = est_setting(channel, number);
         /* In a well-formed programme it fits into its period, and so into 32 bits. */
         const uint32_t pulse_us = (uint32_t)est_pulse_us(channel, setting.unit_us);
-        rest_us = shorter_of(rest_us, setting.pulse_period_us - pulse_us);
-        restart_us = shorter_of(restart_us, pulse_us);
+        rest_us = est_least(rest_us, setting.pulse_period_us - pulse_us);
+        restart_us = est_least(restart_us, pulse_us);
     }
     if (est_has_cycle(channel)) {
-        rest_us = shorter_of(rest_us, silence_us);
+        rest_us = est_least(rest_us, silence_us);
         restart_us += silence_us;
     } else {
         restart_us = UINT32_MAX;

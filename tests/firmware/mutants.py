@@ -32,7 +32,7 @@ from types import FrameType
 from tests.firmware.core import C_FOLDER, SMALL, build
 
 SCHEMA = "estim.mutants/2"
-FILES = ("gate.c", "figures.c")
+FILES = ("gate.c", "figures.c", "switched.c")
 CHUNK = 1 << 16
 SHARPEST_FIRST = [
     f"tests/firmware/test_{name}.py"
@@ -137,6 +137,15 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "est_gate_review_target",
             "a target is judged again, with the same verdict, each time that a host repeats it",
         ): ("; /* without gate->figures[channel].reviewed_ua = target_ua; */",),
+        ("switched.c", "smallest_share", _TIE): (
+            "smallest = (share <= smallest) ? share : smallest;",
+        ),
+        (
+            "switched.c",
+            "shortest_gap_us",
+            """a pulse begins with an active phase: its share is not the 0 that stands before it,
+            and the count begins anew with it""",
+        ): ("uint32_t gap_us = 1U;",),
     }.items()
     for line in lines
 }

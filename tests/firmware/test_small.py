@@ -149,6 +149,8 @@ def test_it_plays_what_fits_as_the_simulator_does(
 
 SWITCHED = dataclasses.replace(OWN, is_switched=True, phase_min_us=50, pulse_period_min_us=5000)
 APART = ((100, 1000), (100, -1000))
+SLOWEST_US = 2_000_000_200
+UNITS = ((10, 10_000), (5, 10_000), (1, 10_000))
 
 
 def switched(
@@ -156,6 +158,15 @@ def switched(
 ) -> tuple[ChannelProgram]:
     shape = tuple(PulsePhase(*phase) for phase in phases)
     return (ChannelProgram(shape, 1, period_us, **timing),)
+
+
+def in_turn(*settings: tuple[int, int], gap_us: int = 0, **timing: Any) -> tuple[ChannelProgram]:
+    """Return two phases of 100 units, with keyframes of (unit, period)."""
+    frames = tuple(Keyframe(at_ms, 1000, *each) for at_ms, each in enumerate(settings))
+    gap = ((gap_us, 0),) if gap_us else ()
+    return switched(
+        APART[0], *gap, APART[1], keyframes=frames, keyframe_cycle_ms=len(frames), **timing
+    )
 
 
 def cut(*gaps_us: int) -> tuple[tuple[int, int], ...]:
@@ -170,6 +181,23 @@ def after_silence(
     return switched(*(phases or APART), pulse_offset_us=silence_us, cycle=cycle)
 
 
+def assert_told(
+    small: Lockstep,
+    own: DeviceSettings,
+    channels: tuple[ChannelProgram],
+    asked: int | None,
+    allowed: int | None,
+) -> None:
+    """Assert that a programme is refused with these figures, or taken where there are none."""
+    (answer,) = host_of(small, own).load(PulseProgram(channels))
+    if asked is None:
+        assert isinstance(answer, ProgramAccepted)
+        return
+    assert isinstance(answer, Refused)
+    told = (answer.reason, answer.channel, answer.asked, answer.allowed)
+    assert told == (RefusalReason.CAPABILITY, 0, asked, allowed)
+
+
 @pytest.mark.parametrize(
     ("channels", "asked", "allowed"),
     [
@@ -177,15 +205,31 @@ def after_silence(
         # One magnitude: asked is the smallest share.
         (switched(*APART, (100, 999), (100, -999)), 999, 1000),
         (switched((100, 1000), (200, -500)), 500, 1000),
+        (switched((200, 500), (100, -1000)), 500, 1000),
+        (switched((100, 1000), (100, -400), (100, -600)), 400, 1000),
         # Gaps between two phases of one polarity.
+        (switched(*cut(1)), 1, 50),
         (switched(*cut(49)), 49, 50),
         (switched(*cut(50)), None, None),
         (switched(*cut(25, 24)), 49, 50),
         (switched(*cut(25, 25)), None, None),
         (switched(*cut()), None, None),
+        # Of two such gaps the shorter, first or last; with six phases the memory is full.
+        (switched((50, 1000), (30, 0), (50, 1000), (60, 0), (50, 1000), (150, -1000)), 30, 50),
+        (switched((50, 1000), (60, 0), (50, 1000), (30, 0), (50, 1000), (150, -1000)), 30, 50),
+        (switched((50, 1000), (60, 0), (50, 1000), (50, 0), (50, 1000), (150, -1000)), None, None),
+        # A gap between two polarities is none of theirs: 49 us are not 98, and 20 us are no gap.
+        (switched((100, 1000), (49, 0), (100, -1000), (49, 0), (100, -1000), (100, 1000)), 49, 50),
+        (switched((100, 1000), (20, 0), (100, -1000), (100, -1000), (100, 1000)), None, None),
         # Rests between two pulses: after 4901 and after 4900 us.
         (switched((100, 1000), (4701, 0), (100, -1000), period_us=5000), 99, 100),
         (switched((100, 1000), (4700, 0), (100, -1000), period_us=5000), None, None),
+        # Of every keyframe: 2000 us and a gap of 2901, or 200 and 4701, in 5000.
+        (in_turn((1, 5000), (9, 5000), (10, 5000), gap_us=2901), 99, 100),
+        (in_turn((1, 5000), (10, 5000), (9, 5000), gap_us=2901), 99, 100),
+        (in_turn((10, 5000), (9, 5000), (1, 5000), gap_us=2901), 99, 100),
+        (in_turn((1, 5000), (9, 5000), (10, 5000), gap_us=2900), None, None),
+        (in_turn((1, 10_000), (1, 10_000), (1, 5000), gap_us=4701), 99, 100),
         # From one on-phase to the next: 0 ms off, and the pulse offset; 200 us of pulse before.
         (after_silence(0), 0, 100),
         (after_silence(99), 99, 100),
@@ -196,21 +240,38 @@ def after_silence(
         (after_silence(800, 4), None, None),
         (after_silence(0, 5), None, None),
         (after_silence(4_000_000_000, 4_000_000_000), None, None),
+        # After the shortest of 2000, 1000 and 200 us of pulse.
+        (in_turn(*UNITS, pulse_offset_us=4799, cycle=Cycle(0, 1000, 0, 0)), 4999, 5000),
+        (in_turn(*UNITS, pulse_offset_us=4800, cycle=Cycle(0, 1000, 0, 0)), None, None),
+        (in_turn(*UNITS[::-1], pulse_offset_us=4799, cycle=Cycle(0, 1000, 0, 0)), 4999, 5000),
     ],
 )
 def test_a_switched_stage_refuses_what_its_pins_cannot_play(
     small: Lockstep, channels: tuple[ChannelProgram], asked: int | None, allowed: int | None
 ) -> None:
     """Twins: the simulator of such a stage says the same, and every other stage takes all."""
-    (answer,) = host_of(small, SWITCHED).load(PulseProgram(channels))
-    if asked is None:
-        assert isinstance(answer, ProgramAccepted)
-    else:
-        assert isinstance(answer, Refused)
-        told = (answer.reason, answer.channel, answer.asked, answer.allowed)
-        assert told == (RefusalReason.CAPABILITY, 0, asked, allowed)
+    assert_told(small, SWITCHED, channels, asked, allowed)
     able = dataclasses.replace(SWITCHED, is_switched=False)
     assert isinstance(host_of(small, able).load(PulseProgram(channels))[0], ProgramAccepted)
+
+
+@pytest.mark.parametrize(
+    ("silence_us", "off_ms", "asked"),
+    [
+        (1_999_999_999, 0, SLOWEST_US - 1),
+        (2_000_000_000, 0, None),
+        (999, 1_999_999, SLOWEST_US - 1),
+        (0, 2_000_000, None),
+    ],
+)
+def test_silences_of_up_to_2000_s_are_told_to_the_microsecond(
+    small: Lockstep, silence_us: int, off_ms: int, asked: int | None
+) -> None:
+    """200 us of pulse before; no two pulses may begin sooner than 2000.0002 s after each other."""
+    own = dataclasses.replace(SWITCHED, pulse_period_min_us=SLOWEST_US)
+    cycle = Cycle(0, 1000, 0, off_ms)
+    channels = switched(*APART, period_us=SLOWEST_US, pulse_offset_us=silence_us, cycle=cycle)
+    assert_told(small, own, channels, asked, SLOWEST_US)
 
 
 @st.composite
