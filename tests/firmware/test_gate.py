@@ -335,6 +335,9 @@ def test_the_second_channel_is_judged_too(lockstep: Lockstep) -> None:
         (ChannelProgram((Phase(50, 1000), Phase(100, -500)), 1, 1_000), None),
         (ChannelProgram((Phase(49, 1000), Phase(98, -500)), 1, 1_000), (49, 50)),
         (ChannelProgram((Phase(302, 500), Phase(151, -1000)), 1, 1_000), (302, 300)),
+        # Also where it is not the first phase.
+        (ChannelProgram((Phase(98, 500), Phase(49, -1000)), 1, 1_000), (49, 50)),
+        (ChannelProgram((Phase(151, 1000), Phase(302, -500)), 1, 1_000), (302, 300)),
         (ChannelProgram(PAIR, 1, 999), (999, 1_000)),
     ],
 )  # fmt: skip
