@@ -335,9 +335,8 @@ static void approach(void)
         if (!begin_pulse(train)) {
             fail();
         }
-    } else {
-        disconnect();
     }
+    /* With nothing to begin, whoever asks has let go of the pins already. */
 }
 
 ISR(TIMER1_COMPA_vect)
