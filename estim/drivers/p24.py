@@ -30,19 +30,14 @@ from estim.drivers.base import (
     Fitting,
     Identified,
     LineDamaged,
-    Loaded,
-    LoadFailed,
-    Output,
     RoundTrip,
-    StatusSeen,
-    Stimulator,
     Use,
 )
+from estim.drivers.host_played import HostPlayedStimulator
 from estim.drivers.p24_program import channel_update, remarks, shortfalls
 from estim.drivers.player import Train
-from estim.drivers.stand_in import ENERGISED, HELD_BY_HOST, StandIn
-from estim.errors import DeviceFault, LimitRefused, PortLost, ReplyTimeout
-from estim.safety.verdict import Approved, ApprovedLoad
+from estim.drivers.stand_in import ENERGISED, HELD_BY_HOST
+from estim.errors import DeviceFault, PortLost, ReplyTimeout
 from estim.transport.line_settings import LineSettings
 from firmware_protocol import limits
 from firmware_protocol.errors import MessageError
@@ -119,10 +114,11 @@ class _Request:
     due_us: int = 0
 
 
-class P24Stimulator(Stimulator):
+class P24Stimulator(HostPlayedStimulator):
     """Speak ScienceMode 4, without I/O."""
 
     line = LineSettings(p24.BAUD, p24.STOP_BITS, has_flow_control=True, dtr=True)
+    kind = "P24"
     capabilities = CAPABILITIES
 
     @classmethod
@@ -130,27 +126,17 @@ class P24Stimulator(Stimulator):
         return Fitting(shortfalls(program), remarks(program))
 
     def __init__(self, epoch: int, address: str) -> None:
-        self._address = address
+        super().__init__(address, CAPABILITIES)
         self._decoder = p24.Decoder()
-        self._stand_in = StandIn(CAPABILITIES)
-        self._events: list[DriverEvent] = []
-        self._urgent: list[bytes] = []
-        self._ordered: list[bytes] = []
-        self._drive_frame: bytes | None = None
         self._number = epoch % p24.PACKET_NUMBERS
         self._pending: _Request | None = None
         self._serial_number = ""
         self._firmware_version = 0
-        self._is_identified = False
-        self._wanted: Approved | None = None
-        self._is_asked = False
         self._played: tuple[Train | None, ...] | None = None
         self._change_us: int | None = None
         self._idle_counts = [0] * CHANNELS
         self._damaged_us: deque[int] = deque(maxlen=limits.line_errors_per_s.maximum)
         self._abandoned: set[tuple[int, int]] = set()
-        self._stop_count = 0
-        self._stop_due_us: int | None = None
 
     # What the session asks.
 
@@ -185,50 +171,10 @@ class P24Stimulator(Stimulator):
             due.append(self._stand_in.lease_us)
         return min((each for each in due if each is not None), default=None)
 
-    def load(self, approved: ApprovedLoad, now_us: int) -> None:
-        if now_us > approved.expires_us:
-            self._events.append(LoadFailed(LimitRefused("the approval to load has expired")))
-            return
-        lacks = shortfalls(approved.program)
-        if lacks:
-            self._events.append(LoadFailed(LimitRefused(f"the P24 cannot play this: {lacks[0]}")))
-            return
-        self._events.append(Loaded(*self._stand_in.load(approved), remarks(approved.program)))
-
-    def drive(self, approved: Approved, now_us: int) -> None:
-        if now_us > approved.expires_us or self._stop_due_us is not None:
-            return
-        problem = self._stand_in.drive_problem(approved)
-        if problem:
-            self._events.append(DriveRefused(problem))
-            return
-        self._wanted = approved
-        self._is_asked = True
-        self._stand_in.renew_lease(now_us)
-        if self._stand_in.state is DeviceState.RUNNING:
-            is_pause = approved.wanted is not WantedState.RUNNING
-            for index, player in enumerate(self._stand_in.players):
-                player.aim(0 if is_pause else approved.targets_ua[index])
-        self._follow(now_us)
-
     def stop(self, now_us: int) -> None:
         self._stop_count = 0
         self._drop_output()
         self._send_stop(now_us)
-
-    def acknowledge(self, latch_count: int, channel_mask: int, now_us: int) -> None:
-        problem = self._stand_in.acknowledge(latch_count, channel_mask, now_us)
-        if problem:
-            self._events.append(DriveRefused(problem, is_drive=False))
-
-    @property
-    def has_output(self) -> bool:
-        return bool(self._urgent or self._ordered or self._drive_frame)
-
-    def take_output(self) -> Output:
-        output = Output(self._urgent, self._ordered, self._drive_frame)
-        self._urgent, self._ordered, self._drive_frame = [], [], None
-        return output
 
     # Requests and answers.
 
@@ -487,26 +433,11 @@ class P24Stimulator(Stimulator):
 
     # Down.
 
-    def _end_by_time(self, now_us: int) -> None:
-        fault = self._stand_in.time_fault(now_us)
-        if fault is not FaultCode.NONE:
-            self._latch(fault, now_us)
-        elif self._stand_in.is_disarmed_by_time(now_us):
-            self.stop(now_us)
-
-    def _latch(self, fault: FaultCode, now_us: int) -> None:
-        self._stand_in.latch(fault, now_us)
-        self.stop(now_us)
-
     def _drop_output(self) -> None:
         self._abandon()
-        self._drive_frame = None
-        self._wanted = None
-        self._is_asked = False
+        self._want_nothing()
         self._played = None
         self._change_us = None
-        for player in self._stand_in.players:
-            player.aim(0)
 
     def _send_stop(self, now_us: int) -> None:
         """Send Stop and, behind it, the question whether it was obeyed."""
@@ -532,15 +463,9 @@ class P24Stimulator(Stimulator):
             StimStatus.LOW_LEVEL,
         )
         if is_confirmed and self._stop_count >= STOP_COUNT_MIN:
-            self._stop_due_us = None
-            self._stand_in.silenced()
-            if self._stand_in.state is not DeviceState.FAULT:
-                self._stand_in.go(DeviceState.SAFE, now_us)
+            self._zero_is_confirmed(now_us)
         self._report(now_us)
         return True
-
-    def _report(self, now_us: int) -> None:
-        self._events.append(StatusSeen(self._stand_in.status(now_us)))
 
 
 def _words(result: int) -> str:

@@ -31,19 +31,14 @@ from estim.dialects.pulsepal import Confirmation, Damage, Greeting, Parameter
 from estim.drivers.base import (
     NOT_TOLD,
     ConnectFailed,
-    DriveRefused,
     DriverEvent,
     Fitting,
     Identified,
     LineDamaged,
-    Loaded,
-    LoadFailed,
-    Output,
     RoundTrip,
-    StatusSeen,
-    Stimulator,
     Use,
 )
+from estim.drivers.host_played import HostPlayedStimulator
 from estim.drivers.player import Train
 from estim.drivers.pulsepal_link import PulsePalLink
 from estim.drivers.pulsepal_program import (
@@ -56,9 +51,8 @@ from estim.drivers.pulsepal_program import (
     shortfalls,
     told,
 )
-from estim.drivers.stand_in import ENERGISED, StandIn
-from estim.errors import DeviceFault, LimitRefused, PortLost
-from estim.safety.verdict import Approved, ApprovedLoad
+from estim.drivers.stand_in import ENERGISED
+from estim.errors import DeviceFault, PortLost
 from estim.transport.line_settings import LineSettings
 from firmware_protocol.messages import Adoption, DeviceState, FaultCode, Identity, WantedState
 from firmware_protocol.program import PulseProgram
@@ -105,11 +99,12 @@ class _Plan:
     planned_us: int
 
 
-class PulsePalStimulator(Stimulator):
+class PulsePalStimulator(HostPlayedStimulator):
     """Speak to a PulsePal, without I/O."""
 
     # The Arduino inside sends nothing while both DTR and RTS are low, and does not reset by them.
     line = LineSettings(pulsepal.BAUD, dtr=True)
+    kind = "PulsePal"
     options = frozenset({"load"})
 
     @classmethod
@@ -117,27 +112,17 @@ class PulsePalStimulator(Stimulator):
         return Fitting(shortfalls(program), remarks(program))
 
     def __init__(self, epoch: int, address: str) -> None:
-        self._address = address
         self._load_ohm = declared_load_ohm(address)
-        self._stand_in = StandIn(capabilities(self._load_ohm))
+        super().__init__(address, capabilities(self._load_ohm))
         self._link = PulsePalLink()
-        self._events: list[DriverEvent] = []
-        self._urgent: list[bytes] = []
-        self._ordered: list[bytes] = []
-        self._drive_frame: bytes | None = None
         self._attempts_left = 0
         self._settings_us: int | None = None
-        self._is_identified = False
-        self._wanted: Approved | None = None
-        self._is_asked = False
         self._told: dict[tuple[int, Parameter], int] = {}
         self._playing: _Plan | None = None
         self._pulse_counts = [0] * pulsepal.CHANNELS
         self._began_us: int | None = None
         self._free_us = 0
         self._look_us = 0
-        self._stop_count = 0
-        self._stop_due_us: int | None = None
 
     # What the session asks.
 
@@ -178,52 +163,11 @@ class PulsePalStimulator(Stimulator):
             due.append(self._stand_in.lease_us)
         return min((each for each in due if each is not None), default=None)
 
-    def load(self, approved: ApprovedLoad, now_us: int) -> None:
-        if now_us > approved.expires_us:
-            self._events.append(LoadFailed(LimitRefused("the approval to load has expired")))
-            return
-        lacks = shortfalls(approved.program)
-        if lacks:
-            words = f"the PulsePal cannot play this: {lacks[0]}"
-            self._events.append(LoadFailed(LimitRefused(words)))
-            return
-        self._events.append(Loaded(*self._stand_in.load(approved), remarks(approved.program)))
-
-    def drive(self, approved: Approved, now_us: int) -> None:
-        if now_us > approved.expires_us or self._stop_due_us is not None:
-            return
-        problem = self._stand_in.drive_problem(approved)
-        if problem:
-            self._events.append(DriveRefused(problem))
-            return
-        self._wanted = approved
-        self._is_asked = True
-        self._stand_in.renew_lease(now_us)
-        if self._stand_in.state is DeviceState.RUNNING:
-            is_pause = approved.wanted is not WantedState.RUNNING
-            for index, player in enumerate(self._stand_in.players):
-                player.aim(0 if is_pause else approved.targets_ua[index])
-        self._follow(now_us)
-
     def stop(self, now_us: int) -> None:
         self._drop_output(now_us)
         self._stop_count = 0
         self._link.begin_stop()
         self._send_stop(now_us)
-
-    def acknowledge(self, latch_count: int, channel_mask: int, now_us: int) -> None:
-        problem = self._stand_in.acknowledge(latch_count, channel_mask, now_us)
-        if problem:
-            self._events.append(DriveRefused(problem, is_drive=False))
-
-    @property
-    def has_output(self) -> bool:
-        return bool(self._urgent or self._ordered or self._drive_frame)
-
-    def take_output(self) -> Output:
-        output = Output(self._urgent, self._ordered, self._drive_frame)
-        self._urgent, self._ordered, self._drive_frame = [], [], None
-        return output
 
     # Requests and answers.
 
@@ -262,11 +206,8 @@ class PulsePalStimulator(Stimulator):
         """Look for a greeting that was asked for after an abort; all else is from before."""
         is_proof = self._link.is_proof(found)
         if is_proof and self._stop_count >= STOP_COUNT_MIN:
-            self._stop_due_us = None
             self._link.drain(now_us)
-            self._stand_in.silenced()
-            if self._stand_in.state is not DeviceState.FAULT:
-                self._stand_in.go(DeviceState.SAFE, now_us)
+            self._zero_is_confirmed(now_us)
         if isinstance(found, Greeting):
             self._report(now_us)
 
@@ -487,26 +428,11 @@ class PulsePalStimulator(Stimulator):
 
     # Down.
 
-    def _end_by_time(self, now_us: int) -> None:
-        fault = self._stand_in.time_fault(now_us)
-        if fault is not FaultCode.NONE:
-            self._latch(fault, now_us)
-        elif self._stand_in.is_disarmed_by_time(now_us):
-            self.stop(now_us)
-
-    def _latch(self, fault: FaultCode, now_us: int) -> None:
-        self._stand_in.latch(fault, now_us)
-        self.stop(now_us)
-
     def _drop_output(self, now_us: int) -> None:
-        self._drive_frame = None
-        self._wanted = None
-        self._is_asked = False
+        self._want_nothing()
         self._note_pulses(now_us)
         self._playing = None
         self._told.clear()
-        for player in self._stand_in.players:
-            player.aim(0)
 
     def _send_stop(self, now_us: int) -> None:
         self._link.ask_stopped()
@@ -533,4 +459,4 @@ class PulsePalStimulator(Stimulator):
         counts = self._pulse_counts_at(now_us)
         for player, count in zip(self._stand_in.players, counts, strict=False):
             player.pulse_count = count
-        self._events.append(StatusSeen(self._stand_in.status(now_us)))
+        super()._report(now_us)
