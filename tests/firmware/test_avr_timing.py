@@ -110,6 +110,24 @@ def test_edges_come_within_a_cycle_while_the_line_is_full(
     assert len(host.seen) - asked_before > 300
 
 
+@pytest.mark.parametrize("later_us", range(0, 20 * 740, 740))
+def test_no_edge_comes_but_of_a_pulse_however_the_line_meets_the_pulses(
+    machine: Machine, later_us: int
+) -> None:
+    """The counter overflows every 4096 us: some shift puts it amid the end of a pulse."""
+    host = AvrHost(machine)
+    host.pass_us(later_us)
+    host.start(
+        PulseProgram((ChannelProgram(SIX_OF_50_US, unit_us=1, pulse_period_us=PERIOD_US),))
+    )
+    host.keep_on_a_full_line(1500, 4000)
+    played = pulses(machine.rows())
+    assert len(played) > 1_400_000 // PERIOD_US
+    assert all(pulse.net_cycles == 0 for pulse in played)
+    edges = [row for row in machine.rows() if row.signal in ("positive", "negative")]
+    assert len(edges) == 12 * len(played)
+
+
 def test_output_ends_350_ms_after_the_tick_that_the_last_drive_echoed(machine: Machine) -> None:
     host = AvrHost(machine)
     host.start(one_channel(PERIOD_US))

@@ -165,18 +165,35 @@ static void on_force_compare(struct avr_t *self, avr_io_addr_t at, uint8_t numbe
     }
 }
 
+static avr_cycle_count_t on_risen_at_overflow(struct avr_t *self, avr_cycle_count_t when,
+                                              void *context)
+{
+    (void)self;
+    (void)when;
+    avr_raise_irq(context, 0U);
+    return 0U;
+}
+
+/* A pin that a match would clear does not rise. simavr raises it where the counter overflows, as in
+ * its modes of pulse-width modulation; the chip does nothing there. It is put back a cycle later,
+ * since simavr is still about to tell others of it. */
 static void on_polarity(struct avr_irq_t *irq, uint32_t number, void *context)
 {
     const bool is_first = context == &is_positive;
+    const uint8_t side = is_first ? POSITIVE_MODE : NEGATIVE_MODE;
+    const bool is_high = (number & 1U) != 0U; /* above it, who tells */
     bool *is_on = context;
 
-    (void)irq;
-    if (*is_on != (number != 0U)) {
-        *is_on = number != 0U;
-        if ((compare_mode & (is_first ? POSITIVE_MODE : NEGATIVE_MODE)) != 0U) {
+    if (!*is_on && is_high && ((compare_mode & side) == (CLEAR_ON_MATCH & side))) {
+        avr_cycle_timer_register(avr, 1U, on_risen_at_overflow, irq);
+        return;
+    }
+    if (*is_on != is_high) {
+        *is_on = is_high;
+        if ((compare_mode & side) != 0U) {
             *(is_first ? &is_positive_kept : &is_negative_kept) = *is_on;
         }
-        note(match_cycle(is_first ? 0U : 1U), is_first ? "positive" : "negative", number != 0U);
+        note(match_cycle(is_first ? 0U : 1U), is_first ? "positive" : "negative", is_high);
     }
 }
 
