@@ -65,7 +65,7 @@ from firmware_protocol.messages import FAULT_REMEDIES, DeviceState, FaultCode, S
 
 SCHEMA = "estim.single-pulse/1"
 DRIVER = "p24"
-STEP_US = 4_000_000
+STEP_US = 2_000_000
 STOP_US = 1_000_000
 DRIVE_US = 50_000
 LOCK_S = 1.0
