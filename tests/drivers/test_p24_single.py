@@ -26,7 +26,7 @@ from estim.safety import kernel
 from estim.safety.kernel import DriveRequest
 from estim.safety.verdict import _SEAL, Approved
 from firmware_protocol.messages import DeviceState, FaultCode, WantedState
-from firmware_protocol.program import Keyframe, PulseProgram
+from firmware_protocol.program import Keyframe, Phase, PulseProgram
 from tests.drivers.hand_p24 import HandP24, frame, request
 from tests.drivers.test_p24 import MS, UNLOADED, Line, S
 
@@ -146,6 +146,19 @@ def test_amplitudes_are_rounded_towards_zero_before_either_phase_is_made(
 ) -> None:
     line = ready().ask(asked_ua)
     assert line.device.pulses == [(0, [(200, played_ua), (200, -played_ua)])]
+    assert line.driver.pulse is not None
+    assert line.driver.pulse.amplitude_ua == played_ua
+
+
+def test_unequal_phases_are_balanced_on_a_grid_of_their_own() -> None:
+    """A quarter, four times as long: 10.5 mA would be 10.5 mA x 200 us and 2.5 mA x 800 us."""
+    line = PulseLine()
+    (channel,) = line.made.program.channels
+    uneven = replace(channel, phases=(Phase(1, 1000), Phase(4, -250)))
+    line.made = replace(line.made, program=PulseProgram((uneven,)))
+    line.running(0)
+    line.ask(10_500)
+    assert line.device.pulses == [(0, [(200, 10_000), (800, -2_500)])]
 
 
 def test_less_than_the_first_step_is_refused() -> None:
