@@ -355,7 +355,7 @@ def test_a_stop_is_repeated_every_10_ms_until_the_low_level_is_left() -> None:
     began = len(line.written)
     line.driver.stop(line.now_us)
     line.run(200 * MS)
-    assert line.driver.is_stopping
+    assert line.device.status == 1
     stops = [each for each in line.written[began:] if request(each)[0] == STOP]
     assert len(stops) >= 19
     numbers = [request(each)[1] for each in stops]
