@@ -66,23 +66,24 @@ class Run:
 class Rig:
     """A folder with a suite, run with the installed plugin."""
 
-    def __init__(self, installed: Path, folder: Path) -> None:
+    def __init__(self, installed: Path, folder: Path, home: Path | None = None) -> None:
         self.folder = folder
         self._installed = installed
+        self._home = home or folder  # what a run writes goes there
 
     def write(self, text: str) -> None:
         (self.folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n")
         (self.folder / "test_it.py").write_text(f"import pytest\nfrom pathlib import Path\n{text}")
 
     def run(self, *arguments: str) -> Run:
-        environment = os.environ | {"PYTHONPATH": str(self._installed), "HOME": str(self.folder)}
+        environment = os.environ | {"PYTHONPATH": str(self._installed), "HOME": str(self._home)}
         ended = subprocess.run(
-            [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:asyncio", "--junitxml=j.xml",
-             f"--basetemp={self.folder / 'base'}", *arguments],
+            [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:asyncio",
+             f"--junitxml={self._home / 'j.xml'}", f"--basetemp={self._home / 'base'}", *arguments],
             env=environment, cwd=self.folder, capture_output=True, text=True, timeout=120,
             check=False,
         )  # fmt: skip
-        report = self.folder / "j.xml"
+        report = self._home / "j.xml"
         cases = {}
         if report.exists():
             for found in ElementTree.parse(report).getroot().iter("testcase"):
@@ -396,7 +397,7 @@ def test_the_guides_tables_name_every_fixture_option_and_marker() -> None:
     fixtures = set(re.findall(r"@pytest.fixture\ndef (\w+)", source))
     markers = set(re.findall(r'"(estim_\w+)[(:]', source))
     assert len(options) == 12
-    assert len(fixtures) == 6
+    assert len(fixtures) == 7
     assert markers == {"estim_hardware", "estim_profile"}
     cells = " ".join(re.findall(r"^\| (`.*?) \|", GUIDE, re.MULTILINE))
     told = set(re.findall(r"--estim-[a-z-]+|\b(?:estim_)?[a-z_]+\b", cells))
