@@ -26,6 +26,7 @@ from estim.errors import RigFault
 from estim.rig.port_lock import port_lock, port_of
 from estim.rig.self_check import check_identity
 from tests.cli.commands import CHECKOUT
+from tests.simulator.processes import simulated as simulated_process
 
 GUIDE = (CHECKOUT / "docs" / "rig.md").read_text("utf-8")
 SUITE = Path(__file__).parent / "example_suite"
@@ -111,15 +112,8 @@ def rig(installed: Path, tmp_path: Path) -> Rig:
 @contextmanager
 def simulated(*arguments: str) -> Iterator[str]:
     """Give the URL of a simulated stimulator that lives as long as this."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "estim.simulator", *arguments],
-        cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-    ) as simulator:  # fmt: skip
-        assert simulator.stdout is not None
-        try:
-            yield f"native:{simulator.stdout.readline().strip()}"
-        finally:
-            simulator.terminate()
+    with simulated_process(*arguments) as (_, address):
+        yield f"native:{address}"
 
 
 # The example suite.
