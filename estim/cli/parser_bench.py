@@ -74,6 +74,12 @@ def add_simulate(commands: Commands) -> None:
     parser.add_argument(
         "--answer-us", metavar="US", help="p24: from a request to its answer; default: 1000"
     )
+    parser.add_argument(
+        "--trigger",
+        metavar="yes|no",
+        help="native: tell in the trace when the trigger rises, in rows of no current and no "
+        "duration; default: no",
+    )
 
 
 def add_devices(commands: Commands) -> None:
@@ -104,6 +110,11 @@ def add_measure(commands: Commands) -> None:
     parser.add_argument("--column", metavar="NAME", help="name or number of the readings")
     parser.add_argument("--unit", metavar="V|mV|A|mA|uA", help="where the file does not say")
     parser.add_argument("--sample-rate", metavar="HZ", help="where the file has no times")
+    parser.add_argument(
+        "--trigger",
+        metavar="S",
+        help="the device's trigger rose at this time of the file: 0 in most of an oscilloscope's",
+    )
     parser.add_argument("--probe", metavar="FACTOR", help="readings are multiplied by it")
     parser.add_argument("--instrument", metavar="FILE", help="TOML: serial, calibration, accuracy")
     parser.add_argument("--tolerances", choices=("project", "standard"), default="project")

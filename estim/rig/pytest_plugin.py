@@ -91,7 +91,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--estim-lock-timeout", type=float, default=120.0, metavar="S",
         help="how long to wait for a device in use (default: 120)",
     )  # fmt: skip
-    add("--estim-artefacts", metavar="DIR", help=f"what is kept of failures ({ARTEFACTS}/)")
+    add("--estim-artefacts", metavar="DIR", help=f"where records and traces go ({ARTEFACTS}/)")
+    add(
+        "--estim-keep", choices=("failed", "all"), default="failed",
+        help="whose records and traces are kept (default: failed)",
+    )  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -407,7 +411,8 @@ def pytest_runtest_makereport(
         return report
     if report.failed and call.excinfo is not None and not hasattr(report, "wasxfail"):
         _judge(attempt, report, call.excinfo.value)
-    if report.when == "teardown" and call.when == "teardown" and attempt.has_failed:
+    keeps_all = item.config.option.estim_keep == "all" and attempt.folder is not None
+    if call.when == "teardown" and (keeps_all or (attempt.has_failed and report.when == call.when)):
         _keep(attempt, report)
     report.user_properties = list(item.user_properties)
     return report
@@ -465,7 +470,8 @@ def _keep(attempt: Attempt, report: pytest.TestReport) -> None:
         attempt.kept.mkdir(parents=True, exist_ok=True)
         if attempt.folder is not None:
             shutil.copytree(attempt.folder, attempt.kept, dirs_exist_ok=True)
-        (attempt.kept / "failure.txt").write_text("\n".join(attempt.words) + "\n", "utf-8")
+        if attempt.words:
+            (attempt.kept / "failure.txt").write_text("\n".join(attempt.words) + "\n", "utf-8")
     except OSError as error:
         attempt.tell("artefacts", f"not kept: {error}")
         report.sections.append(("estim", f"nothing could be kept: {error}"))

@@ -390,7 +390,7 @@ def test_the_guides_tables_name_every_fixture_option_and_marker() -> None:
     options = set(re.findall(r'"(--estim-[a-z-]+)"', source))
     fixtures = set(re.findall(r"@pytest.fixture\ndef (\w+)", source))
     markers = set(re.findall(r'"(estim_\w+)[(:]', source))
-    assert len(options) == 12
+    assert len(options) == 13
     assert len(fixtures) == 7
     assert markers == {"estim_hardware", "estim_profile"}
     cells = " ".join(re.findall(r"^\| (`.*?) \|", GUIDE, re.MULTILINE))

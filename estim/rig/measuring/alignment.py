@@ -2,13 +2,15 @@
 
 Rules:
 1. Only the programme's own repetition is searched (on/off cycle, keyframes); a programme that
-   modulates nothing needs no search.
+   modulates nothing needs no search. Where the device's trigger is known nothing is searched: it
+   says when an on-phase began, and output that does not follow it is wrong.
 2. A pulse too near a change to be sure of its place is not judged by what the change changes.
 3. What could not be known is said.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,6 +28,8 @@ _FINE_PULSES = 20_000
 _CYCLES_IN_BLOCK = 3
 _TIME_SHARE, _AMPLITUDE_SHARE = 0.05, 0.15
 _CLOCK_SHARE = 0.005
+_CLOCKS_APART = 1e-4
+"""What the clocks of a device and an instrument may be apart between a trigger and a pulse."""
 _MARGIN_US = 2000.0
 _HELD_SHARE = 0.02
 _SMOOTH = 9
@@ -50,6 +54,7 @@ class Alignment:
         since_us: for each pulse the time since an on-phase began, cycles not taken off.
         shift_us: how far the modulation moved against the pulses' clock, (times, shifts).
         follows: share of the pulses sure of their place that follow the modulation.
+        is_triggered: whether the device's trigger told it.
         unknowns: in words.
         notes: in words.
     """
@@ -63,12 +68,22 @@ class Alignment:
     since_us: Floats = field(default_factory=lambda: np.empty(0))
     shift_us: tuple[Floats, Floats] = field(default_factory=lambda: (np.empty(0), np.empty(0)))
     follows: Booleans = field(default_factory=lambda: np.empty(0, np.bool_))
+    is_triggered: bool = False
     unknowns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def align(pulses: Pulses, expected: Expected, duration_us: float) -> Alignment:
-    """Return where pulses lie in the programme."""
+def align(
+    pulses: Pulses, expected: Expected, duration_us: float, triggers_us: Sequence[float] = ()
+) -> Alignment:
+    """Return where pulses lie in the programme.
+
+    Args:
+        pulses: of the capture.
+        expected: what they are to be.
+        duration_us: of the capture.
+        triggers_us: when the device's trigger rose, in us since the capture began; before it, too.
+    """
     count = pulses.count
     amplitude_ua = pulses.amplitude_ua
     onset_us = pulses.onset_us
@@ -80,7 +95,7 @@ def align(pulses: Pulses, expected: Expected, duration_us: float) -> Alignment:
         alignment = Alignment(places, places.is_sure, 0.0, since_us=onset_us)
         return _held(alignment, expected, amplitude_ua, onset_us)
     search = _Search(pulses, expected, duration_us)
-    shifts = search.shifts()
+    shifts = search.triggered(triggers_us) if triggers_us else search.shifts()
     since_us, margin_us = np.empty(count), np.empty(count)
     for block, shift_us, slack_us in zip(search.blocks, shifts, search.slacks_us, strict=True):
         since_us[block] = onset_us[block] - shift_us
@@ -95,16 +110,19 @@ def align(pulses: Pulses, expected: Expected, duration_us: float) -> Alignment:
         since_us=since_us,
         shift_us=(middles, np.array(shifts)),
         follows=search.follows(places),
+        is_triggered=bool(triggers_us),
     )
     if expected.channel.cycle is not None:
         alignment = _without_edges(alignment, expected, amplitude_ua, onset_us)
     what = "on/off cycle" if expected.channel.cycle is not None else "modulation"
     notes, unknowns = [], []
-    if expected.channel.cycle is not None and search.is_one_plateau(places):
+    is_found = bool(triggers_us) or not search.is_one_plateau(places)
+    if expected.channel.cycle is not None and not is_found:
         unknowns.append(f"only a plateau is captured: where in the {what} it lies is unknown")
     else:
         place_s = float(np.mod(-shifts[0], expected.cycle_us)) / US_PER_S
-        notes.append(f"the capture begins {place_s:.3f} s into the {what}")
+        by = ", by the device's trigger" if triggers_us else ""
+        notes.append(f"the capture begins {place_s:.3f} s into the {what}{by}")
     if duration_us < expected.cycle_us:
         unknowns.append(
             f"the capture is shorter than the {what} of {expected.cycle_us / US_PER_S:g} s: only "
@@ -163,6 +181,18 @@ class _Search:
                 best_us += turns * cycle_us
             shifts.append(best_us)
             self.slacks_us.append(slack_us)
+        return shifts
+
+    def triggered(self, triggers_us: Sequence[float]) -> list[float]:
+        """Return the same as the trigger tells it: the last one before each block, or the first."""
+        rises_us = np.sort(np.asarray(triggers_us, np.float64))
+        shifts: list[float] = []
+        for block in self.blocks:
+            first_us = self._onset_us[block[0]] + _MARGIN_US
+            last = max(0, int(np.searchsorted(rises_us, first_us, side="right")) - 1)
+            distance_us = abs(self._onset_us[block[0]] - rises_us[last])
+            self.slacks_us.append(_CLOCKS_APART * float(distance_us))
+            shifts.append(float(rises_us[last]) - self._expected.channel.pulse_offset_us)
         return shifts
 
     def follows(self, places: Places) -> Booleans:
