@@ -28,8 +28,6 @@ _FINE_PULSES = 20_000
 _CYCLES_IN_BLOCK = 3
 _TIME_SHARE, _AMPLITUDE_SHARE = 0.05, 0.15
 _CLOCK_SHARE = 0.005
-_CLOCKS_APART = 1e-4
-"""What the clocks of a device and an instrument may be apart between a trigger and a pulse."""
 _MARGIN_US = 2000.0
 _HELD_SHARE = 0.02
 _SMOOTH = 9
@@ -95,12 +93,18 @@ def align(
         alignment = Alignment(places, places.is_sure, 0.0, since_us=onset_us)
         return _held(alignment, expected, amplitude_ua, onset_us)
     search = _Search(pulses, expected, duration_us)
-    shifts = search.triggered(triggers_us) if triggers_us else search.shifts()
     since_us, margin_us = np.empty(count), np.empty(count)
-    for block, shift_us, slack_us in zip(search.blocks, shifts, search.slacks_us, strict=True):
-        since_us[block] = onset_us[block] - shift_us
-        span_us = onset_us[block[-1]] - onset_us[block[0]]
-        margin_us[block] = slack_us + _CLOCK_SHARE * span_us + _MARGIN_US
+    if triggers_us:
+        from_us = _last_before(np.sort(np.asarray(triggers_us, np.float64)), onset_us)
+        since_us = onset_us - from_us + expected.channel.pulse_offset_us
+        margin_us = _CLOCK_SHARE * np.abs(since_us) + _MARGIN_US
+        shifts = [float((onset_us - since_us)[block[0]]) for block in search.blocks]
+    else:
+        shifts = search.shifts()
+        for block, shift_us, slack_us in zip(search.blocks, shifts, search.slacks_us, strict=True):
+            since_us[block] = onset_us[block] - shift_us
+            span_us = onset_us[block[-1]] - onset_us[block[0]]
+            margin_us[block] = slack_us + _CLOCK_SHARE * span_us + _MARGIN_US
     places = search.settled(expected.places(since_us, margin_us), since_us, margin_us)
     middles = np.array([onset_us[b].mean() for b in search.blocks])
     alignment = Alignment(
@@ -181,18 +185,6 @@ class _Search:
                 best_us += turns * cycle_us
             shifts.append(best_us)
             self.slacks_us.append(slack_us)
-        return shifts
-
-    def triggered(self, triggers_us: Sequence[float]) -> list[float]:
-        """Return the same as the trigger tells it: the last one before each block, or the first."""
-        rises_us = np.sort(np.asarray(triggers_us, np.float64))
-        shifts: list[float] = []
-        for block in self.blocks:
-            first_us = self._onset_us[block[0]] + _MARGIN_US
-            last = max(0, int(np.searchsorted(rises_us, first_us, side="right")) - 1)
-            distance_us = abs(self._onset_us[block[0]] - rises_us[last])
-            self.slacks_us.append(_CLOCKS_APART * float(distance_us))
-            shifts.append(float(rises_us[last]) - self._expected.channel.pulse_offset_us)
         return shifts
 
     def follows(self, places: Places) -> Booleans:
@@ -288,6 +280,13 @@ class _Search:
         turns = np.floor(times_us / total_us)
         spent: Floats = turns * on_us + np.minimum(times_us - turns * total_us, on_us)
         return spent
+
+
+def _last_before(rises_us: Floats, onset_us: Floats) -> Floats:
+    """Return for each pulse the last rise of the trigger before it, or the first of all."""
+    number = np.searchsorted(rises_us, onset_us + _MARGIN_US, side="right") - 1
+    last: Floats = rises_us[np.maximum(number, 0)]
+    return last
 
 
 def _top(amplitude_ua: Floats) -> float:
