@@ -255,14 +255,16 @@ class Stimulator:
     def wait_until_finished(self, stop_reason: Callable[[], str] = str) -> Result:
         """Keep the session alive until it comes to rest, or there is a reason to have it stopped.
 
-        An electrode that comes off ends it too: nobody is here to press it on and re-arm.
+        An electrode that comes off ends it too: nobody is here to press it on and re-arm. Only
+        snapshots made from now on count: the newest may be from before the last request.
         """
+        asked_us = self.engine.clock.now_us()
         lead_off = ""
         is_stopping = False
         while True:
             self.pump()
             shown = self.snapshot
-            if shown is None:
+            if shown is None or shown.at_us < asked_us:
                 continue
             if shown.state in AT_REST:
                 result = self.result()
