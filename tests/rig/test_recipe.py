@@ -212,6 +212,8 @@ def test_a_table_with_a_failure_and_an_error_has_failed(estim: Shell, tmp_path: 
     )  # fmt: skip
     (device,) = answer.objects[0]["devices"]
     assert device["reasons"] == ["unsure: x: ?", "worse: y: 7 mA"]
+    entered(estim, out, "--junit", junit, "--task", "worse", "--exit-code", "1")
+    assert "worse: y: 7 mA (2 times)" in estim("campaign", "verdict", out).out
 
 
 def test_a_device_that_is_not_there_is_entered_as_the_rigs_fault(
@@ -260,3 +262,14 @@ def test_doctor_checks_a_rig_or_says_what_it_lacks(estim: Shell) -> None:
     wrong = estim("doctor", "--device", "sim:", "--bench", "2000", "--nobody-connected")
     wrong.assert_one_message(3)
     assert "said 2 kohm, see 500 ohm" in wrong.err
+
+
+@pytest.mark.long
+def test_a_run_in_real_time_says_prepared_before_any_progress(estim: Shell, tmp_path: Path) -> None:
+    answer = estim(
+        "run", "dpn-conventional", "--bench", "500", "--amplitude", "1=1", "--duration", "1",
+        "--json", "--records", tmp_path,
+    )  # fmt: skip
+    events = [item["event"] for item in answer.objects if item["event"] != "notice"]
+    assert events[:2] == ["prepared", "progress"]
+    assert events.count("prepared") == 1

@@ -28,7 +28,7 @@ class DeviceVerdict:
         verdict: 'passed', 'failed' or 'no verdict'.
         blame: whom the worst of its rows points at, '' where it passed.
         counts: of each outcome.
-        reasons: `task: test: text` of what did not pass, in the order of the table.
+        reasons: `task: test: text` of what did not pass, each once, in the order of the table.
     """
 
     dut_serial: str
@@ -62,10 +62,13 @@ def overall(verdicts: Sequence[DeviceVerdict]) -> tuple[str, str]:
 
 def _of_device(serial: str, mine: list[dict[str, Any]]) -> DeviceVerdict:
     counts = Counter(row["outcome"] for row in mine)
-    reasons = tuple(
+    told = Counter(
         ": ".join(part for part in _words(row) if part)
         for row in mine
         if row["outcome"] in (FAILED, ERROR)
+    )
+    reasons = tuple(
+        text if count == 1 else f"{text} ({count} times)" for text, count in told.items()
     )
     verdict = next((each for each in (FAILED, ERROR, PASSED) if counts[each]), "")
     if verdict == PASSED:
