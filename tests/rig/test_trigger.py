@@ -96,12 +96,14 @@ def test_output_that_comes_400_ms_after_its_trigger_fails(tmp_path: Path) -> Non
     assert check.measured == pytest.approx(100 * 11 / 73)
 
 
+@pytest.mark.long
 def test_output_that_follows_its_trigger_passes(tmp_path: Path) -> None:
     result = measured(written(tmp_path, cycles(3)))
     assert result.verdict == "pass"
     assert result.check("after_trigger").measured == 0
 
 
+@pytest.mark.long
 def test_a_trigger_is_said_where_the_file_has_none(tmp_path: Path) -> None:
     """An instrument's file begins 0.6 s after the trigger: at -0.6 s on its own axis."""
     onsets_s = [n * PERIOD_US / 1e6 for n in range(39)]
@@ -156,6 +158,7 @@ def triggers(estim: Shell, folder: Path, profile: str, device: str) -> list[tupl
     return [(int(each[0]), each[1]) for each in cells if each[2:] == ["0", "0"]]
 
 
+@pytest.mark.long
 def test_it_rises_with_every_on_phase(estim: Shell, tmp_path: Path) -> None:
     found = triggers(estim, tmp_path, "fes-drop-foot", "sim:?trigger=yes")
     first_us, _ = found[0]
@@ -163,11 +166,13 @@ def test_it_rises_with_every_on_phase(estim: Shell, tmp_path: Path) -> None:
     assert found == [(first_us + n * CYCLE_US, "1") for n in range(len(found))]
 
 
+@pytest.mark.long
 def test_without_a_cycle_it_rises_once_for_each_channel(estim: Shell, tmp_path: Path) -> None:
     found = triggers(estim, tmp_path, "dpn-conventional", "sim:?trigger=yes")
     assert sorted(channel for _, channel in found) == ["1", "2"]
 
 
+@pytest.mark.long
 def test_nobody_who_did_not_ask_finds_one(estim: Shell, tmp_path: Path) -> None:
     assert triggers(estim, tmp_path, "fes-drop-foot", "sim:") == []
 
