@@ -129,6 +129,7 @@ def test_the_shell_recipe_fails_a_device_whose_current_is_five_percent_off(maker
     assert all(test.startswith("estim.measure.") for test in failed)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", ["simulator"])
 @pytest.mark.parametrize(("told", "task"), [({"FLASH": "echo no programmer >&2; exit 1"}, "flash")])
 def test_a_rig_that_cannot_flash_judges_nothing(
@@ -240,6 +241,7 @@ def test_a_command_that_went_well_and_left_no_junit_is_refused(
     estim("campaign", "verdict", tmp_path).assert_one_message(2)
 
 
+@pytest.mark.long
 def test_waiting_for_a_device_that_never_comes_ends_with_code_3(
     estim: Shell, tmp_path: Path
 ) -> None:
