@@ -38,11 +38,11 @@ play() {
     capture=$!
     sleep 1
     estim run "$PROFILE" --device "$DEVICE" --bench "$BENCH" --amplitude "1=$AMPLITUDE_MA" \
-        --duration 5 --json --records "$OUT/records"
+        --duration 5 --records "$OUT/records"
     played=$?
     sleep 1
     kill "$capture" 2>/dev/null || { echo 'the capture ended by itself' >&2; played=3; }
-    wait "$capture"
+    wait "$capture" 2>/dev/null
     return "$played"
 }
 
