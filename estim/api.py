@@ -20,18 +20,16 @@ Rules:
 from __future__ import annotations
 
 import contextlib
-import queue
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
 from urllib.parse import parse_qsl, urlencode
 
 from estim.clock import SystemClock, VirtualClock
-from estim.engine.client import EngineClient
-from estim.engine.virtual import VirtualEngine
+from estim.engine.pumped import Engine as Engine  # a public name of this module
+from estim.engine.pumped import RealEngine, SteppedEngine
 from estim.errors import DeviceFault, EstimError, PortLost, UsageError
 from estim.prepare import places, station
 from estim.prepare.session import Prepared, capabilities_from_snapshot, prepare
@@ -56,35 +54,10 @@ from estim.session.states import ENERGISED, HostState
 BEAT_US = 100_000
 PUMP_S = 0.05
 ANSWER_S = 15.0
-SILENT_S = 5.0
 SIMULATED_OHM = 500
 AT_REST = frozenset({HostState.READY, HostState.FAULT, HostState.CLOSED, HostState.DISCONNECTED})
 
 OnReply = Callable[[Reply], None]
-
-
-class Engine(Protocol):
-    """An engine, in real or in stepped time."""
-
-    @property
-    def clock(self) -> SystemClock | VirtualClock:
-        """Return the clock that the engine runs on."""
-
-    @property
-    def has_died(self) -> bool:
-        """Tell, once closed, whether it ended otherwise than by itself."""
-
-    def new_id(self) -> int:
-        """Return a fresh request id."""
-
-    def send(self, request: Request) -> None:
-        """Make a request."""
-
-    def pump(self, timeout_s: float) -> list[Reply]:
-        """Let a little time pass and return what was said; raise DeviceFault once it has gone."""
-
-    def close(self) -> None:
-        """Let go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,14 +255,16 @@ class Stimulator:
     def wait_until_finished(self, stop_reason: Callable[[], str] = str) -> Result:
         """Keep the session alive until it comes to rest, or there is a reason to have it stopped.
 
-        An electrode that comes off ends it too: nobody is here to press it on and re-arm.
+        An electrode that comes off ends it too: nobody is here to press it on and re-arm. Only
+        snapshots made from now on count: the newest may be from before the last request.
         """
+        asked_us = self.engine.clock.now_us()
         lead_off = ""
         is_stopping = False
         while True:
             self.pump()
             shown = self.snapshot
-            if shown is None:
+            if shown is None or shown.at_us < asked_us:
                 continue
             if shown.state in AT_REST:
                 result = self.result()
@@ -449,66 +424,6 @@ def _lead_off(shown: Snapshot) -> str:
     return ""
 
 
-class _RealEngine:
-    """An engine process, with its replies in a queue."""
-
-    def __init__(self) -> None:
-        self.clock = SystemClock()
-        self.has_died = False
-        self._silent_s = 0.0
-        self._replies: queue.SimpleQueue[Reply | str] = queue.SimpleQueue()
-        self._client = EngineClient.spawn(self._replies.put, self._replies.put)
-        self._end = ""
-
-    def new_id(self) -> int:
-        return self._client.new_id()
-
-    def send(self, request: Request) -> None:
-        self._client.send(request)
-
-    def pump(self, timeout_s: float) -> list[Reply]:
-        if self._end:
-            error = DeviceFault(self._end)
-            error.blame = Blame.HOST.value
-            raise error
-        taken: list[Reply] = []
-        try:
-            reply = self._replies.get(timeout=timeout_s)
-            self._silent_s = 0.0
-            while True:
-                if isinstance(reply, str):
-                    self._end = reply
-                    break
-                taken.append(reply)
-                reply = self._replies.get_nowait()
-        except queue.Empty:
-            self._note_silence(0.0 if taken else timeout_s)
-        return taken
-
-    def close(self) -> None:
-        self.has_died = self._client.close() != 0
-
-    def _note_silence(self, waited_s: float) -> None:
-        """Give an engine up that says nothing; only time spent listening counts."""
-        self._silent_s += waited_s
-        if self._silent_s >= SILENT_S:
-            self._end = "the engine stands still: the device has ended the output by itself"
-
-
-class _SteppedEngine(VirtualEngine):
-    """A virtual engine that steps when it is pumped."""
-
-    has_died = False
-
-    def pump(self, timeout_s: float) -> list[Reply]:
-        if not self.has_ended:
-            self.step()
-        replies = self.take_replies()
-        if self.has_ended and not replies:
-            raise DeviceFault("the engine has ended")
-        return replies
-
-
 def open(  # reads as `estim.api.open`
     url: str,
     *,
@@ -534,7 +449,7 @@ def open(  # reads as `estim.api.open`
     """
     if bench_ohm is None:
         bench_ohm = simulated_ohm(url)
-    engine: Engine = _SteppedEngine(seed or 0) if is_virtual else _RealEngine()
+    engine: Engine = SteppedEngine(seed or 0) if is_virtual else RealEngine()
     stimulator = Stimulator(engine, url, bench_ohm, on_reply)
     stimulator.record_to(records or places.records_folder(), seed)
     return stimulator
@@ -547,7 +462,7 @@ def identify(url: str) -> DeviceSnapshot:
         EstimError: there is no such device, or it does not answer.
     """
     # No record is opened, so nothing tells of the load that a session would declare.
-    with Stimulator(_RealEngine(), url, 0, None) as stimulator:
+    with Stimulator(RealEngine(), url, 0, None) as stimulator:
         return stimulator.identify()
 
 

@@ -9,20 +9,24 @@ from dataclasses import asdict
 from pathlib import Path
 
 from estim.cli.arguments import whole
-from estim.cli.console import complain, say, say_json, say_table
+from estim.cli.console import complain, say, say_json, say_table, say_wrapped
 from estim.cli.failures import FAILED, INTERRUPTED
 from estim.cli.interruption import Interruption
 from estim.drivers import registry
-from estim.errors import LimitRefused, UsageError
-from estim.rig.campaign import queries
+from estim.errors import LimitRefused, RigFault, UsageError
+from estim.rig.campaign import entry, queries, rows, verdict
 from estim.rig.campaign.rows import ERROR, SCHEMA, Row
 from estim.rig.campaign.rows import FAILED as ROW_FAILED
+from estim.rig.campaign.rows import PASSED as ROW_PASSED
 from estim.rig.campaign.runner import Campaign, Plan
 from estim.rig.campaign.tasks import task_for
+from estim.text import sanitize
 
 OHM_MAX = 1_000_000
 REPETITIONS_MAX = 100_000
 TIMEOUT_MAX_S = 86_400
+EXIT_CODE_MAX = 255
+VERDICT_SCHEMA = "estim.campaign-verdict/1"
 _MISSING = (
     "a campaign is for the bench: add --bench OHM, the dummy load on every channel, and "
     "--nobody-connected"
@@ -55,6 +59,51 @@ def run(arguments: Namespace) -> int:
         complain(f"{reason}: every device was stopped; what had ended is in {plan.folder}")
         return INTERRUPTED
     return FAILED if teller.counts[ROW_FAILED] or teller.counts[ERROR] else 0
+
+
+def run_add(arguments: Namespace) -> int:
+    """Enter what a command said; return 0 whatever that was: the verdict comes later."""
+    found = entry.enter(
+        Path(arguments.folder),
+        Path(arguments.junit) if arguments.junit else None,
+        task=arguments.task,
+        url=arguments.device,
+        exit_code=whole("--exit-code", arguments.exit_code, 0, EXIT_CODE_MAX),
+        text=arguments.text,
+    )
+    teller = _Teller(is_json=arguments.json)
+    for row in found:
+        teller.tell(row)
+    teller.end()
+    return 0
+
+
+def run_verdict(arguments: Namespace) -> int:
+    """Print the verdict; return 0 for passed, 1 for failed, 3 where there is none.
+
+    Raises:
+        UsageError: there is no table.
+    """
+    found = rows.read(Path(arguments.folder))
+    if not found:
+        raise UsageError(f"{arguments.folder}: no campaign has left rows there")
+    verdicts = verdict.judge(found)
+    word, blame = verdict.overall(verdicts)
+    if arguments.json:
+        devices = [asdict(each) for each in verdicts]
+        say_json(VERDICT_SCHEMA, verdict=word, blame=blame, devices=devices)
+    else:
+        for each in verdicts:
+            counts = ", ".join(f"{count} {name}" for name, count in sorted(each.counts.items()))
+            say(f"{each.dut_serial}: {_said(each.verdict, each.blame)}: {counts}")
+            for reason in each.reasons:
+                say_wrapped(sanitize(reason))
+        say(f"VERDICT: {_said(word, blame)}")
+    return {ROW_PASSED: 0, ROW_FAILED: FAILED}.get(word, RigFault.exit_code)
+
+
+def _said(word: str, blame: str) -> str:
+    return f"{word}, blame: {blame}" if blame else word
 
 
 def run_flakes(arguments: Namespace) -> int:

@@ -9,24 +9,29 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from argparse import Namespace
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from serial.tools import list_ports
 
+from estim.cli.arguments import whole
 from estim.cli.console import complain, say_json, say_table
 from estim.clock import SystemClock
 from estim.drivers.probe import probe
 from estim.drivers.registry import USB_IDS, driver_name
-from estim.errors import EstimError
+from estim.errors import EstimError, PortLost, UsageError
 from estim.prepare import places, station
+from estim.units import US_PER_S
 
 SCHEMA = "estim.device/1"
 DRIVER = "native"
 SIMULATOR_URL = "sim:"
 SIMULATOR_SERIAL = "SIM-0001"
 STABLE_NAMES = Path("/dev/serial/by-id")
+WAIT_MAX_S = 3600
+ASK_AGAIN_S = 0.5
 _NOTHING_KNOWN = "n/a"  # pyserial's words
 
 
@@ -52,9 +57,16 @@ class Port:
 
 
 def run(arguments: Namespace) -> int:
-    """List the ports and the simulator; say what to do about ports that may not be opened."""
+    """List the ports and the simulator; say what to do about ports that may not be opened.
+
+    Raises:
+        UsageError: a URL makes no sense.
+        PortLost: with --wait: one of them did not answer in time.
+    """
     for url in arguments.url:
         driver_name(url)
+    if arguments.wait is not None:
+        _wait(arguments.url, whole("--wait", arguments.wait, 1, WAIT_MAX_S))
     ports = serial_ports()
     asked = arguments.probe or bool(arguments.url)
     known = [port.url for port in ports if port.is_known] if arguments.probe else []
@@ -99,6 +111,25 @@ def _say_table(
         giving=("usb id",),
         folding=(last, "description"),
     )
+
+
+def _wait(urls: list[str], wait_s: int) -> None:
+    """Return once every URL answers; what is being flashed or boots comes and goes meanwhile."""
+    if not urls:
+        raise UsageError("--wait: expected a URL to wait for")
+    clock = SystemClock()
+    until_us = clock.now_us() + wait_s * US_PER_S
+    for url in urls:
+        while True:
+            try:
+                probe(_with_load(url))
+                break
+            except EstimError as error:
+                if isinstance(error, UsageError):
+                    raise
+                if clock.now_us() >= until_us:
+                    raise PortLost(f"{url}: no answer within {wait_s} s: {error}") from None
+            time.sleep(ASK_AGAIN_S)
 
 
 def _ask(urls: list[str]) -> dict[str, str]:

@@ -16,11 +16,12 @@ from importlib import metadata, util
 from pathlib import Path
 from subprocess import DEVNULL
 
+from estim.cli.arguments import whole
 from estim.cli.console import can_print, complain, say_json, say_table
 from estim.cli.plot import BRAILLE_FULL
 from estim.cli.version import VERSION_TEXT
 from estim.clock import SystemClock
-from estim.errors import EstimError
+from estim.errors import EstimError, LimitRefused, UsageError
 from estim.record import station_key
 from estim.record.journal import MIN_FREE_BYTES
 from estim.units import US_PER_S
@@ -31,8 +32,14 @@ LABGRID_FORK = "pyserial-labgrid"
 """Owns the name `serial` as pyserial does; alone it serves, as `make test-labgrid` shows."""
 PYTHON_MIN = (3, 11)
 COLUMNS_MIN, LINES_MIN = 80, 24
+OHM_MAX = 1_000_000
+LOAD_TOLERANCE_PERCENT = 10
 _MB = 1_000_000
 _TRIAL_S = 5
+_MISSING = (
+    "a device is checked on the bench: add --bench OHM, the dummy load on channel 1, and "
+    "--nobody-connected"
+)
 
 
 class State(StrEnum):
@@ -58,11 +65,24 @@ LATENCY_TIMER_MS = 1
 
 
 def run(arguments: Namespace) -> int:
-    """Look at everything; return 1 where a check failed."""
+    """Look at everything; return 1 where a check failed.
+
+    Raises:
+        LimitRefused: a device was named, and load and nobody were not declared.
+        RigFault: the rig of that device is not as declared.
+        EstimError: the device cannot be reached, or refuses.
+    """
+    if arguments.device is None and (arguments.bench or arguments.nobody_connected):
+        raise UsageError("--bench and --nobody-connected: expected --device URL with them")
+    if arguments.device is not None and not (arguments.bench and arguments.nobody_connected):
+        raise LimitRefused(_MISSING)
+    bench_ohm = arguments.bench and whole("--bench", arguments.bench, 1, OHM_MAX)
     checks = [Check("estim", State.OK, VERSION_TEXT), _python(), *map(_package, PACKAGES)]
     checks.append(_serial_module())
     if all(check.state is not State.FAILED for check in checks):
         checks += _examine_rest(arguments.records)
+        if arguments.device is not None:
+            checks += _rig(arguments.device, bench_ohm, arguments.records)
     if arguments.json:
         for check in checks:
             say_json(SCHEMA, **asdict(check))
@@ -98,6 +118,24 @@ def _examine_rest(records_given: str | None) -> list[Check]:
         *_serial_rights(),
         *_latency_timers(),
         *_other_drivers(),
+    ]
+
+
+def _rig(url: str, bench_ohm: int, records_given: str | None) -> list[Check]:
+    """Return what the check of a rig found; it raises what is wrong."""
+    from estim.prepare.places import records_folder
+    from estim.rig.self_check import Bench, check
+
+    records = Path(records_given) if records_given else records_folder()
+    checked = check(Bench(url, bench_ohm, (1,), LOAD_TOLERANCE_PERCENT), records)
+    device = checked.device
+    found = [Check("device", State.OK, f"{device.model} {device.serial_number} at {url}")]
+    if checked.loads_ohm:
+        words = f"{checked.loads_ohm[0]} ohm measured, {bench_ohm} ohm declared"
+        return [*found, Check("load", State.OK, words)]
+    return [
+        *found,
+        Check("load", State.NOTE, f"{bench_ohm} ohm declared; the device measures none"),
     ]
 
 

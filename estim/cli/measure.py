@@ -24,6 +24,7 @@ from estim.rig.reports import junit
 from estim.units import UA_PER_MA, parse_ma
 
 LOAD_MAX_OHM = 1_000_000
+TIME_MAX_S = 1e9
 _PROGRESS_US = 500_000
 _PICTURE_WIDTH_MAX, _PICTURE_ROWS = 100, 10
 
@@ -48,6 +49,7 @@ def run(arguments: Namespace) -> int:
             load_ohm=arguments.load and whole("--load", arguments.load, 1, LOAD_MAX_OHM),
             probe=_positive("--probe", arguments.probe, 1e-6, 1e6),
             channel=number,
+            trigger_s=_time_s("--trigger", arguments.trigger),
         ),
         tolerances=arguments.tolerances,
         instrument=instruments.load(arguments.instrument) if arguments.instrument else None,
@@ -126,6 +128,14 @@ def _positive(flag: str, text: str | None, lowest: float, highest: float) -> flo
     if not lowest <= number <= highest:
         raise UsageError(f"{flag} {text}: expected a number from {lowest:g} to {highest:g}")
     return number
+
+
+def _time_s(flag: str, text: str | None) -> float | None:
+    """Read a time on a file's own axis, which may be before its zero."""
+    if text is None or not text.startswith("-"):
+        return _positive(flag, text, 0, TIME_MAX_S)
+    before_s = _positive(flag, text[1:], 0, TIME_MAX_S)
+    return None if before_s is None else -before_s
 
 
 def _show(result: Result) -> None:

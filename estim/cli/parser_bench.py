@@ -74,6 +74,12 @@ def add_simulate(commands: Commands) -> None:
     parser.add_argument(
         "--answer-us", metavar="US", help="p24: from a request to its answer; default: 1000"
     )
+    parser.add_argument(
+        "--trigger",
+        metavar="yes|no",
+        help="native: tell in the trace when the trigger rises, in rows of no current and no "
+        "duration; default: no",
+    )
 
 
 def add_devices(commands: Commands) -> None:
@@ -82,6 +88,11 @@ def add_devices(commands: Commands) -> None:
     parser.add_argument("url", metavar="URL", nargs="*", help="ask this one who it is")
     parser.add_argument(
         "--probe", action="store_true", help="ask every port whose USB id a driver knows"
+    )
+    parser.add_argument(
+        "--wait",
+        metavar="S",
+        help="ask each URL again until it answers; exit code 3 where it does not within S seconds",
     )
     parser.add_argument("--json", action="store_true", help=JSON_HELP)
 
@@ -99,6 +110,11 @@ def add_measure(commands: Commands) -> None:
     parser.add_argument("--column", metavar="NAME", help="name or number of the readings")
     parser.add_argument("--unit", metavar="V|mV|A|mA|uA", help="where the file does not say")
     parser.add_argument("--sample-rate", metavar="HZ", help="where the file has no times")
+    parser.add_argument(
+        "--trigger",
+        metavar="S",
+        help="the device's trigger rose at this time of the file: 0 in most of an oscilloscope's",
+    )
     parser.add_argument("--probe", metavar="FACTOR", help="readings are multiplied by it")
     parser.add_argument("--instrument", metavar="FILE", help="TOML: serial, calibration, accuracy")
     parser.add_argument("--tolerances", choices=("project", "standard"), default="project")
@@ -231,7 +247,10 @@ def add_conformance(commands: Commands) -> None:
 def add_campaign(commands: Commands) -> None:
     """Declare `estim campaign`."""
     actions = add_group(
-        commands, "campaign", "do the same on many devices, into one table", "run|flakes|query"
+        commands,
+        "campaign",
+        "do the same on many devices, into one table",
+        "run|add|verdict|flakes|query",
     )
     module = "estim.cli.campaign"
     folder_help = "folder of the table, as --out of run"
@@ -250,11 +269,22 @@ def add_campaign(commands: Commands) -> None:
         "--timeout", metavar="S", default="3600", help="of one task; default: %(default)s"
     )
     run.add_argument("--out", metavar="DIR", default="campaign", help="default: %(default)s")
+    enter = add(actions, "add", "enter what another command said", module, "run_add")
+    enter.add_argument("folder", metavar="DIR", help=folder_help)
+    enter.add_argument("--junit", metavar="FILE", help="its JUnit XML, if it writes one")
+    enter.add_argument("--task", metavar="NAME", required=True, help="what was done")
+    enter.add_argument("--device", metavar="URL", required=True, help="on what; it is asked its id")
+    enter.add_argument(
+        "--exit-code", metavar="N", default="0", help="of the command; default: %(default)s"
+    )
+    enter.add_argument("--text", metavar="TEXT", default="", help="why it failed, in a sentence")
+    verdict = add(actions, "verdict", "judge the devices of a table", module, "run_verdict")
+    verdict.add_argument("folder", metavar="DIR", help=folder_help)
     flakes = add(actions, "flakes", "tell how often what passes does not", module, "run_flakes")
     flakes.add_argument("folder", metavar="DIR", help=folder_help)
     flakes.add_argument("--by", choices=("test", "rig", "device"), default="test")
     query = add(actions, "query", "ask the table `results` in SQL", module, "run_query")
     query.add_argument("folder", metavar="DIR", help=folder_help)
     query.add_argument("sql", metavar="SQL")
-    for parser in (run, flakes, query):
+    for parser in (run, enter, verdict, flakes, query):
         parser.add_argument("--json", action="store_true", help=JSON_HELP)

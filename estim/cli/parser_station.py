@@ -20,6 +20,13 @@ def add_doctor(commands: Commands) -> None:
     )
     parser.add_argument("--json", action="store_true", help=JSON_HELP)
     parser.add_argument("--records", metavar="DIR", help=RECORDS_HELP)
+    parser.add_argument(
+        "--device", metavar="URL", help="check this rig too: clock, port, id, and the load at 2 mA"
+    )
+    parser.add_argument("--bench", metavar="OHM", help="with --device: the dummy load of channel 1")
+    parser.add_argument(
+        "--nobody-connected", action="store_true", help="with --device: nobody is connected"
+    )
 
 
 def add_station(commands: Commands) -> None:

@@ -54,10 +54,12 @@ class _Teller:
         self._is_json = is_json
         self._shows_progress = not is_json and sys.stderr.isatty()
         self._told_us = 0
+        self._is_prepared = False
         self._is_mute = False
 
     def event(self, name: str, **fields: Any) -> None:
         """Write one JSON line."""
+        self._is_prepared |= name == "prepared"
         if self._is_json:
             self._write(sys.stdout, json.dumps({"schema": SCHEMA, "event": name, **fields}) + "\n")
 
@@ -81,7 +83,9 @@ class _Teller:
             )
             remedy = f" ({reply.remedy})" if reply.remedy else ""
             self.say(f"{reply.severity.value}: {reply.text}{remedy}")
-        elif isinstance(reply, Snapshot) and reply.at_us - self._told_us >= _PROGRESS_US:
+        elif not self._is_prepared or not isinstance(reply, Snapshot):
+            return  # nothing progresses yet
+        elif reply.at_us - self._told_us >= _PROGRESS_US:
             self._told_us = reply.at_us
             self._progress(reply)
 

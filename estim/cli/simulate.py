@@ -14,7 +14,7 @@ from estim.simulator.__main__ import PORT_MAX, main
 
 FLAGS = (
     *("model", "load", "faults", "trace", "tcp"),
-    *("channels", "serial", "seed", "patient_stop", "answer_us"),
+    *("channels", "serial", "seed", "patient_stop", "answer_us", "trigger"),
 )
 REFERENCE = Path(firmware_protocol.__file__).parent / "c" / "build" / "estim-device"
 
@@ -39,8 +39,9 @@ def _run_reference(given: dict[str, str]) -> int:
             "--faults: the reference device plays no script; write its lines, without their times, "
             "to its standard input"
         )
-    if "answer_us" in given:
-        raise UsageError("--answer-us: the reference device has no such option")
+    for flag in ("answer_us", "trigger"):
+        if flag in given:
+            raise UsageError(f"--{flag.replace('_', '-')}: the reference device has no such option")
     if not REFERENCE.exists():
         raise UsageError(
             "the reference device is not built here: `make -C firmware_protocol/c posix` builds it"

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from estim.rig.self_check import Bench
     from estim.session.messages import Blame, DeviceSnapshot
 
-FIXTURES = ("stimulator", "virtual_stimulator")
+FIXTURES = ("estim_bench", "stimulator", "virtual_stimulator")
 VIRTUAL_URL = "sim:?load=500"
 TRACE_FLUSHED_S = 0.2
 ARTEFACTS = "estim-artefacts"
@@ -64,7 +64,7 @@ class Attempt:
 
 
 _ATTEMPT = pytest.StashKey[Attempt]()
-_CHECKED = pytest.StashKey[bool]()
+_CHECKED = pytest.StashKey["DeviceSnapshot"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -91,7 +91,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--estim-lock-timeout", type=float, default=120.0, metavar="S",
         help="how long to wait for a device in use (default: 120)",
     )  # fmt: skip
-    add("--estim-artefacts", metavar="DIR", help=f"what is kept of failures ({ARTEFACTS}/)")
+    add("--estim-artefacts", metavar="DIR", help=f"where records and traces go ({ARTEFACTS}/)")
+    add(
+        "--estim-keep", choices=("failed", "all"), default="failed",
+        help="whose records and traces are kept (default: failed)",
+    )  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -166,12 +170,12 @@ def bench_of(config: pytest.Config) -> Bench:
 
 
 @pytest.fixture
-def stimulator(
+def estim_bench(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Generator[api.Stimulator]:
-    """Give the device of --estim-device, identified, on a rig that was checked, to this test alone.
+) -> Generator[Bench]:
+    """Give the device of --estim-device to this test alone, on a rig that was checked, not opened.
 
-    It is an `estim.api.Stimulator`; whatever the test does, it ends at zero.
+    For tools that open it themselves: `url`, `load_ohm`, and `folder` for what they write.
     """
     config = request.config
     url = config.option.estim_device
@@ -179,7 +183,6 @@ def stimulator(
         pytest.skip("no --estim-device; --estim-device sim: takes the simulator")
     if request.node.get_closest_marker("estim_hardware") and url.startswith("sim:"):
         pytest.skip(f"needs a real device, and {url} is the simulator")
-    from estim import api
     from estim.rig.port_lock import port_lock
     from estim.rig.self_check import check, check_identity
 
@@ -188,18 +191,32 @@ def stimulator(
     bench = bench_of(config)
     with port_lock(bench.url, config.option.estim_lock_timeout, request.node.nodeid):
         if _CHECKED not in config.stash:
-            check(bench, attempt.folder / "self-check")
-            config.stash[_CHECKED] = True
-        opened_url = bench.url
-        if opened_url.startswith("sim:") and "trace=" not in opened_url:
-            opened_url = api.simulator_url(opened_url, {"trace": str(attempt.folder / "trace.csv")})
-        with api.open(
-            opened_url, bench_ohm=bench.load_ohm, records=attempt.folder
-        ) as attempt.stimulator:
-            device = attempt.stimulator.identify()
-            _tell_device(attempt, device, check_identity(device, bench.dut))
-            yield attempt.stimulator
-            _tell_program(attempt)
+            config.stash[_CHECKED] = check(bench, attempt.folder / "self-check").device
+        device = config.stash[_CHECKED]
+        _tell_device(attempt, device, check_identity(device, bench.dut))
+        yield replace(bench, folder=attempt.folder)
+
+
+@pytest.fixture
+def stimulator(request: pytest.FixtureRequest, estim_bench: Bench) -> Generator[api.Stimulator]:
+    """Give the device of --estim-device, identified, on a rig that was checked, to this test alone.
+
+    It is an `estim.api.Stimulator`; whatever the test does, it ends at zero.
+    """
+    from estim import api
+    from estim.rig.self_check import check_identity
+
+    attempt, folder = request.node.stash[_ATTEMPT], estim_bench.folder
+    opened_url = estim_bench.url
+    if opened_url.startswith("sim:") and "trace=" not in opened_url:
+        opened_url = api.simulator_url(opened_url, {"trace": str(folder / "trace.csv")})
+    with api.open(
+        opened_url, bench_ohm=estim_bench.load_ohm, records=folder
+    ) as attempt.stimulator:  # fmt: skip
+        device = attempt.stimulator.identify()
+        _tell_device(attempt, device, check_identity(device, estim_bench.dut))
+        yield attempt.stimulator
+        _tell_program(attempt)
 
 
 @pytest.fixture
@@ -394,7 +411,8 @@ def pytest_runtest_makereport(
         return report
     if report.failed and call.excinfo is not None and not hasattr(report, "wasxfail"):
         _judge(attempt, report, call.excinfo.value)
-    if report.when == "teardown" and call.when == "teardown" and attempt.has_failed:
+    keeps_all = item.config.option.estim_keep == "all" and attempt.folder is not None
+    if call.when == "teardown" and (keeps_all or (attempt.has_failed and report.when == call.when)):
         _keep(attempt, report)
     report.user_properties = list(item.user_properties)
     return report
@@ -452,7 +470,8 @@ def _keep(attempt: Attempt, report: pytest.TestReport) -> None:
         attempt.kept.mkdir(parents=True, exist_ok=True)
         if attempt.folder is not None:
             shutil.copytree(attempt.folder, attempt.kept, dirs_exist_ok=True)
-        (attempt.kept / "failure.txt").write_text("\n".join(attempt.words) + "\n", "utf-8")
+        if attempt.words:
+            (attempt.kept / "failure.txt").write_text("\n".join(attempt.words) + "\n", "utf-8")
     except OSError as error:
         attempt.tell("artefacts", f"not kept: {error}")
         report.sections.append(("estim", f"nothing could be kept: {error}"))

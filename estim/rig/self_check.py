@@ -41,6 +41,7 @@ class Bench:
         channels: those that have one, from 1.
         tolerance_percent: of the measured load.
         dut: serial number that the device must have, or that one without any is given.
+        folder: for what is written while it is used.
     """
 
     url: str
@@ -48,6 +49,7 @@ class Bench:
     channels: tuple[int, ...]
     tolerance_percent: int
     dut: str = ""
+    folder: Path = Path()
 
 
 @dataclass(frozen=True, slots=True)

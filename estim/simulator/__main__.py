@@ -216,6 +216,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--channels", help="number of channels")
     parser.add_argument("--serial", help="serial number")
     parser.add_argument("--patient-stop", help="yes or no: a stop for the patient")
+    parser.add_argument("--trigger", help="yes or no: tell in the trace when the trigger rises")
     parser.add_argument("--answer-us", help="microseconds from a request to its answer: p24")
     parser.add_argument("--tcp", type=_port, metavar="PORT", help="listen on 127.0.0.1; 0 for any")
     parser.add_argument(

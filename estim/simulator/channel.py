@@ -5,6 +5,8 @@ Rules:
    never in silence, in a ramp, or at the first pulse of an on-phase.
 2. Until contact is proven the setpoint holds at the lowest amplitude that can judge it.
 3. A pulse is decided, delivered and judged at its onset, and always finished.
+4. The trigger rises with the first pulse of each on-phase, whether that delivers anything or not;
+   without an on/off cycle, with the first pulse since RUNNING began.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from enum import Enum
 
 from estim.simulator.interpreter import ChannelPlayer, PulseShape
 from estim.simulator.output_stage import Delivery, OutputStage
-from estim.simulator.trace import TraceSink
+from estim.simulator.trace import TRIGGER, TraceSink
 from firmware_protocol import limits
 from firmware_protocol.messages import ChannelFlag, ChannelStatus, Contact, CyclePhase, SetLimits
 from firmware_protocol.program import ChannelProgram
@@ -37,7 +39,14 @@ class Finding(Enum):
 class OutputChannel:
     """Ramp, play and judge one channel."""
 
-    def __init__(self, number: int, stage: OutputStage, trace: TraceSink | None) -> None:
+    def __init__(
+        self,
+        number: int,
+        stage: OutputStage,
+        trace: TraceSink | None,
+        *,
+        has_trigger: bool = False,
+    ) -> None:
         self.number = number
         self.stage = stage
         self.contact = Contact.UNKNOWN
@@ -47,6 +56,7 @@ class OutputChannel:
         self.pulse_count = 0
         self.player: ChannelPlayer | None = None
         self._trace = trace
+        self._trigger = trace if has_trigger else None
         self._hold_ua = 0
         self.begin_running(0)
 
@@ -68,6 +78,7 @@ class OutputChannel:
         self._credit = 0
         self._risen_ua = 0
         self._risen_on_phase = 0
+        self._triggered_on_phase = 0
         self._last_peak_ua = 0
         self._peak_since_ua = _NONE_YET
         self._judged: Delivery | None = None
@@ -104,6 +115,9 @@ class OutputChannel:
         shape = player.begin()
         if shape is None:
             return Finding.NOTHING
+        if self._trigger is not None and self._triggered_on_phase != player.on_phase_count:
+            self._triggered_on_phase = player.on_phase_count
+            self._trigger.add_pulse(onset_us, self.number, TRIGGER)
         if self.setpoint_ua < self.target_ua and player.is_plateau and self._is_felt(shape):
             self._rise(player, session)
         amplitude_ua = player.amplitude_ua(self.setpoint_ua)

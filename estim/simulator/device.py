@@ -71,7 +71,12 @@ class VirtualDevice:
         self._settings = settings
         self._capabilities = settings.capabilities()
         self._channels = tuple(
-            OutputChannel(number, OutputStage(settings.load, settings.compliance_mv), trace)
+            OutputChannel(
+                number,
+                OutputStage(settings.load, settings.compliance_mv),
+                trace,
+                has_trigger=settings.has_trigger,
+            )
             for number in range(1, settings.channel_count + 1)
         )
         self._handlers: dict[type[Message], Callable[[Any, int, int], None]] = {

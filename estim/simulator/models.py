@@ -77,7 +77,16 @@ def _prepare_pulsepal(options: SimulatorOptions, boot_us: int) -> MakeDevice:
 MODELS = {
     "native": Model(
         title="an Estim stimulator",
-        options=("load", "trace", "faults", "channels", "seed", "serial", "patient_stop"),
+        options=(
+            "load",
+            "trace",
+            "faults",
+            "channels",
+            "seed",
+            "serial",
+            "patient_stop",
+            "trigger",
+        ),
         verbs=NATIVE_VERBS,
         cut=cut_at_zero,
         channel_count=lambda options: options.channel_count(),

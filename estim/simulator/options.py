@@ -31,6 +31,7 @@ class SimulatorOptions:
         serial: serial number of the device.
         patient_stop: 'yes' or 'no': whether the device has a stop for the patient.
         answer_us: microseconds from a request to its answer.
+        trigger: 'yes' or 'no': whether the trace tells when the device raises its trigger.
     """
 
     load: str = "500"
@@ -41,6 +42,7 @@ class SimulatorOptions:
     serial: str = "SIM-0001"
     patient_stop: str = "yes"
     answer_us: str = ""
+    trigger: str = "no"
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> SimulatorOptions:
@@ -80,11 +82,14 @@ class SimulatorOptions:
         check_serial_number(self.serial, SERIAL_NUMBER_MAX)
         if self.patient_stop not in ("yes", "no"):
             raise UsageError(f"patient_stop: expected yes or no, got {self.patient_stop!r}")
+        if self.trigger not in ("yes", "no"):
+            raise UsageError(f"trigger: expected yes or no, got {self.trigger!r}")
         return DeviceSettings(
             channel_count=self.channel_count(),
             serial_number=self.serial,
             load=parse_load(self.load),
             has_patient_stop=self.patient_stop == "yes",
+            has_trigger=self.trigger == "yes",
             boot_us=boot_us,
         )
 

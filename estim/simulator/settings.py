@@ -28,6 +28,7 @@ class DeviceSettings:
     Attributes:
         boot_us: when it was switched on, on the caller's clock; ticks count from here.
         flags: what it does by itself; `has_patient_stop` adds its own flag.
+        has_trigger: the trace tells when a channel's trigger rises.
         load: what is connected to every channel at first.
         baud: line speed, which decides how often a Status fits.
         battery_percent: charge at first; 255 is mains.
@@ -45,6 +46,7 @@ class DeviceSettings:
     baud: int = 115_200
     flags: CapabilityFlag = EVERYTHING_HELD
     has_patient_stop: bool = True
+    has_trigger: bool = False
     phases_max: int = PHASES_MAX
     keyframes_max: int = KEYFRAMES_MAX
     phase_min_us: int = 10

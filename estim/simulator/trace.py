@@ -2,6 +2,7 @@
 
 CSV: `t_us,channel,current_ua,duration_us`, header first, one row per active phase. Channels count
 from 1, currents are signed, zero currents have no row, pulses come in the order of their onsets.
+Where that was asked for, a row without current or duration tells when a channel's trigger rises.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ PENDING_PULSES_MAX = 4096
 
 DeliveredPhases = tuple[tuple[int, int, int], ...]
 """(offset from the onset in us, signed current in uA, duration in us) of each active phase."""
+
+TRIGGER: DeliveredPhases = ((0, 0, 0),)
 
 _Batch = list[tuple[int, int, DeliveredPhases]]
 

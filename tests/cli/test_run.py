@@ -122,8 +122,11 @@ def test_progress_says_null_where_a_device_measures_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     channels = (channel(measured_ua=-1), channel(measured_ua=0))
-    _Teller(is_json=True).reply(snapshot(channels=channels))
-    (line,) = capsys.readouterr().out.splitlines()
+    teller = _Teller(is_json=True)
+    teller.reply(snapshot(channels=channels))  # nothing progresses before it is prepared
+    teller.event("prepared")
+    teller.reply(snapshot(channels=channels))
+    _, line = capsys.readouterr().out.splitlines()
     assert json.loads(line)["measured_ua"] == [None, 0]
 
 

@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.scene import CHECKOUT, descendants
+from tests.simulator.processes import simulated as simulated_process
+
 pytestmark = pytest.mark.long
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 ESTIM = [sys.executable, "-m", "estim"]
 RESIDUAL_US = 500_000
 SLACK_US = 50_000
@@ -44,35 +46,11 @@ class Simulated:
 @pytest.fixture
 def simulated(tmp_path: Path) -> Iterator[Simulated]:
     trace = tmp_path / "trace.csv"
-    process = subprocess.Popen(
-        [*ESTIM, "simulate", "--model", "pulsepal", "--load", "1000", f"--trace={trace}"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=CHECKOUT,
-    )
-    assert process.stdout is not None
-    assert process.stdin is not None
-    try:
-        yield Simulated(process.stdout.readline().decode().strip(), trace, tmp_path)
-    finally:
-        process.kill()
-        process.wait()
-        process.stdin.close()
-        process.stdout.close()
-
-
-def children_of(pid: int) -> list[int]:
-    """Return the processes that a process has started, and theirs."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-            if parent == pid:
-                found += [int(entry.name), *children_of(int(entry.name))]
-    return found
+    with simulated_process("--model", "pulsepal", "--load", "1000", f"--trace={trace}") as (
+        _,
+        path,
+    ):
+        yield Simulated(path, trace, tmp_path)
 
 
 def test_a_bench_run_delivers_what_was_asked_and_nothing_else(simulated: Simulated) -> None:
@@ -122,7 +100,7 @@ def test_output_ends_within_half_a_second_of_the_death_of_everything(simulated: 
             assert time.monotonic() < end_s
             time.sleep(0.05)
     finally:
-        for pid in [run.pid, *children_of(run.pid)]:
+        for pid in [run.pid, *descendants(run.pid)]:
             os.kill(pid, signal.SIGKILL)
         killed_us = time.monotonic_ns() // 1000
         run.wait()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import CHECKOUT
+from tests.simulator.processes import simulated
 
 pytestmark = pytest.mark.long
 
@@ -34,13 +35,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def device() -> Iterator[str]:
     """Give the path of a simulated stimulator."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "estim.simulator"],
-        cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-    ) as simulator:  # fmt: skip
-        assert simulator.stdout is not None
-        yield simulator.stdout.readline().strip()
-        simulator.terminate()
+    with simulated() as (_, path):
+        yield path
 
 
 def estim(installed: Path, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

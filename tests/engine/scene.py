@@ -288,6 +288,11 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def descendants(pid: int) -> list[int]:
+    """Return the children of a process, and theirs."""
+    return [each for child in children(pid) for each in (child, *descendants(child))]
+
+
 def is_alive(pid: int) -> bool:
     """Tell whether a process runs; one that only waits to be reaped does not."""
     try:

@@ -6,5 +6,5 @@ from tests.cli.conftest import estim, home
 
 __all__ = ["estim", "home"]
 
-# A suite for rigs, with settings of its own: test_pytest_plugin.py runs it as a rig would.
-collect_ignore = ["example_suite"]
+# For rigs, with settings of their own: test_pytest_plugin.py and test_recipe.py run them as such.
+collect_ignore = ["example_suite", "recipe"]

@@ -17,7 +17,7 @@ from estim.errors import RecordError
 from estim.rig.campaign import rows
 from estim.rig.campaign.rows import Row
 from tests.cli.commands import Shell
-from tests.engine.scene import CHECKOUT, children, is_alive, wait_for
+from tests.engine.scene import CHECKOUT, descendants, is_alive, wait_for
 from tests.rig.job_text import write_job
 
 BENCH = ("--bench", "500", "--nobody-connected")
@@ -89,7 +89,7 @@ def test_an_interrupted_campaign_leaves_whole_rows_and_nothing_running(
     )  # fmt: skip
     try:
         wait_for(lambda: len(_running(out)) == 2, 60.0, "two devices that run")
-        everything = _below(campaign.pid)
+        everything = descendants(campaign.pid)
         assert len(everything) >= 6  # jobs, their engines, their simulators
         campaign.send_signal(number)
         code = campaign.wait(40.0)
@@ -110,11 +110,6 @@ def test_an_interrupted_campaign_leaves_whole_rows_and_nothing_running(
 def _running(out: Path) -> list[Path]:
     """Return the records of sessions that have started."""
     return [path for path in out.glob("runs/*/records/*") if "start_asked" in path.read_text()]
-
-
-def _below(pid: int) -> list[int]:
-    found = children(pid)
-    return [*found, *(each for child in found for each in _below(child))]
 
 
 @pytest.mark.parametrize(

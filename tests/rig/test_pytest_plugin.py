@@ -26,6 +26,7 @@ from estim.errors import RigFault
 from estim.rig.port_lock import port_lock, port_of
 from estim.rig.self_check import check_identity
 from tests.cli.commands import CHECKOUT
+from tests.simulator.processes import simulated as simulated_process
 
 GUIDE = (CHECKOUT / "docs" / "rig.md").read_text("utf-8")
 SUITE = Path(__file__).parent / "example_suite"
@@ -66,23 +67,24 @@ class Run:
 class Rig:
     """A folder with a suite, run with the installed plugin."""
 
-    def __init__(self, installed: Path, folder: Path) -> None:
+    def __init__(self, installed: Path, folder: Path, home: Path | None = None) -> None:
         self.folder = folder
         self._installed = installed
+        self._home = home or folder  # what a run writes goes there
 
     def write(self, text: str) -> None:
         (self.folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n")
         (self.folder / "test_it.py").write_text(f"import pytest\nfrom pathlib import Path\n{text}")
 
     def run(self, *arguments: str) -> Run:
-        environment = os.environ | {"PYTHONPATH": str(self._installed), "HOME": str(self.folder)}
+        environment = os.environ | {"PYTHONPATH": str(self._installed), "HOME": str(self._home)}
         ended = subprocess.run(
-            [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:asyncio", "--junitxml=j.xml",
-             f"--basetemp={self.folder / 'base'}", *arguments],
+            [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:asyncio",
+             f"--junitxml={self._home / 'j.xml'}", f"--basetemp={self._home / 'base'}", *arguments],
             env=environment, cwd=self.folder, capture_output=True, text=True, timeout=120,
             check=False,
         )  # fmt: skip
-        report = self.folder / "j.xml"
+        report = self._home / "j.xml"
         cases = {}
         if report.exists():
             for found in ElementTree.parse(report).getroot().iter("testcase"):
@@ -110,15 +112,8 @@ def rig(installed: Path, tmp_path: Path) -> Rig:
 @contextmanager
 def simulated(*arguments: str) -> Iterator[str]:
     """Give the URL of a simulated stimulator that lives as long as this."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "estim.simulator", *arguments],
-        cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-    ) as simulator:  # fmt: skip
-        assert simulator.stdout is not None
-        try:
-            yield f"native:{simulator.stdout.readline().strip()}"
-        finally:
-            simulator.terminate()
+    with simulated_process(*arguments) as (_, address):
+        yield f"native:{address}"
 
 
 # The example suite.
@@ -395,8 +390,8 @@ def test_the_guides_tables_name_every_fixture_option_and_marker() -> None:
     options = set(re.findall(r'"(--estim-[a-z-]+)"', source))
     fixtures = set(re.findall(r"@pytest.fixture\ndef (\w+)", source))
     markers = set(re.findall(r'"(estim_\w+)[(:]', source))
-    assert len(options) == 12
-    assert len(fixtures) == 6
+    assert len(options) == 13
+    assert len(fixtures) == 7
     assert markers == {"estim_hardware", "estim_profile"}
     cells = " ".join(re.findall(r"^\| (`.*?) \|", GUIDE, re.MULTILINE))
     told = set(re.findall(r"--estim-[a-z-]+|\b(?:estim_)?[a-z_]+\b", cells))

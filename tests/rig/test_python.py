@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from estim import aio, api
+from estim.engine.pumped import SteppedEngine
 from estim.errors import DeviceFault, EstimError, UsageError
 from estim.profile.library import find
 from estim.record.reader import stream
-from estim.session.messages import Snapshot
+from estim.session.messages import Reply, Snapshot
 from estim.session.states import HostState
 
 pytestmark = pytest.mark.long
@@ -251,3 +252,36 @@ async def test_on_the_virtual_clock_a_session_takes_no_time(bench: Bench) -> Non
         await stimulator.start()
         await stimulator.set_targets_ua((12_000, 0))
         assert (await stimulator.wait_until_finished()).plateau_ms >= 60_000
+
+
+class LateSnapshots(SteppedEngine):
+    """A stepped engine whose snapshots come 200 ms late, as through a pipe that is read late."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self._late: list[Snapshot] = []
+
+    def pump(self, timeout_s: float) -> list[Reply]:
+        replies = super().pump(timeout_s)
+        self._late += [reply for reply in replies if isinstance(reply, Snapshot)]
+        due_us = self.clock.now_us() - 200_000
+        ripe = [shown for shown in self._late if shown.at_us <= due_us]
+        self._late = [shown for shown in self._late if shown.at_us > due_us]
+        return [*(reply for reply in replies if not isinstance(reply, Snapshot)), *ripe]
+
+
+def test_waiting_for_the_end_never_takes_a_snapshot_from_before_the_start(tmp_path: Path) -> None:
+    """The newest snapshot may still say READY when start and targets were done: that is no end."""
+    with api.Stimulator(LateSnapshots(), "sim:", 500, None) as stimulator:
+        stimulator.record_to(tmp_path, 0)
+        stimulator.prepare(find("dpn-conventional"), duration_s=2)
+        stimulator.wait_for(lambda shown: shown.state is HostState.READY)
+        stimulator.arm()
+        stimulator.start()
+        stimulator.set_targets_ua((2_000, 0))
+        assert stimulator.snapshot is not None
+        assert stimulator.snapshot.state is HostState.READY  # and it is RUNNING
+        result = stimulator.wait_until_finished()
+    assert result.fault == ""
+    assert result.plateau_ms >= 2_000
+    assert result.pulse_counts[0] >= 160  # two seconds at 80 Hz

@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import csv
 import os
-import signal
 import socket
 import subprocess
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -43,39 +42,16 @@ from estim.dialects.p24 import Decoder, Frame, encode
 from estim.simulator.__main__ import main
 from estim.transport.line_settings import LineSettings
 from estim.transport.serial_port import SerialPort
+from tests.simulator.processes import play
+from tests.simulator.processes import simulated as simulated_process
 
 pytestmark = pytest.mark.long
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 MS = 1000
 OK = ResultAndError.NO_ERROR
 
 
-@contextmanager
-def simulated(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """Run `estim simulate --model p24`; give the process and what it offers."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "estim", "simulate", "--model", "p24", *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=CHECKOUT,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process.stdin, process.stdout:
-        try:
-            yield process, process.stdout.readline().decode().strip()
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-            process.wait(10)
-
-
-def play(process: subprocess.Popen[bytes], line: str) -> None:
-    """Let a fault happen now."""
-    assert process.stdin is not None
-    process.stdin.write(line.encode() + b"\n")
-    process.stdin.flush()
+simulated = partial(simulated_process, "--model", "p24")
 
 
 @contextmanager

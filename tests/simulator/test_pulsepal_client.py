@@ -12,7 +12,6 @@ import gc
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,10 +23,10 @@ from pypulsepal import PulsePal
 from pypulsepal.config_io import load_config, save_config
 from pypulsepal.models import PulsePalConfig
 
-pytestmark = pytest.mark.long
+from tests.simulator.processes import END_S, play
+from tests.simulator.processes import simulated as simulated_process
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-END_S = 10
+pytestmark = pytest.mark.long
 
 
 @dataclass
@@ -46,35 +45,18 @@ class Running:
             rows = [tuple(int(cell) for cell in row) for row in list(csv.reader(stream))[1:]]
         return [(t_us - rows[0][0], number, ua, us) for t_us, number, ua, us in rows]
 
-    def fail(self, line: bytes) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(line + b"\n")
-        self.process.stdin.flush()
+    def fail(self, line: str) -> None:
+        play(self.process, line)
         time.sleep(0.1)
 
 
 @pytest.fixture
 def simulated(tmp_path: Path) -> Iterator[Running]:
     trace = tmp_path / "trace.csv"
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "estim", "simulate"),
-            *("--model", "pulsepal", "--load", "1000", "--trace", str(trace)),
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=CHECKOUT,
-    )
-    assert process.stdout is not None
-    assert process.stdin is not None
-    try:
-        yield Running(process.stdout.readline().decode().strip(), process, trace)
-    finally:
-        process.kill()
-        process.wait()
-        process.stdin.close()
-        process.stdout.close()
-        gc.collect()  # the client says goodbye when it is thrown away
+    with simulated_process("--model", "pulsepal", "--load", "1000", f"--trace={trace}") as started:
+        process, path = started
+        yield Running(path, process, trace)
+    gc.collect()  # the client says goodbye when it is thrown away
 
 
 def test_the_first_example_programs_triggers_and_closes(simulated: Running) -> None:
@@ -222,7 +204,7 @@ def test_a_device_that_stalls_leaves_the_client_without_an_answer(simulated: Run
     """It waits a second; what comes late is taken for the answer to the next question."""
     pp: Any
     with PulsePal(serial_port=simulated.path) as pp:
-        simulated.fail(b"stall 1.4")
+        simulated.fail("stall 1.4")
         assert pp.set_resting_voltage(0, 0.0) is False
         time.sleep(0.6)
         assert pp.set_resting_voltage(0, 0.0) is True

@@ -21,6 +21,8 @@ from estim.errors import RecordError
 SCHEMA = "estim.campaign/1"
 ROWS = "rows"
 PASSED, FAILED, ERROR, SKIPPED = "passed", "failed", "error", "skipped"
+INCONCLUSIVE = "inconclusive"
+"""What a measurement cannot tell says nothing of the device: its instrument is the rig's."""
 _BLAMES = ("device", "rig", "host", "operator", "unknown")
 _BLAME_OF_CODE = {3: "rig", 4: "host", 5: "unknown"}
 
@@ -124,6 +126,8 @@ def _from_case(run: Row, case: ElementTree.Element) -> Row:
         if element is not None:
             told = said.get("blame", "")
             text = element.get("message") or (element.text or "").strip().partition("\n")[0]
+            if element.get("type") == INCONCLUSIVE:
+                return replace(found, outcome=ERROR, text=text, blame="rig")
             return replace(found, outcome=kind, text=text, blame=told if told in _BLAMES else blame)
     skipped = case.find(SKIPPED)
     if skipped is not None:
@@ -133,26 +137,24 @@ def _from_case(run: Row, case: ElementTree.Element) -> Row:
 
 def _from_steps(run: Row, document: dict[str, Any]) -> Iterator[Row]:
     for step in document.get("steps", ()):
-        is_good = step.get("verdict") == "pass"
-        yield replace(
-            run,
-            test=f"{step['profile']} channel {step['channel']} {step['amplitude_ua']} uA "
-            f"{step['load_ohm']} ohm",
-            outcome=PASSED if is_good else FAILED,
-            blame="" if is_good else "device",
-            text="" if is_good else str(step.get("verdict")),
+        test = (
+            f"{step['profile']} channel {step['channel']} {step['amplitude_ua']} uA "
+            f"{step['load_ohm']} ohm"
         )
+        yield _judged(replace(run, test=test), str(step.get("verdict")))
 
 
 def _verdict(run: Row, document: dict[str, Any]) -> Row:
-    is_good = document["verdict"] == "pass"
-    return replace(
-        run,
-        test="verdict",
-        outcome=PASSED if is_good else FAILED,
-        blame="" if is_good else "device",
-        text="" if is_good else str(document["verdict"]),
-    )
+    return _judged(replace(run, test="verdict"), str(document["verdict"]))
+
+
+def _judged(row: Row, verdict: str) -> Row:
+    """Return a row with the outcome of a measurement's verdict."""
+    if verdict == "pass":
+        return replace(row, outcome=PASSED)
+    if verdict == INCONCLUSIVE:
+        return replace(row, outcome=ERROR, blame="rig", text=verdict)
+    return replace(row, outcome=FAILED, blame="device", text=verdict)
 
 
 def _documents(path: Path) -> Iterator[dict[str, Any]]:

@@ -92,15 +92,13 @@ class Campaign:
             self._failures.append(error)
 
     def _run_once(self, number: int, url: str, task: Task, repetition: int) -> None:
-        name = "-".join(
-            (self._name, str(number), _NOT_IN_NAMES.sub("-", Path(task.name).stem), str(repetition))
-        )
+        name = "-".join((self._name, str(number), file_name(task.name), str(repetition)))
         run = Row(
             self._name, repetition, socket.gethostname(), url, "", "", "", "", task.name,
             began_at=self._now(),
         )  # fmt: skip
         try:
-            run = _identified(run)
+            run = identified(run)
             folder = self._plan.folder / RUNS / name
             folder.mkdir(parents=True)
             found = self._play(run, task, url, folder)
@@ -164,7 +162,12 @@ class Campaign:
         return self._clock.wall().isoformat(timespec="milliseconds")
 
 
-def _identified(run: Row) -> Row:
+def file_name(task_name: str) -> str:
+    """Return what a task is called in the names of files."""
+    return _NOT_IN_NAMES.sub("-", Path(task_name).stem)
+
+
+def identified(run: Row) -> Row:
     """Return the run with the device's own name.
 
     Raises:

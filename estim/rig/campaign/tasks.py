@@ -90,7 +90,14 @@ def _pytest(tests: Path, url: str, folder: Path, bench_ohm: int) -> list[str]:
     return [
         *(sys.executable, "-m", "pytest", str(tests), "--estim-device", url),
         *("--estim-bench", str(bench_ohm), "--junit-xml", str(folder / JUNIT)),
-        *("--estim-artefacts", str(folder), "-o", f"cache_dir={folder / 'cache'}"),
+        *(
+            "--estim-artefacts",
+            str(folder),
+            "--estim-keep",
+            "all",
+            "-o",
+            f"cache_dir={folder / 'cache'}",
+        ),
     ]
 
 

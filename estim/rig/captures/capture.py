@@ -52,6 +52,7 @@ class ReadOptions:
         load_ohm: the dummy load; needed where volts were captured.
         probe: factor by which the instrument divided what it saw.
         channel: of the stimulator, from 1.
+        trigger_s: when its trigger rose, in the times of the file; None where nobody says.
     """
 
     column: str | None = None
@@ -60,6 +61,7 @@ class ReadOptions:
     load_ohm: int | None = None
     probe: float | None = None
     channel: int = 1
+    trigger_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class CaptureInfo:
         is_clipped: whether the file marks readings beyond the instrument's range.
         sample_count: as many as were read; 0 for a list of changes.
         stated_count: as many as the header says there are, at least; None where it does not say.
+        triggers_s: when the channel's trigger rose, in the times of the file, in order.
     """
 
     path: str
@@ -93,6 +96,7 @@ class CaptureInfo:
     is_clipped: bool = False
     sample_count: int = 0
     stated_count: int | None = None
+    triggers_s: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

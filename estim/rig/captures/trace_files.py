@@ -1,4 +1,7 @@
-"""Read our own trace: `t_us,channel,current_ua,duration_us`, one row per active phase."""
+"""Read our own trace: `t_us,channel,current_ua,duration_us`, one row per active phase.
+
+A row of no current and no duration is no phase: then the trigger of its channel rose.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +51,7 @@ class _Trace(Capture):
         self._progress = progress
         self._first_us: float | None = None
         self._end_us = 0.0
+        self._triggers_s: list[float] = []
 
     @property
     def info(self) -> CaptureInfo:
@@ -61,6 +65,7 @@ class _Trace(Capture):
             resolution_ua=None,
             start_s=first_us / US_PER_S,
             column=f"channel {self._channel}",
+            triggers_s=tuple(self._triggers_s),
         )
 
     def steps(self) -> Iterator[Steps]:
@@ -73,6 +78,10 @@ class _Trace(Capture):
                 rows = self._rows(block, line)
                 done, line = done + len(block), line + block.count(b"\n")
                 self._progress(done, total)
+                is_trigger = rows[:, 3] == 0
+                mine = is_trigger & (rows[:, 1] == self._channel)
+                self._triggers_s += (rows[mine, 0] / US_PER_S).tolist()
+                rows = rows[~is_trigger]
                 if not len(rows):
                     continue
                 channels.update(np.unique(rows[:, 1]).astype(int).tolist())
@@ -147,9 +156,9 @@ def _are_phases(rows: Floats) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
             & (np.abs(rows[:, 0]) < 1e15)
             & (rows[:, 1] >= 1)
             & (rows[:, 1] < 1000)
-            & (rows[:, 2] != 0)
             & (np.abs(rows[:, 2]) <= _CURRENT_MAX_UA)
-            & (rows[:, 3] > 0)
+            & (rows[:, 3] >= 0)
             & (rows[:, 3] < 1e9)
+            & ((rows[:, 2] == 0) == (rows[:, 3] == 0))
         )
     return sound

@@ -63,8 +63,10 @@ class Capture:
             raise UsageError(f"--capture {self.path}: expected a trace that begins with {HEADER}")
         for number, line in enumerate(lines[1:-1], start=2):  # the last may still be written
             try:
-                yield Row(*map(int, line.split(",")))
+                row = Row(*map(int, line.split(",")))
             except (TypeError, ValueError):
                 raise UsageError(
                     f"--capture {self.path}, line {number}: expected four whole numbers"
                 ) from None
+            if row.lasts_us:  # without, it tells of a trigger
+                yield row

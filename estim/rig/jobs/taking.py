@@ -5,7 +5,8 @@ Rules:
    measured.
 2. A file whose name names a step belongs to that step and to no other. Among the rest the newest
    that came after the step began is taken, and none is taken twice.
-3. Of a trace only the plateau is kept, whole pulses of it: what an oscilloscope would be set to.
+3. Of a trace only the plateau is kept, whole pulses of it: what an oscilloscope would be set to;
+   and when the channel's trigger rose until then.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from estim.clock import Clock
 from estim.errors import UsageError
@@ -141,11 +143,23 @@ def cut_trace(
     try:
         with trace.open(encoding="ascii") as source, target.open("w", encoding="ascii") as kept:
             kept.write(next(source, ""))
-            for lines, onset_us in _pulses(source, number, min(lengths_us)):
+            phases = _without_triggers(source, kept, number, end_us)
+            for lines, onset_us in _pulses(phases, number, min(lengths_us)):
                 if start_us <= onset_us < end_us - max(lengths_us):
                     kept.writelines(lines)
     except OSError as error:
         raise UsageError(f"trace {error.filename or trace}: {error.strerror}") from None
+
+
+def _without_triggers(
+    source: Iterator[str], kept: TextIO, number: int, end_us: int
+) -> Iterator[str]:
+    """Yield the rows that are phases; triggers of the channel are kept, those long before too."""
+    for line in source:
+        if not line.endswith(",0,0\n"):
+            yield line
+        elif line.split(",")[1] == str(number) and int(line.split(",")[0]) < end_us:
+            kept.write(line)
 
 
 def _pulses(

@@ -2,13 +2,15 @@
 
 Rules:
 1. Only the programme's own repetition is searched (on/off cycle, keyframes); a programme that
-   modulates nothing needs no search.
+   modulates nothing needs no search. Where the device's trigger is known nothing is searched: it
+   says when an on-phase began, and output that does not follow it is wrong.
 2. A pulse too near a change to be sure of its place is not judged by what the change changes.
 3. What could not be known is said.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -50,6 +52,7 @@ class Alignment:
         since_us: for each pulse the time since an on-phase began, cycles not taken off.
         shift_us: how far the modulation moved against the pulses' clock, (times, shifts).
         follows: share of the pulses sure of their place that follow the modulation.
+        is_triggered: whether the device's trigger told it.
         unknowns: in words.
         notes: in words.
     """
@@ -63,12 +66,22 @@ class Alignment:
     since_us: Floats = field(default_factory=lambda: np.empty(0))
     shift_us: tuple[Floats, Floats] = field(default_factory=lambda: (np.empty(0), np.empty(0)))
     follows: Booleans = field(default_factory=lambda: np.empty(0, np.bool_))
+    is_triggered: bool = False
     unknowns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def align(pulses: Pulses, expected: Expected, duration_us: float) -> Alignment:
-    """Return where pulses lie in the programme."""
+def align(
+    pulses: Pulses, expected: Expected, duration_us: float, triggers_us: Sequence[float] = ()
+) -> Alignment:
+    """Return where pulses lie in the programme.
+
+    Args:
+        pulses: of the capture.
+        expected: what they are to be.
+        duration_us: of the capture.
+        triggers_us: when the device's trigger rose, in us since the capture began; before it, too.
+    """
     count = pulses.count
     amplitude_ua = pulses.amplitude_ua
     onset_us = pulses.onset_us
@@ -80,12 +93,18 @@ def align(pulses: Pulses, expected: Expected, duration_us: float) -> Alignment:
         alignment = Alignment(places, places.is_sure, 0.0, since_us=onset_us)
         return _held(alignment, expected, amplitude_ua, onset_us)
     search = _Search(pulses, expected, duration_us)
-    shifts = search.shifts()
     since_us, margin_us = np.empty(count), np.empty(count)
-    for block, shift_us, slack_us in zip(search.blocks, shifts, search.slacks_us, strict=True):
-        since_us[block] = onset_us[block] - shift_us
-        span_us = onset_us[block[-1]] - onset_us[block[0]]
-        margin_us[block] = slack_us + _CLOCK_SHARE * span_us + _MARGIN_US
+    if triggers_us:
+        from_us = _last_before(np.sort(np.asarray(triggers_us, np.float64)), onset_us)
+        since_us = onset_us - from_us + expected.channel.pulse_offset_us
+        margin_us = _CLOCK_SHARE * np.abs(since_us) + _MARGIN_US
+        shifts = [float((onset_us - since_us)[block[0]]) for block in search.blocks]
+    else:
+        shifts = search.shifts()
+        for block, shift_us, slack_us in zip(search.blocks, shifts, search.slacks_us, strict=True):
+            since_us[block] = onset_us[block] - shift_us
+            span_us = onset_us[block[-1]] - onset_us[block[0]]
+            margin_us[block] = slack_us + _CLOCK_SHARE * span_us + _MARGIN_US
     places = search.settled(expected.places(since_us, margin_us), since_us, margin_us)
     middles = np.array([onset_us[b].mean() for b in search.blocks])
     alignment = Alignment(
@@ -95,16 +114,19 @@ def align(pulses: Pulses, expected: Expected, duration_us: float) -> Alignment:
         since_us=since_us,
         shift_us=(middles, np.array(shifts)),
         follows=search.follows(places),
+        is_triggered=bool(triggers_us),
     )
     if expected.channel.cycle is not None:
         alignment = _without_edges(alignment, expected, amplitude_ua, onset_us)
     what = "on/off cycle" if expected.channel.cycle is not None else "modulation"
     notes, unknowns = [], []
-    if expected.channel.cycle is not None and search.is_one_plateau(places):
+    is_found = bool(triggers_us) or not search.is_one_plateau(places)
+    if expected.channel.cycle is not None and not is_found:
         unknowns.append(f"only a plateau is captured: where in the {what} it lies is unknown")
     else:
         place_s = float(np.mod(-shifts[0], expected.cycle_us)) / US_PER_S
-        notes.append(f"the capture begins {place_s:.3f} s into the {what}")
+        by = ", by the device's trigger" if triggers_us else ""
+        notes.append(f"the capture begins {place_s:.3f} s into the {what}{by}")
     if duration_us < expected.cycle_us:
         unknowns.append(
             f"the capture is shorter than the {what} of {expected.cycle_us / US_PER_S:g} s: only "
@@ -258,6 +280,13 @@ class _Search:
         turns = np.floor(times_us / total_us)
         spent: Floats = turns * on_us + np.minimum(times_us - turns * total_us, on_us)
         return spent
+
+
+def _last_before(rises_us: Floats, onset_us: Floats) -> Floats:
+    """Return for each pulse the last rise of the trigger before it, or the first of all."""
+    number = np.searchsorted(rises_us, onset_us + _MARGIN_US, side="right") - 1
+    last: Floats = rises_us[np.maximum(number, 0)]
+    return last
 
 
 def _top(amplitude_ua: Floats) -> float:

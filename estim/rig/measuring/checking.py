@@ -19,6 +19,7 @@ from estim.rig.measuring.sums import judge_sums
 from estim.rig.measuring.timing import Timing
 from estim.rig.measuring.tolerances import Tolerance
 from estim.rig.measuring.uncertainty import Uncertainty
+from estim.units import US_PER_S
 
 _FLAT_SHARE = 0.3
 _FAINT, _GLITCH_SHARE = 3.0, 0.1
@@ -57,7 +58,9 @@ class Checker:
         )
         self.judge = Judge(expected, info, table)
         self.singles = Singles(found)
-        self.alignment: Alignment = align(found.pulses, expected, found.duration_us)
+        self.alignment: Alignment = align(
+            found.pulses, expected, found.duration_us, _triggers_us(info)
+        )
         self.looks_like = looks_like(expected, found, self.alignment.reference_ua, info, load_ohm)
 
     def run(self) -> None:
@@ -212,3 +215,8 @@ class Checker:
             "average are unknown; they are at least what is shown"
         )
         return "clipped: at least this"
+
+
+def _triggers_us(info: CaptureInfo) -> tuple[float, ...]:
+    """Return when the trigger rose, since the capture began."""
+    return tuple((at_s - info.start_s) * US_PER_S for at_s in info.triggers_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
@@ -73,6 +73,8 @@ def measure(
     capture = open_capture(path, settings.read, progress)
     found = find(capture, Layout.of(expected))
     info = capture.info
+    if settings.read.trigger_s is not None:
+        info = replace(info, triggers_s=(settings.read.trigger_s,))
     checker = Checker(
         expected,
         found,

@@ -116,6 +116,8 @@ class Timing:
             self._cycle(is_off)
         if self._expected.channel.keyframes:
             self._modulation()
+        if self._expected.channel.cycle is not None and self._alignment.is_triggered:
+            self._after_trigger()
 
     def _leave_out_strays(self) -> None:
         """Take lone pulses between bursts for what they are, before bursts are judged."""
@@ -471,6 +473,16 @@ class Timing:
             if cycle.ramp_down_ms:
                 down, fall = _ramp(times_us[last:], heights[last:], level)
         return _Segment(up, plateau, fall, down, is_sure)
+
+    def _after_trigger(self) -> None:
+        """Judge what flows when, by the trigger, nothing should."""
+        places, onset_us = self._alignment.places, self._found.pulses.onset_us
+        stray = ~places.is_on[places.is_sure]
+        first_us = float(onset_us[places.is_sure][stray][0]) if stray.any() else None
+        self._judge.add(
+            "after_trigger", 0.0, float(stray.mean() * 100) if len(stray) else 0.0, 0.0,
+            worst_us=first_us, note="share of pulses that come in the off time, by the trigger",
+        )  # fmt: skip
 
     def _modulation(self) -> None:
         alignment = self._alignment

@@ -87,6 +87,11 @@ _PROJECT_ROWS = (
         _PROJECT, _E,
     ),
     Tolerance(
+        "after_trigger", "%", 0.0, 2.0,
+        "share of pulses in the off time, as the device's trigger tells it; as the on time",
+        _PROJECT, _E,
+    ),
+    Tolerance(
         "rise_time", "us", 0.0, 0.0,
         "at most a fifth of the shortest phase, or 20 us where that is less: the charge is then "
         "still that of a rectangle", _PROJECT, _E,
