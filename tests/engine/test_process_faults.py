@@ -13,6 +13,7 @@ from tests.engine.faults import CASES, try_case
 SEED = int(os.environ.get("ESTIM_SEED", "0")) or int.from_bytes(os.urandom(4), "big")
 
 
+@pytest.mark.hazard(6, 7, 8, 37)
 @pytest.mark.parametrize("name", CASES)
 def test_output_ends_in_time_and_the_record_is_closed_or_explained(
     name: str, tmp_path: Path
