@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.assurance.links import PAGE, ROOT, problems, tests_of
+from tests.assurance.links import PAGE, ROOT, problems, runnable, tests_of
 
 
 def main(arguments: list[str]) -> int:
@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> int:
         wanted = {int(each) for each in arguments}
         for test in tests:
             if wanted & test.hazards:
-                print(test.id)
+                print(*runnable(test), sep="\n")
         return 0
     found = problems((ROOT / PAGE).read_text(encoding="utf-8"), tests)
     for problem in found:

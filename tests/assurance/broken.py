@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -48,19 +49,21 @@ def main(arguments: list[str]) -> int:
 
 
 def _unnoticed(breakage: Breakage, copy: Path) -> list[str]:
-    """Break the measure, run each test by itself, mend it; return the tests that did not fail."""
+    """Break the measure, run its tests, mend it; return the tests that did not fail."""
     path = copy / breakage.file
     whole = path.read_text(encoding="utf-8")
     path.write_text(whole.replace(breakage.old, breakage.new), encoding="utf-8")
     try:
-        return [test for test in breakage.tests if not _fails(test, copy)]
+        failed = _failed(breakage.tests, copy)
     finally:
         path.write_text(whole, encoding="utf-8")
+    return [test for test in breakage.tests if test not in failed]
 
 
-def _fails(test: str, copy: Path) -> bool:
+def _failed(tests: tuple[str, ...], copy: Path) -> set[str]:
+    """Return the tests that fail, whatever their parameters."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", test],
+        [sys.executable, "-m", "pytest", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider", *tests],
         cwd=copy,
         env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(copy)},
         capture_output=True,
@@ -69,7 +72,8 @@ def _fails(test: str, copy: Path) -> bool:
     )
     if done.returncode not in (0, TESTS_FAILED):
         print(done.stdout[-2000:], done.stderr[-2000:], file=sys.stderr)
-    return done.returncode == TESTS_FAILED
+        return set()
+    return set(re.findall(r"^FAILED (tests/[^\s\[]+)", done.stdout, re.MULTILINE))
 
 
 if __name__ == "__main__":

@@ -85,6 +85,18 @@ def tests_of(root: Path) -> list[LinkedTest]:
     return found
 
 
+def runnable(test: LinkedTest, root: Path = ROOT) -> list[str]:
+    """Return what pytest takes: of a test that others inherit, each that does."""
+    if Path(test.file).name.startswith("test_"):
+        return [test.id]
+    owner, _, name = test.name.rpartition("::")
+    return [
+        f"{path.relative_to(root).as_posix()}::{heir}::{name}"
+        for path in sorted((root / test.file).parent.glob("test_*.py"))
+        for heir in re.findall(rf"^class (\w+)\({owner}\):", path.read_text(encoding="utf-8"), re.M)
+    ]
+
+
 def problems(page: str, tests: list[LinkedTest], root: Path = ROOT) -> list[str]:
     """Return everything in which page and tests disagree, in words."""
     return [

@@ -154,6 +154,7 @@ def test_faults_have_the_priorities_of_the_mapping(
     assert causes(state=HostState.FAULT, fault=fault, is_known=False) == {cause: priority}
 
 
+@pytest.mark.hazard(27)
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
