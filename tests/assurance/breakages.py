@@ -220,11 +220,23 @@ BREAKAGES = (
         ("tests/engine/test_transport.py::test_dtr_and_rts_are_low_before_the_port_opens",),
     ),
     Breakage(
+        16, "a device that lost its programme is believed", "estim/session/reports.py",
+        "    if not session.has_digests(status):\n        session.latch_fault(",
+        "    if False:\n        session.latch_fault(",
+        ("tests/session/test_core.py::test_a_device_that_lost_programme_or_limits_is_a_fault",),
+    ),
+    Breakage(
         17, "the host takes any schema", "estim/drivers/native.py",
         "        if identity.adoption is Adoption.SCHEMA_MISMATCH or "
         "identity.schema_hash != SCHEMA_HASH:",
         "        if False:",
         ("tests/drivers/test_native.py::test_another_schema_is_refused_with_both_hashes",),
+    ),
+    Breakage(
+        17, "the device takes any schema", "estim/simulator/device.py",
+        "            adoption = Adoption.SCHEMA_MISMATCH\n",
+        "            self._adopt(epoch, sequence)\n",
+        ("tests/simulator/test_messages.py::test_another_language_is_told_and_not_adopted",),
     ),
     Breakage(
         18, "a microcoulomb has a thousand picocoulombs", "estim/units.py",
@@ -265,6 +277,11 @@ BREAKAGES = (
             "tests/session/test_gate.py"
             "::test_nothing_that_was_loaded_before_counts_as_read_back_now",
         ),
+    ),
+    Breakage(
+        21, "any last character fits a pseudonym", "estim/visit/pseudonym.py",
+        "    if check_character(plain[:-1]) != plain[-1]:", "    if False:",
+        ("tests/visit/test_pseudonym.py::test_every_single_wrong_character_is_found",),
     ),
     Breakage(
         22, "what the device reports is not shown", "estim/session/snapshot.py",
@@ -325,6 +342,11 @@ BREAKAGES = (
         ),
     ),
     Breakage(
+        27, "a low battery is no alarm", "estim/visit/alarms.py",
+        "        found += _of_battery(snapshot)\n", "",
+        ("tests/visit/test_alarms.py::test_what_a_snapshot_says",),
+    ),
+    Breakage(
         28, "the core does not look at its own memory", "firmware_protocol/c/gate.c",
         "    return (session_digest(gate) == gate->limits_digest) &&", "    return true ||",
         (
@@ -339,6 +361,11 @@ BREAKAGES = (
             "tests/simulator/test_device_faults.py::test_more_than_110_percent_and_1_ma_is_a_fault",
             "tests/session/test_virtual.py::test_too_much_gain_ends_after_two_pulses",
         ),
+    ),
+    Breakage(
+        29, "the host does not look at what is measured", "estim/session/reports.py",
+        "    return session.overshoot_count >= OVERSHOOTS_MAX", "    return False",
+        ("tests/session/test_attack.py::test_a_device_that_measures_more_than_was_asked_is_a_fault",),
     ),
     Breakage(
         30, "the stand-in grants a lease without end", "estim/drivers/stand_in.py",
@@ -384,6 +411,23 @@ BREAKAGES = (
         32, "a session never becomes too long", "estim/session/requests.py",
         "    if done_ms + settings.duration_s * 1000 <= longest_ms:", "    if True:",
         ("tests/session/test_gate.py::test_a_visit_is_never_longer_in_all_than_one_load_may_be",),
+    ),
+    Breakage(
+        32, "the device runs for ever", "estim/simulator/states.py",
+        "            return min(self.lease_expiry_us, self._longest_run_us())",
+        "            return self.lease_expiry_us",
+        (
+            "tests/simulator/test_device_faults.py"
+            "::test_running_ends_when_its_longest_time_is_passed",
+        ),
+    ),
+    Breakage(
+        32, "nobody misses an answer", "estim/visit/prompts.py",
+        "        return asked is not None and asked.is_overdue", "        return False",
+        (
+            "tests/visit/test_prompts.py"
+            "::test_an_attention_check_without_an_answer_asks_for_a_pause_and_a_key_takes_it_back",
+        ),
     ),
     Breakage(
         33, "an alarm is raised as often as its cause", "estim/visit/alarms.py",
@@ -461,6 +505,14 @@ BREAKAGES = (
         ("tests/record/test_verify.py::test_every_single_byte_change_is_found",),
     ),
     Breakage(
+        39, "a seal of any key will do", "estim/record/lines.py",
+        "    if content[\"key_id\"] != key_id(key):", "    return None\n    if False:",
+        (
+            "tests/record/test_verify.py"
+            "::test_a_chain_made_anew_without_the_key_is_found_by_the_key_holder_alone",
+        ),
+    ),
+    Breakage(
         40, "records can be read by everybody", "estim/record/files.py",
         "    return os.open(path, flags | _BINARY, 0o600)",
         "    return os.open(path, flags | _BINARY, 0o644)",
@@ -491,6 +543,16 @@ BREAKAGES = (
         42, "a rise is taken between contractions", "estim/session/requests.py",
         "        if _is_between_contractions(session, index):", "        if False:",
         ("tests/session/test_core.py::test_a_rise_between_contractions_is_refused",),
+    ),
+    Breakage(
+        42, "a cycle may raise by any amount", "estim/simulator/channel.py",
+        "            rise_ua = min(rise_ua, session.rise_per_cycle_ua - self._risen_ua)\n", "",
+        ("tests/simulator/test_setpoint.py::test_each_cycle_raises_by_at_most_its_share",),
+    ),
+    Breakage(
+        42, "a slow pulse may raise by any amount", "estim/simulator/channel.py",
+        "            rise_ua = min(rise_ua, session.step_ua)\n", "",
+        ("tests/simulator/test_setpoint.py::test_below_5_hz_each_pulse_raises_by_at_most_one_step",),
     ),
     Breakage(
         43, "who stands may be stimulated", "estim/visit/screening_items.py",
@@ -535,12 +597,30 @@ BREAKAGES = (
         ),
     ),
     Breakage(
+        46, "a session that requires the patient's stop does without", "estim/safety/kernel.py",
+        "    if has_stop or PolicyFlag.REQUIRE_PATIENT_STOP not in bounds.policy:", "    if True:",
+        ("tests/safety/test_interlocks.py::test_a_required_patient_stop_must_be_there_to_arm_and_to_run",),
+    ),
+    Breakage(
+        46, "a pressed patient's stop bars nothing", "estim/safety/kernel.py",
+        "    if InputFlag.PATIENT_STOP_PRESSED in facts.inputs:", "    if False:",
+        ("tests/session/test_faults.py::test_a_pressed_patient_stop_keeps_the_session_from_arming",),
+    ),
+    Breakage(
         47, "one electrode stops every channel", "estim/simulator/states.py",
         "            for other in self._channels if stops_all else (channel,):",
         "            for other in self._channels:",
         (
             "tests/simulator/test_device_faults.py"
             "::test_without_the_policy_the_other_channel_goes_on",
+        ),
+    ),
+    Breakage(
+        47, "overload goes on until the lease trips", "estim/session/overload.py",
+        "            return Lateness.STOP", "            return Lateness.WARN",
+        (
+            "tests/session/test_faults.py"
+            "::test_overload_warns_over_150_ms_and_ramps_after_two_over_200_ms",
         ),
     ),
     Breakage(
