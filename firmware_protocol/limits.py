@@ -12,8 +12,8 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 US_PER_S = 1_000_000
 
@@ -35,8 +35,7 @@ class Enforcer(Enum):
     BOTH = "host and device"
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(NamedTuple):
     """One safety limit.
 
     Attributes:

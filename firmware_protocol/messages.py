@@ -14,7 +14,6 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import ClassVar, TypeVar
 
@@ -24,6 +23,8 @@ from firmware_protocol.fields import (
     U8,
     U16,
     U32,
+    Declared,
+    declared,
     enumeration,
     rows,
     scalar,
@@ -200,8 +201,8 @@ TO_DEVICE = "to_device"
 TO_HOST = "to_host"
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+@declared
+class Message(Declared):
     """The base of every message; where one is declared, these three are set."""
 
     message_id: ClassVar[int]
@@ -216,14 +217,14 @@ MESSAGES: dict[int, type[Message]] = {}
 def _declare(
     message_id: int, direction: str, allowed_in: frozenset[DeviceState] = _EVERY_STATE
 ) -> Callable[[type[_M]], type[_M]]:
-    def register(declared: type[_M]) -> type[_M]:
+    def register(message: type[_M]) -> type[_M]:
         if message_id in MESSAGES:
             raise ValueError(f"message id {message_id} is declared twice")
-        declared.message_id = message_id
-        declared.direction = direction
-        declared.allowed_in = allowed_in
-        MESSAGES[message_id] = declared
-        return declared
+        message.message_id = message_id
+        message.direction = direction
+        message.allowed_in = allowed_in
+        MESSAGES[message_id] = message
+        return message
 
     return register
 
@@ -231,8 +232,8 @@ def _declare(
 # Rows of messages that carry lists.
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelLimits:
+@declared
+class ChannelLimits(Declared):
     """The session limits of one channel."""
 
     amplitude_ua: int = scalar(U32, "uA", "highest target amplitude")
@@ -243,8 +244,8 @@ class ChannelLimits:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class PhaseRow:
+@declared
+class PhaseRow(Declared):
     """One phase of a pulse."""
 
     duration: int = scalar(
@@ -255,8 +256,8 @@ class PhaseRow:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class KeyframeRow:
+@declared
+class KeyframeRow(Declared):
     """One hold of a modulation."""
 
     at_ms: int = scalar(U32, "ms", "start within the modulation cycle")
@@ -265,15 +266,15 @@ class KeyframeRow:
     pulse_period_us: int = scalar(U32, "us", "onset to onset of two pulses")
 
 
-@dataclass(frozen=True, slots=True)
-class TargetRow:
+@declared
+class TargetRow(Declared):
     """What one channel shall reach."""
 
     target_ua: int = scalar(U32, "uA", "target amplitude")
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelStatus:
+@declared
+class ChannelStatus(Declared):
     """What one channel does and what was measured on it."""
 
     target_ua: int = scalar(U32, "uA", "target last accepted")
@@ -294,7 +295,7 @@ class ChannelStatus:
 
 
 @_declare(0x01, TO_DEVICE, _DE_ENERGISED)
-@dataclass(frozen=True, slots=True)
+@declared
 class Hello(Message):
     """Propose the epoch in the header.
 
@@ -311,7 +312,7 @@ class GetCapabilities(Message):
 
 
 @_declare(0x03, TO_DEVICE, _SAFE_ONLY)
-@dataclass(frozen=True, slots=True)
+@declared
 class SetLimits(Message):
     """Replace the session limits; each value is at or below the compiled one."""
 
@@ -324,7 +325,7 @@ class SetLimits(Message):
 
 
 @_declare(0x04, TO_DEVICE, _SAFE_ONLY)
-@dataclass(frozen=True, slots=True)
+@declared
 class BeginProgram(Message):
     """Start loading a programme; what was loaded is gone."""
 
@@ -333,7 +334,7 @@ class BeginProgram(Message):
 
 
 @_declare(0x05, TO_DEVICE, _SAFE_ONLY)
-@dataclass(frozen=True, slots=True)
+@declared
 class ProgramPhases(Message):
     """Give one channel's timing and the phases of its pulse."""
 
@@ -356,7 +357,7 @@ class ProgramPhases(Message):
 
 
 @_declare(0x06, TO_DEVICE, _SAFE_ONLY)
-@dataclass(frozen=True, slots=True)
+@declared
 class ProgramKeyframes(Message):
     """Give the next keyframes of one channel."""
 
@@ -368,7 +369,7 @@ class ProgramKeyframes(Message):
 
 
 @_declare(0x07, TO_DEVICE, _SAFE_ONLY)
-@dataclass(frozen=True, slots=True)
+@declared
 class CommitProgram(Message):
     """Take the programme if it is whole, well formed and possible here."""
 
@@ -376,7 +377,7 @@ class CommitProgram(Message):
 
 
 @_declare(0x08, TO_DEVICE)
-@dataclass(frozen=True, slots=True)
+@declared
 class Drive(Message):
     """Say the whole wanted state; renews the lease."""
 
@@ -395,7 +396,7 @@ class Stop(Message):
 
 
 @_declare(0x0A, TO_DEVICE)
-@dataclass(frozen=True, slots=True)
+@declared
 class AcknowledgeFault(Message):
     """Clear a latched fault (no channels) or the lead-off latches of some channels."""
 
@@ -404,7 +405,7 @@ class AcknowledgeFault(Message):
 
 
 @_declare(0x0B, TO_DEVICE)
-@dataclass(frozen=True, slots=True)
+@declared
 class GetEvents(Message):
     """Ask for events again, from an index on, as far as the device keeps them."""
 
@@ -420,7 +421,7 @@ class SelfTest(Message):
 
 
 @_declare(0x81, TO_HOST)
-@dataclass(frozen=True, slots=True)
+@declared
 class Identity(Message):
     """Answer a Hello: who this is, and whether its epoch was taken."""
 
@@ -436,7 +437,7 @@ class Identity(Message):
 
 
 @_declare(0x82, TO_HOST)
-@dataclass(frozen=True, slots=True)
+@declared
 class Capabilities(Message):
     """Say what this device can do."""
 
@@ -455,7 +456,7 @@ class Capabilities(Message):
 
 
 @_declare(0x83, TO_HOST)
-@dataclass(frozen=True, slots=True)
+@declared
 class LimitsAccepted(Message):
     """Confirm SetLimits."""
 
@@ -464,7 +465,7 @@ class LimitsAccepted(Message):
 
 
 @_declare(0x84, TO_HOST)
-@dataclass(frozen=True, slots=True)
+@declared
 class ProgramAccepted(Message):
     """Confirm CommitProgram."""
 
@@ -473,7 +474,7 @@ class ProgramAccepted(Message):
 
 
 @_declare(0x85, TO_HOST)
-@dataclass(frozen=True, slots=True)
+@declared
 class Status(Message):
     """Tell everything that matters now."""
 
@@ -494,7 +495,7 @@ class Status(Message):
 
 
 @_declare(0x86, TO_HOST)
-@dataclass(frozen=True, slots=True)
+@declared
 class Event(Message):
     """Tell of something that happened, once, as it happens."""
 
@@ -506,7 +507,7 @@ class Event(Message):
 
 
 @_declare(0x87, TO_HOST)
-@dataclass(frozen=True, slots=True)
+@declared
 class Refused(Message):
     """Say that a message was not acted on, and why."""
 
@@ -520,7 +521,7 @@ class Refused(Message):
 
 
 @_declare(0x88, TO_HOST)
-@dataclass(frozen=True, slots=True)
+@declared
 class SelfTestReport(Message):
     """Tell how the self-test went."""
 

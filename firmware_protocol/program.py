@@ -29,13 +29,13 @@ then the phases.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from math import gcd, lcm
 
 from firmware_protocol import codec
 from firmware_protocol.errors import MessageError, ProgramError
+from firmware_protocol.fields import Declared, declared
 from firmware_protocol.messages import (
     CHANNELS_MAX,
     KEYFRAMES_MAX,
@@ -54,8 +54,8 @@ FULL_PERMILLE = 1000
 US_PER_MS = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
+@declared
+class Phase(Declared):
     """One phase: `duration` in units and a signed share, or a gap of `duration` us with share 0."""
 
     duration: int
@@ -67,8 +67,8 @@ class Phase:
         return self.amplitude_permille == 0
 
 
-@dataclass(frozen=True, slots=True)
-class Keyframe:
+@declared
+class Keyframe(Declared):
     """One hold of a modulation; `unit_us` and `pulse_period_us` are absolute."""
 
     at_ms: int
@@ -77,8 +77,8 @@ class Keyframe:
     pulse_period_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class Cycle:
+@declared
+class Cycle(Declared):
     """An on/off cycle; the plateau `on_ms` excludes both ramps."""
 
     ramp_up_ms: int
@@ -98,8 +98,8 @@ class Cycle:
         return self.on_phase_ms + self.off_ms
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelProgram:
+@declared
+class ChannelProgram(Declared):
     """What one channel plays.
 
     Attributes:
@@ -189,8 +189,8 @@ class ChannelProgram:
         return tuple(currents)
 
 
-@dataclass(frozen=True, slots=True)
-class PulseProgram:
+@declared
+class PulseProgram(Declared):
     """What all channels play together."""
 
     channels: tuple[ChannelProgram, ...]

@@ -20,6 +20,10 @@ AGAIN_MAX = 3
 STARVED_MS = 100
 PLAYED_AGAIN = "played again"
 
+TESTS = Path(__file__).parent
+# Where long tests press keys and run processes in real time. What others find is never tried away.
+TRIED_TWICE = {"drivers", "rig", "simulator", "tui"}
+
 # A run behind nohup or in the background hands down that these are ignored; what tests start obeys.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -55,16 +59,18 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
     A virtual machine is held now and then, by up to some tenths of a second, and a process may have
     to wait for a processor. Estim ends its output then, as it must, and a test of what it does in
-    time shows nothing. A long test, whole processes and keys in real time, gets a second try in any
-    case. Told in the summary.
+    time shows nothing. A long test of keys and processes in real time gets a second try anyway.
+    Told in the summary.
     """
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    is_long = item.get_closest_marker("long") is not None
+    is_tried_twice = is_long and item.path.relative_to(TESTS).parts[0] in TRIED_TWICE
     for again in range(AGAIN_MAX + 1):
         began_us, waited_ms = time.monotonic_ns() // 1000, _waited_ms()
         reports = runtestprotocol(item, nextitem=nextitem, log=False)
         held_ms, waited_ms = _held_ms(item.config, began_us), _waited_ms() - waited_ms
         could_run = held_ms == 0 and waited_ms < STARVED_MS
-        is_due = not could_run or (again == 0 and item.get_closest_marker("long") is not None)
+        is_due = not could_run or (again == 0 and is_tried_twice)
         if not is_due or again == AGAIN_MAX or not any(report.failed for report in reports):
             break
         words = "\n".join(report.longreprtext for report in reports if report.failed)

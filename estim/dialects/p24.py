@@ -16,7 +16,6 @@ from __future__ import annotations
 import re
 from binascii import crc_hqx
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from struct import Struct
@@ -132,8 +131,7 @@ class Point(NamedTuple):
     current_ua: int
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelUpdate:
+class ChannelUpdate(NamedTuple):
     """What one channel plays from now on: its points, again every period.
 
     Attributes:

@@ -13,13 +13,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from estim.errors import EstimError
-from estim.safety.verdict import Approved, ApprovedLoad
 from estim.transport.line_settings import LineSettings
 from firmware_protocol.messages import Capabilities, Event, Identity, Status
 from firmware_protocol.program import PulseProgram
+
+if TYPE_CHECKING:  # who only asks a device who it is needs no kernel
+    from estim.safety.verdict import Approved, ApprovedLoad
 
 NOT_TOLD = "not told"
 """Serial number of a device that cannot say its own."""

@@ -9,7 +9,7 @@ Rules:
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from estim.drivers.base import (
     DriveRefused,
@@ -22,8 +22,10 @@ from estim.drivers.base import (
 )
 from estim.drivers.stand_in import StandIn
 from estim.errors import LimitRefused
-from estim.safety.verdict import Approved, ApprovedLoad
 from firmware_protocol.messages import Capabilities, DeviceState, FaultCode, WantedState
+
+if TYPE_CHECKING:  # who only asks a device who it is needs no kernel
+    from estim.safety.verdict import Approved, ApprovedLoad
 
 
 class HostPlayedStimulator(Stimulator):

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from estim.dialects import p24
 from estim.dialects.p24 import Command, Damage, Frame, Result, StimStatus
@@ -120,6 +121,7 @@ class P24Stimulator(HostPlayedStimulator):
     line = LineSettings(p24.BAUD, p24.STOP_BITS, has_flow_control=True, dtr=True)
     kind = "P24"
     capabilities = CAPABILITIES
+    stop_command: ClassVar[Command] = Command.ML_STOP
 
     @classmethod
     def fitting(cls, program: PulseProgram) -> Fitting:
@@ -256,7 +258,7 @@ class P24Stimulator(HostPlayedStimulator):
             result = p24.unpack_result(frame.payload)
             if frame.command != request.command + 1:
                 self._refused(result or Result.INVALID_COMMAND, now_us)
-            elif result and not (result in _LEAD_OFF and request.command in _PLAYING):
+            elif result and not self._is_told(result, request.command):
                 self._refused(result, now_us)
             else:
                 request.answered(frame.payload, now_us)
@@ -265,6 +267,10 @@ class P24Stimulator(HostPlayedStimulator):
             self._played = None
         if self._is_identified and self._stop_due_us is None:
             self._follow(now_us)
+
+    def _is_told(self, result: int, command: Command) -> bool:
+        """Tell whether an answer that is an error is one that whoever asked reads himself."""
+        return result in _LEAD_OFF and command in _PLAYING
 
     def _damage(self, explanation: str, now_us: int) -> None:
         self._events.append(LineDamaged(explanation))
@@ -317,7 +323,7 @@ class P24Stimulator(HostPlayedStimulator):
 
     def _fail_connect(self, result: int) -> None:
         self._pending = None
-        words = f"{self._address}: the device answers with an error: {_words(result)}"
+        words = f"{self._address}: the device answers with an error: {result_words(result)}"
         self._events.append(ConnectFailed(DeviceFault(words)))
 
     # Output.
@@ -418,7 +424,7 @@ class P24Stimulator(HostPlayedStimulator):
 
     def _refused(self, result: int, now_us: int) -> None:
         """Act on an answer that is an error."""
-        words = _words(result)
+        words = result_words(result)
         if not self._is_identified:
             self._fail_connect(result)
         elif result == Result.HIGH_VOLTAGE:
@@ -441,7 +447,7 @@ class P24Stimulator(HostPlayedStimulator):
 
     def _send_stop(self, now_us: int) -> None:
         """Send Stop and, behind it, the question whether it was obeyed."""
-        for command in (Command.ML_STOP, Command.GET_STIM_STATUS):
+        for command in (self.stop_command, Command.GET_STIM_STATUS):
             self._number = (self._number + 1) % p24.PACKET_NUMBERS
             self._abandoned.add((command + 1, self._number))
             self._urgent.append(p24.encode(command, self._number))
@@ -468,6 +474,7 @@ class P24Stimulator(HostPlayedStimulator):
         return True
 
 
-def _words(result: int) -> str:
+def result_words(result: int) -> str:
+    """Say what a result means."""
     known = next((words for code, words in _WORDS.items() if code == result), None)
     return known or f"result {result}, which nobody here knows"

@@ -10,8 +10,9 @@ Rules:
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from estim.drivers.player import ChannelPlayer, Train
-from estim.safety.verdict import Approved, ApprovedLoad
 from firmware_protocol import limits
 from firmware_protocol.messages import (
     Capabilities,
@@ -29,6 +30,9 @@ from firmware_protocol.messages import (
 )
 from firmware_protocol.program import PulseProgram
 from firmware_protocol.session_limits import limits_digest
+
+if TYPE_CHECKING:  # who only asks a device who it is needs no kernel
+    from estim.safety.verdict import Approved, ApprovedLoad
 
 MAINS_PERCENT = 255
 LEASE_US = limits.lease_ms.maximum * 1000

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import pickle
 import re
 from enum import IntFlag
+from typing import Any
 
 import pytest
 
@@ -227,3 +231,32 @@ def test_the_schema_hash_is_the_crc_of_its_description() -> None:
     assert "\nflags PolicyFlag\nvalue 0 NONE\nvalue 1 LEAD_OFF_STOPS_ALL\n" in described
     assert described.count("\nmessage ") == 20
     assert 0 <= schema.SCHEMA_HASH < 2**32
+
+
+@pytest.mark.parametrize(
+    "kind", [*MESSAGES.values(), *schema.rows_used()], ids=lambda k: k.__name__
+)
+def test_a_declared_class_is_a_frozen_dataclass(kind: Any) -> None:
+    """Equal by class and fields, never changed, whole or not at all; copies are equal."""
+    names = [field.name for field in dataclasses.fields(kind)]
+    made, same = kind(*range(len(names))), kind(**{name: at for at, name in enumerate(names)})
+    assert made == same
+    assert hash(made) == hash(same)
+    assert repr(made) == f"{kind.__name__}({', '.join(f'{n}={at}' for at, n in enumerate(names))})"
+    assert made not in (
+        tuple(range(len(names))),
+        messages.Stop() if kind is not messages.Stop else 0,
+    )
+    assert copy.deepcopy(made) == made == pickle.loads(pickle.dumps(made))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made.anything = 1
+    with pytest.raises(TypeError):
+        kind(*range(len(names) + 1))
+    for name in names:
+        assert dataclasses.replace(made, **{name: -1}) != made
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(made, name, 1)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            delattr(made, name)
+        with pytest.raises(TypeError, match=name):
+            kind(**{each: 0 for each in names if each != name})

@@ -134,6 +134,7 @@ def test_a_ramp_down_is_told_where_its_last_pulses_are_far_apart(tmp_path: Path)
     assert any("ramps down in the last 1." in note for note in result.notes)
 
 
+@pytest.mark.long
 def test_a_rise_is_told_from_a_beat(tmp_path: Path) -> None:
     # Up to 7 mA, the last of it at 2 mA/s, 1.2 s there, and down; all of it rounded down to
     # 0.1 mA, so that at first the weak holds, 158 permille, are no current at all.

@@ -138,6 +138,7 @@ def test_one_message_is_obeyed_per_cycle() -> None:
     assert host.wait(1) == b"K\x15\0\0\0"
 
 
+@pytest.mark.long
 def test_what_nobody_reads_and_what_nobody_takes_stays_bounded() -> None:
     device = VirtualPulsePal(Load(1000), None, -BOOT_US)
     for at_ms in range(100):
@@ -328,6 +329,7 @@ def test_a_custom_train_may_time_bursts_instead() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_the_longest_custom_train_is_played_and_a_longer_one_ends_the_device() -> None:
     onsets_us = range(0, 5001 * 100, 100)
     host = Host()

@@ -105,6 +105,7 @@ async def read_back(controller: SessionController) -> None:
 
 
 @pytest.mark.hazard(21)
+@pytest.mark.long
 async def test_a_whole_visit(visit: SessionController, records: Path) -> None:
     await visit.annotate("note", {"text": "before there is any device"})
     assert shown(visit).state is HostState.DISCONNECTED

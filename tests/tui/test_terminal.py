@@ -132,6 +132,7 @@ def test_a_terminal_that_is_gone_ends_the_session_and_the_process(
 
 
 @pytest.mark.hazard(34)
+@pytest.mark.long
 def test_without_a_terminal_there_is_no_interface(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path), ""],

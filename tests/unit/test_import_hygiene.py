@@ -80,6 +80,7 @@ def test_importing_a_light_package_loads_no_heavy_library(package: Path) -> None
     assert loaded_by(modules, forbidden) == {module: [] for module in modules}
 
 
+@pytest.mark.long
 def test_pictures_and_reports_load_their_libraries_when_they_are_made() -> None:
     """Rule 3, for the packages that rule 1 leaves out."""
     packages = [entry for entry in (CHECKOUT / "estim").iterdir() if entry.stem in HEAVY_PACKAGES]

@@ -49,10 +49,10 @@ def test_the_rise_takes_as_long_as_a_device_takes(
         ("dpn-conventional", (5000, 3000)),
         ("tens-low-rate", (4000,)),
         # Only the strongest of the modulated pulses prove contact, or those above the hold.
-        ("tens-strength-duration", (5000, 0)),
-        ("tens-amplitude-modulated", (5000,)),
-        ("nmes-alternating", (3000, 3000)),
-        ("russian-quadriceps", (3000,)),
+        pytest.param("tens-strength-duration", (5000, 0), marks=pytest.mark.long),
+        pytest.param("tens-amplitude-modulated", (5000,), marks=pytest.mark.long),
+        pytest.param("nmes-alternating", (3000, 3000), marks=pytest.mark.long),
+        pytest.param("russian-quadriceps", (3000,), marks=pytest.mark.long),
     ],
 )
 def test_the_rise_drawn_is_the_rise_delivered(

@@ -133,6 +133,7 @@ def test_two_channels_as_csv_hold_the_pulses_of_the_profile() -> None:
         assert all([run.charge_pc for run in pulse] == [charge_pc, -charge_pc] for pulse in pulses)
 
 
+@pytest.mark.long
 def test_a_burst_as_csv_from_the_middle_of_the_session() -> None:
     """10 pulses 10 ms apart, twice a second: from 0.45 s to 0.55 s come those at 0.5 to 0.54 s."""
     text = text_of(csv_blocks(waveform("tens-burst", [60], 0.45, 0.1)))

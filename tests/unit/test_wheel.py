@@ -30,6 +30,7 @@ def test_the_wheel_holds_code_profiles_and_style_sheets_and_nothing_else(tmp_pat
         for package in ("estim", "firmware_protocol")
         for suffix in ("py", "tcss", "html", "css", "js")
         for file in (CHECKOUT / package).rglob(f"*.{suffix}")
+        if "node_modules" not in file.parts
     }
     profiles = {
         f"estim/{file.relative_to(CHECKOUT).as_posix()}"

@@ -377,6 +377,7 @@ def _strings(item: Any) -> list[str]:
     return [item] if isinstance(item, str) else []
 
 
+@pytest.mark.long
 def test_damage_in_any_line_raises_nowhere_and_is_said(tmp_path: Path) -> None:
     path = walk(begun(tmp_path)).close()
     intact = path.read_bytes()

@@ -85,6 +85,7 @@ def test_a_few_requirements_as_text_and_junit(tmp_path: Path) -> None:
     assert skipped == ["LEAD-02", "SOAK-01"]
 
 
+@pytest.mark.long
 def test_a_failure_names_what_was_expected_and_seen(tmp_path: Path) -> None:
     """A load of 620 ohm is no other kind of load than 500, but it is not the declared one."""
     path = tmp_path / "result.xml"
