@@ -582,6 +582,11 @@ BREAKAGES = (
         ),
     ),
     Breakage(
+        45, "a single pulse needs no declared load", "estim/rig/single_pulse.py",
+        "    if bench_ohm <= 0:", "    if False:",
+        ("tests/rig/test_single_pulse.py::test_nobody_is_connected_and_it_is_a_p24",),
+    ),
+    Breakage(
         45, "a target is set at once on a person", "estim/safety/kernel.py",
         "    if request.rise_kind is RiseKind.TARGET and bounds.is_bench:",
         "    if request.rise_kind is RiseKind.TARGET:",
