@@ -5,7 +5,8 @@
 #   make test-firmware  the reference firmware in C: agreement, coverage, MISRA, fuzzing; installs compilers
 #   make test-labgrid   places of labgrid on loopback, in an environment of its own
 #   make fuzz     fuzz the firmware for MINUTES=10          make mutants  mutants of its gate, 10 minutes
-#   make check    formatting, types, imports, generated files
+#   make check    formatting, types, imports, generated files, SAFETY.md against its tests
+#   make assurance  each safety measure taken out of a copy: the tests of SAFETY.md notice, 10 minutes
 #   make bench    benchmarks, JSON lines        make smoke    install the wheel elsewhere and use it
 #   make soak     an hour on a busy machine (HOURS=1)    make faults   each fault TRIALS=200 times
 #   make monkey   random keys on the interface for MINUTES=1 (SEED=1), the simulator's trace as judge
@@ -28,7 +29,7 @@ RUN_STAMP := $(VENV)/.run-$(PYTHON_TAG)
 DEV_STAMP := $(VENV)/.dev-$(PYTHON_TAG)
 LABGRID_STAMP := $(LABGRID_VENV)/.labgrid-$(PYTHON_TAG)
 
-.PHONY: run test test-long test-firmware test-labgrid fuzz mutants check generate pictures bench soak faults monkey agreement coverage smoke lock clean
+.PHONY: run test test-long test-firmware test-labgrid fuzz mutants assurance check generate pictures bench soak faults monkey agreement coverage smoke lock clean
 
 run: $(RUN_STAMP)
 	@$(VENV_PYTHON) -m estim
@@ -52,6 +53,10 @@ test-labgrid: $(LABGRID_STAMP)
 fuzz:
 	@$(MAKE) --silent -C firmware_protocol/c fuzz SECONDS=$$((60 * $(or $(MINUTES),10)))
 
+# One JSON line for each safety measure taken out; fails if the tests named in SAFETY.md did not notice.
+assurance: $(DEV_STAMP)
+	@$(VENV_PYTHON) -m tests.assurance.broken
+
 # One JSON object; fails if a mutant lives that is not known to be equivalent.
 mutants: $(DEV_STAMP)
 	@$(VENV_PYTHON) -m tests.firmware.mutants
@@ -64,6 +69,7 @@ check: $(DEV_STAMP)
 	@$(VENV_PYTHON) -m firmware_protocol.generate --check
 	@$(VENV_PYTHON) -m estim.session.diagram --check
 	@$(VENV_PYTHON) -m estim.rig.conformance.page --check
+	@$(VENV_PYTHON) -m tests.assurance --check
 
 # What is derived: PROTOCOL.md, vectors, the limits table, the state diagram, the requirements.
 generate: $(RUN_STAMP)

@@ -124,6 +124,7 @@ def test_an_interruption_is_exit_code_130(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err == "estim: interrupted\n"
 
 
+@pytest.mark.hazard(40)
 @pytest.mark.parametrize("is_asked", [False, True])
 def test_a_bug_says_where_to_report_it_and_shows_its_traceback_only_when_asked(
     is_asked: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -224,6 +224,7 @@ def test_a_whole_session_goes_through_a_pipe(tmp_path: Path) -> None:
     assert '"kind":"stop' in record.replace(" ", "")
 
 
+@pytest.mark.hazard(32)
 def test_the_end_of_the_input_stops(tmp_path: Path) -> None:
     with piped(tmp_path) as talk:
         assert talk.hears("help for the commands")
@@ -240,6 +241,7 @@ def test_the_end_of_the_input_stops(tmp_path: Path) -> None:
     assert last_current_us(talk.trace) - closed_us < 150_000
 
 
+@pytest.mark.hazard(32)
 def test_lines_that_nobody_takes_end_the_output(tmp_path: Path) -> None:
     """Rule 3: the reader stands still, the pipe fills, no beat goes out any more."""
     with piped(tmp_path) as talk:
@@ -260,6 +262,7 @@ def test_lines_that_nobody_takes_end_the_output(tmp_path: Path) -> None:
     assert last_current_us(talk.trace) - full_us < 750_000
 
 
+@pytest.mark.hazard(31)
 @pytest.mark.parametrize("keys", ["\x03", "x\r"])
 def test_a_half_typed_line_holds_no_stop_up(tmp_path: Path, keys: str) -> None:
     with Terminal(tmp_path, program=PROGRAM) as terminal:

@@ -144,6 +144,7 @@ def test_the_same_seed_gives_the_same_record_and_trace(estim: Shell, tmp_path: P
     assert kept[0][0] == kept[1][0]
 
 
+@pytest.mark.hazard(45)
 def test_a_clinical_session_is_refused_and_says_what_is_missing(estim: Shell) -> None:
     answer = estim("run", "dpn-conventional", "--amplitude", "1=5")
     answer.assert_one_message(4)
@@ -151,6 +152,7 @@ def test_a_clinical_session_is_refused_and_says_what_is_missing(estim: Shell) ->
         assert word in answer.err
 
 
+@pytest.mark.hazard(1)
 def test_above_the_ceiling_is_refused_with_limit_values_and_owner(estim: Shell) -> None:
     answer = estim("run", "dpn-conventional", *BENCH, "--amplitude", "1=40.1")
     answer.assert_one_message(4)
@@ -234,6 +236,7 @@ def test_a_fault_of_the_device_is_exit_code_5_and_the_record_is_closed(
         assert all(alarm["blame"] for alarm in alarms)
 
 
+@pytest.mark.hazard(47)
 @pytest.mark.parametrize("script", ["at 5 drop 4", "at 5 corrupt 5", "at 5 duplicate 9"])
 def test_a_few_bad_frames_disturb_nothing(estim: Shell, tmp_path: Path, script: str) -> None:
     answer = estim(

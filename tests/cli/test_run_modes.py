@@ -70,6 +70,7 @@ def longest_span(played: Played, target_ua: int) -> tuple[int, int, int]:
     return best
 
 
+@pytest.mark.hazard(18)
 @pytest.mark.parametrize(
     ("profile_id", "amplitude_ma", "duration_s"),
     [

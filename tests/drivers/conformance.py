@@ -163,6 +163,7 @@ class DriverConformance:
         assert bool(device.caution) is (self.residual_ms > 350)
         assert rig.pulses.phases == []
 
+    @pytest.mark.hazard(14)
     def test_another_kind_of_device_is_refused_in_one_message_and_gets_no_output(
         self, rig: Rig
     ) -> None:
@@ -186,6 +187,7 @@ class DriverConformance:
 
     # Ramp, pause, stop.
 
+    @pytest.mark.hazard(4)
     def test_arming_and_starting_give_nothing_and_output_rises_from_zero_at_the_slew(
         self, rig: Rig
     ) -> None:
@@ -212,6 +214,7 @@ class DriverConformance:
         rig.run(S)
         assert rig.pulses.peak_ua(1, lowered_us + 120 * MS) == 1000
 
+    @pytest.mark.hazard(5)
     def test_a_pause_is_zero_and_resuming_rises_from_zero(self, rig: Rig) -> None:
         self.running(rig, 3000).run(5 * S)
         assert rig.settle(rig.ask(msg.Pause))
@@ -245,6 +248,7 @@ class DriverConformance:
 
     # The line.
 
+    @pytest.mark.hazard(6)
     def test_unplugged_it_ends_within_its_residual_time_and_does_not_come_back(
         self, rig: Rig
     ) -> None:
@@ -279,6 +283,7 @@ class DriverConformance:
         rig.run(3 * S)
         assert rig.pulses.after(noisy_us + 500 * MS + self.residual_ms * MS) == []
 
+    @pytest.mark.hazard(14)
     def test_another_device_of_the_kind_on_the_same_name_is_not_driven(
         self, rig: Rig, tmp_path: Path
     ) -> None:
@@ -291,6 +296,7 @@ class DriverConformance:
         assert not rig.settle(asked)
         assert "another device" in rig.why(asked)
 
+    @pytest.mark.hazard(16)
     def test_a_device_that_restarts_while_it_runs_gives_nothing_until_asked(self, rig: Rig) -> None:
         self.running(rig, 3000).run(5 * S)
         rig.line = rig.simulated(self.model)
@@ -301,6 +307,7 @@ class DriverConformance:
 
     # The host.
 
+    @pytest.mark.hazard(8)
     def test_a_frozen_display_ends_output(self, rig: Rig) -> None:
         self.running(rig, 3000).run(5 * S)
         rig.is_beating = False
@@ -308,6 +315,7 @@ class DriverConformance:
         rig.run(4 * S)
         assert rig.pulses.after(frozen_us + 2 * S + SLACK_US) == []
 
+    @pytest.mark.hazard(30)
     def test_a_dead_host_leaves_output_for_its_residual_time_at_most(self, rig: Rig) -> None:
         self.running(rig, 3000).run(5 * S)
         died_us = rig.clock.now_us()

@@ -166,6 +166,7 @@ def test_an_energised_device_is_asked_again_until_it_is_at_rest() -> None:
     assert not line.of(base.ConnectFailed)
 
 
+@pytest.mark.hazard(17)
 @pytest.mark.parametrize("adoption", [Adoption.SCHEMA_MISMATCH, Adoption.ADOPTED])
 def test_another_schema_is_refused_with_both_hashes(adoption: Adoption) -> None:
     """Also where the device claims to have adopted."""
@@ -321,6 +322,7 @@ def test_an_expired_approval_is_not_sent() -> None:
     assert line.driver.take_output().drive is not None
 
 
+@pytest.mark.hazard(9)
 def test_a_drive_says_everything_and_echoes_the_newest_tick() -> None:
     line = Line().loaded()
     for _ in range(3):
@@ -377,6 +379,7 @@ def test_stop_is_sent_three_times_even_if_zero_is_shown_at_once() -> None:
     assert line.driver.next_deadline_us() is None
 
 
+@pytest.mark.hazard(31)
 def test_stop_is_repeated_every_30_ms_until_a_status_shows_zero() -> None:
     line = Line().loaded()
     line.device.ignores = (Stop,)

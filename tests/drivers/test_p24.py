@@ -241,6 +241,7 @@ def test_the_device_is_asked_often_enough_to_live_and_no_oftener_than_driven() -
 # Down.
 
 
+@pytest.mark.hazard(30)
 @pytest.mark.parametrize("is_busy", [False, True], ids=["idle", "a request on its way"])
 def test_stop_goes_first_three_times_and_is_confirmed_by_the_devices_status(is_busy: bool) -> None:
     line = Line().running(10_000, 0).run(12 * S)
@@ -287,6 +288,7 @@ def test_nothing_reaches_the_device_after_a_stop_but_stops_and_questions() -> No
     assert {command for command, _ in line.device.heard} <= {34, 62}
 
 
+@pytest.mark.hazard(30)
 def test_without_drives_output_ends_after_the_lease_though_the_driver_goes_on() -> None:
     line = Line().running(10_000, 0).run(12 * S)
     line.wanted = None

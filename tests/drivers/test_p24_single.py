@@ -251,6 +251,7 @@ def _other_number(answer: bytes) -> bytes:
 SPOILT = [_lost, _other_output, _cut, _corrupt, _general_error, _empty, _other_number]
 
 
+@pytest.mark.hazard(45)
 @pytest.mark.parametrize("spoil", SPOILT, ids=lambda spoil: spoil.__name__)
 def test_a_pulse_without_a_sound_answer_counts_as_played_and_is_never_repeated(
     spoil: Callable[[bytes], bytes],

@@ -539,6 +539,7 @@ def test_an_answer_to_the_first_stop_does_not_end_the_three() -> None:
     assert written == [STOP] * 3 + [b""]
 
 
+@pytest.mark.hazard(30)
 def test_output_ends_320_ms_after_the_last_approval_though_the_host_turns_on() -> None:
     """The engine that no longer drives goes on polling: that alone keeps nothing alive."""
     trace = Pulses()

@@ -85,6 +85,7 @@ def test_without_a_load_in_its_url_it_says_what_is_missing(simulated: Simulated)
     assert simulated.rows() == []
 
 
+@pytest.mark.hazard(30)
 def test_output_ends_within_half_a_second_of_the_death_of_everything(simulated: Simulated) -> None:
     """The device has no watchdog: the train that it was given is all that goes on."""
     device = f"pulsepal:{simulated.path}?load=1000"

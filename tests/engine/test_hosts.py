@@ -47,6 +47,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         yield scene
 
 
+@pytest.mark.hazard(15)
 def test_a_second_host_is_turned_away_and_disturbs_nothing(scene: Scene) -> None:
     scene.start_simulator()
     host = scene.start_host()
@@ -69,6 +70,7 @@ def test_a_second_host_is_turned_away_and_disturbs_nothing(scene: Scene) -> None
     assert max(gaps) == 12_500  # 80 pulses a second, none missing
 
 
+@pytest.mark.hazard(14)
 def test_another_device_behind_the_same_name_is_not_driven(scene: Scene, tmp_path: Path) -> None:
     name = tmp_path / "ttyDEVICE"
     name.symlink_to(scene.start_simulator("--serial", "FIRST"))
@@ -173,6 +175,7 @@ def test_a_reader_that_goes_away_ends_the_stimulation_in_good_order(scene: Scene
     assert not tail.is_recovered
 
 
+@pytest.mark.hazard(37)
 def test_records_that_cannot_be_written_refuse_the_start(scene: Scene) -> None:
     scene.start_simulator()
     scene.records.write_text("this is no folder")
@@ -253,6 +256,7 @@ def test_ctrl_z_in_a_terminal_stops_the_interface_and_so_the_output(
     assert codes == ["display_frozen"]
 
 
+@pytest.mark.hazard(34)
 def test_a_terminal_that_vanishes_ends_the_stimulation(scene: Scene, terminal: Terminal) -> None:
     closed_us = now_us()
     os.close(terminal.master)

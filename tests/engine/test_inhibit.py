@@ -35,6 +35,7 @@ def install(note: Path, script: str) -> None:
     program.chmod(0o700)
 
 
+@pytest.mark.hazard(35)
 def test_the_lock_is_held_for_idle_sleep_and_lid_and_given_back(note: Path) -> None:
     install(note, HOLDS)
     inhibitor = Inhibitor()

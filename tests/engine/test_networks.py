@@ -83,6 +83,7 @@ def test_output_ends_by_itself_on_schedule_and_does_not_come_back(scene: Scene, 
     assert any(words in result["end"] for words in ("fell silent", "lease expired", "port is gone"))
 
 
+@pytest.mark.hazard(9)
 def test_frames_held_up_in_a_buffer_prolong_nothing(scene: Scene) -> None:
     """The host hears nothing and goes on for a while: the lease counts from what it echoes."""
     with DelayProxy(scene.start_simulator("--tcp", "0")) as proxy:

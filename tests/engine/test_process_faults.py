@@ -15,6 +15,7 @@ SEED = int(os.environ.get("ESTIM_SEED", "0")) or int.from_bytes(os.urandom(4), "
 QUICK = {"engine killed", "both stopped", "line silent", "SIGTERM", "disk full", "lead off"}
 
 
+@pytest.mark.hazard(6, 7, 8, 37)
 @pytest.mark.parametrize(
     "name",
     [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in CASES],

@@ -87,6 +87,7 @@ def test_bytes_pass_unchanged_both_ways(line: Line) -> None:
         port.close()
 
 
+@pytest.mark.hazard(15)
 def test_a_port_has_one_owner_until_it_is_closed(line: Line) -> None:
     port = open_port(line.address)
     with pytest.raises(PortLost, match="in use by another program"):
@@ -112,6 +113,7 @@ def test_a_port_that_was_closed_opens_again_without_privileges(line: Line) -> No
         assert done.returncode == 0, done.stderr.decode()
 
 
+@pytest.mark.hazard(16)
 def test_dtr_and_rts_are_low_before_the_port_opens(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +197,7 @@ def test_a_line_that_takes_nothing_is_lost_within_a_second_or_so(line: Line) -> 
     port.close()
 
 
+@pytest.mark.hazard(31)
 def test_a_blocked_write_holds_nobody_up_and_a_stop_overtakes_drives(line: Line) -> None:
     listener = Listener()
     port = ThreadedPort(open_port(line.address), listener, SystemClock())
@@ -217,6 +220,7 @@ def test_a_blocked_write_holds_nobody_up_and_a_stop_overtakes_drives(line: Line)
         port.join(1.0)
 
 
+@pytest.mark.hazard(9)
 def test_the_newest_drive_replaces_one_that_waits(line: Line) -> None:
     listener = Listener()
     port = ThreadedPort(open_port(line.address), listener, SystemClock())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 
+import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
@@ -58,6 +59,7 @@ AMPLITUDES_UA = st.sampled_from([0, 1_000, 1_999, 2_000, 2_100, 5_000, 20_000]) 
 )
 
 
+@pytest.mark.hazard(3, 42)
 @given(st.data())
 @settings(max_examples=30 * THOROUGH, suppress_health_check=SHARED, phases=PHASES)
 def test_any_programme_is_played_alike(lockstep: Lockstep, data: st.DataObject) -> None:
@@ -245,6 +247,7 @@ def begin(host: Host, data: st.DataObject, own: DeviceSettings, played: PulsePro
         host.keep(1500 * MS, *(2_100 for _ in range(host.channel_count)))
 
 
+@pytest.mark.hazard(11)
 @given(st.data())
 @settings(max_examples=60 * THOROUGH, suppress_health_check=SHARED, phases=PHASES)
 def test_any_stream_in_any_state_has_the_same_answers_and_the_same_output(

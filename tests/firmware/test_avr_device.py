@@ -60,6 +60,7 @@ def levels(machine: Machine) -> dict[str, int]:
     return {row.signal: row.number for row in machine.rows() if row.signal in outputs}
 
 
+@pytest.mark.hazard(16)
 def test_outputs_stay_off_from_reset_until_running(machine: Machine) -> None:
     host = AvrHost(machine)
     host.load(one_channel())
@@ -176,6 +177,7 @@ def test_inputs_and_checks_take_the_output_away(
     assert host.status.state is DeviceState.SAFE
 
 
+@pytest.mark.hazard(29)
 def test_a_leak_is_found_by_the_self_test(machine: Machine) -> None:
     host = AvrHost(machine)
     host.greet()
@@ -214,6 +216,7 @@ def test_flash_ram_stack_and_the_longest_pass_leave_room(avr: Avr, machine: Mach
     assert all(pulse.net_cycles == 0 for pulse in played)
 
 
+@pytest.mark.hazard(27)
 def test_fuses_hold_the_watchdog_on_and_the_supply_watched(avr: Avr) -> None:
     told = subprocess.run(
         ["make", "--silent", "-C", C_FOLDER / "avr", "fuses", f"BUILD={avr.image.parent}"],

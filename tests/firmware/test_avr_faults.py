@@ -63,6 +63,7 @@ def resets_since(machine: Machine, cycle: int) -> list[int]:
     return [row.cycle for row in machine.rows(cycle) if row.signal == "reset"]
 
 
+@pytest.mark.hazard(29)
 def test_an_edge_that_is_late_takes_all_away_and_leaves_no_level_behind(machine: Machine) -> None:
     """Interrupts wait for 120 us in a pulse whose edges lie 50 us apart.
 
@@ -108,6 +109,7 @@ def test_a_lead_off_is_told_once_however_many_pulses_were_given_ahead(machine: M
     assert [e.code for e in host.of(Event)].count(EventCode.LEAD_OFF) == 1
 
 
+@pytest.mark.hazard(28)
 def test_a_bit_that_flips_in_the_programme_is_never_felt(machine: Machine) -> None:
     """One phase becomes a microsecond longer in memory: no pulse out of balance, and a fault."""
     host = AvrHost(machine)
@@ -127,6 +129,7 @@ def test_a_bit_that_flips_in_the_programme_is_never_felt(machine: Machine) -> No
     assert host.of(Refused)[-1].reason is RefusalReason.CAUSE_PRESENT
 
 
+@pytest.mark.hazard(28)
 def test_limits_that_change_in_memory_end_running_with_the_next_drive(machine: Machine) -> None:
     """A limit of 80 mA becomes one of 211 mA, which no pulse shows before it is asked for."""
     host = AvrHost(machine)
@@ -147,6 +150,7 @@ def test_limits_that_change_in_memory_end_running_with_the_next_drive(machine: M
     assert host.status.state is DeviceState.SAFE
 
 
+@pytest.mark.hazard(28)
 @pytest.mark.parametrize(
     ("place", "byte"),
     [("guard", 0), ("above the guard", 0), (TCCR1B, 0), (TIMSK0, 6)],
@@ -194,6 +198,7 @@ def test_a_button_that_bounces_is_pressed_once_and_released_once(machine: Machin
     assert host.status.state is DeviceState.SAFE
 
 
+@pytest.mark.hazard(46)
 @pytest.mark.parametrize("later_us", [1500, 4000, 7000])
 def test_a_press_shorter_than_the_longest_pass_is_not_missed(
     machine: Machine, later_us: int

@@ -22,6 +22,7 @@ AMPLITUDE_UA = 4000
 SECOND = 1000 * CYCLES_PER_MS
 
 
+@pytest.mark.hazard(3)
 def test_a_whole_session_reaches_the_pins_as_it_was_asked(avr: Avr, tmp_path: Path) -> None:
     trace = tmp_path / "trace.csv"
     tty = tmp_path / "tty"

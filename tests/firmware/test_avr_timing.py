@@ -126,6 +126,7 @@ def test_no_edge_comes_but_of_a_pulse_however_the_line_meets_the_pulses(
     assert len(edges) == 12 * len(played)
 
 
+@pytest.mark.hazard(6)
 def test_output_ends_350_ms_after_the_tick_that_the_last_drive_echoed(machine: Machine) -> None:
     host = AvrHost(machine)
     host.start(one_channel(PERIOD_US))
@@ -163,6 +164,7 @@ def test_output_ends_20_ms_after_a_stop_but_for_the_pulse_in_progress(
     assert host.status.state is DeviceState.SAFE
 
 
+@pytest.mark.hazard(28)
 @pytest.mark.parametrize("has_interrupts", [True, False])
 @pytest.mark.parametrize("later_us", [0, 1100, 2600, 4100])
 def test_a_hung_main_loop_lets_the_pins_go_within_40_ms(

@@ -56,6 +56,7 @@ def test_a_setpoint_rises_by_whole_microamperes_that_are_due(
         host.keep(period_us, 10_000)
 
 
+@pytest.mark.hazard(13)
 def test_a_lease_of_a_former_epoch_is_over(lockstep: Lockstep) -> None:
     """Armed by an echo that is 300 ms old, it stays so for 20 ms, whatever was leased before."""
     twins = Twins(lockstep, FINE)
@@ -87,6 +88,7 @@ def test_contact_is_judged_at_2_ma_and_lets_the_setpoint_pass(lockstep: Lockstep
     assert (row.setpoint_ua, row.contact) == (5_000, Contact.GOOD)
 
 
+@pytest.mark.hazard(29)
 @pytest.mark.parametrize(("setpoint_ua", "is_fault"), [(10_000, False), (10_050, True)])
 def test_overcurrent_is_a_tenth_and_1_ma_above(
     lockstep: Lockstep, setpoint_ua: int, is_fault: bool
@@ -111,6 +113,7 @@ def take_lead_off(host: Host, twins: Twins, target_ua: int) -> None:
     twins.set_lead_off(1, False, host.now_us)
 
 
+@pytest.mark.hazard(25)
 def test_a_latched_lead_off_lasts_until_it_is_acknowledged(lockstep: Lockstep) -> None:
     """Through ARMED and into RUNNING again."""
     host, twins = running(lockstep)

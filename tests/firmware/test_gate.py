@@ -376,6 +376,7 @@ def test_all_that_a_device_would_have_to_hold_is_told(lockstep: Lockstep) -> Non
         assert (answer.reason, answer.asked) == (RefusalReason.CAPABILITY, int(asked))
 
 
+@pytest.mark.hazard(1)
 def test_no_device_is_allowed_more_than_100_ma(lockstep: Lockstep) -> None:
     host = connected(lockstep, replace(FINE, amplitude_max_ua=200_000))
     (answer,) = host.set_limits(session_limits(2, amplitude_ua=100_001))

@@ -40,6 +40,7 @@ SHARED = [
 PHASES = (Phase.reuse, Phase.generate)
 
 
+@pytest.mark.hazard(1)
 @given(strategies.programs(), ROWS, SETTINGS, st.data())
 @settings(max_examples=60, suppress_health_check=SHARED, phases=PHASES)
 def test_the_kernel_and_the_core_give_the_same_verdict_on_every_target(
@@ -263,6 +264,7 @@ AROUND_THE_SLOPE_UA = st.sampled_from([27_999, 28_000, 28_001, 56_000, 100_000])
 TARGETS_UA = st.lists(AROUND_THE_SLOPE_UA | st.integers(20_000, 100_000), min_size=8, max_size=8)
 
 
+@pytest.mark.hazard(2)
 @given(strong(), TARGETS_UA, st.sampled_from([48_000_000, 20_000_000, 3_000_000]))
 @settings(max_examples=250, suppress_health_check=SHARED, phases=PHASES)
 def test_charge_over_every_stretch_is_judged_alike(

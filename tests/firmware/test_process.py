@@ -99,6 +99,7 @@ def test_the_unmodified_host_runs_a_session_on_it(built: Path, tmp_path: Path) -
     assert {later - earlier for earlier, later in pairwise(onsets)} == {12_500}
 
 
+@pytest.mark.hazard(7)
 def test_it_is_silent_320_ms_after_the_host(built: Path, tmp_path: Path) -> None:
     trace = tmp_path / "trace.csv"
     with device(built, "--trace", str(trace)) as (_, path), opened(path) as descriptor:

@@ -116,6 +116,7 @@ def test_a_burst_is_as_many_whole_periods_as_it_has_pulses(lockstep: Lockstep) -
         assert load_result(host, burst) is reason
 
 
+@pytest.mark.hazard(44)
 @pytest.mark.parametrize(
     ("offset_us", "is_taken"),
     [(399, False), (400, True), (9_600, True), (9_601, False), (15_000, False)],

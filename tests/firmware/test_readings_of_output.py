@@ -392,6 +392,7 @@ def test_a_fault_takes_the_place_of_another_and_is_told(lockstep: Lockstep) -> N
     assert refused.reason is RefusalReason.CAUSE_PRESENT  # the supply
 
 
+@pytest.mark.hazard(27)
 def test_a_device_that_boots_below_5_percent_latches_nothing_and_does_not_arm(
     lockstep: Lockstep,
 ) -> None:

@@ -56,6 +56,7 @@ def test_frames_are_coded_and_judged_as_the_vectors_say(
     assert said == f"message {declared.message_id} {vector['sequence']} {epoch} {len(rows)}"
 
 
+@pytest.mark.hazard(10)
 @pytest.mark.parametrize("vector", VECTORS["bad_frames"], ids=ids(VECTORS["bad_frames"]))
 def test_bad_frames_have_their_verdict(lockstep: Lockstep, vector: dict[str, Any]) -> None:
     assert lockstep.command(f"decode {vector['frame']}").said == [f"bad {vector['verdict']}"]

@@ -48,6 +48,7 @@ def events_of(connection: Connection, *frames: bytes) -> list[Received | Damaged
     return list(iter(connection.next_event, None))
 
 
+@pytest.mark.hazard(12)
 @pytest.mark.parametrize(
     ("sequence", "than", "newer"),
     [
@@ -86,6 +87,7 @@ def test_rule_1_sequences_count_over_all_messages_and_wrap() -> None:
     assert sequences == [*range(0x10000), 0]
 
 
+@pytest.mark.hazard(12)
 def test_rule_1_a_frame_that_is_not_newer_is_dropped() -> None:
     seen = events_of(
         device(newest=10),
@@ -119,6 +121,7 @@ def test_rule_2_stop_neither_needs_nor_moves_the_window() -> None:
         assert [type(event) for event in seen] == [Dropped, Received]
 
 
+@pytest.mark.hazard(13)
 def test_rule_3_only_the_current_epoch_comes_out() -> None:
     receiver = device(newest=5)
     seen = events_of(receiver, frame(DRIVE, 6, OTHER), frame(DRIVE, 6), frame(DRIVE, 7, 0))
@@ -160,6 +163,7 @@ def test_rule_3_a_device_hears_every_hello() -> None:
     assert [type(event) for event in seen] == [Dropped, Dropped, Received]
 
 
+@pytest.mark.hazard(13)
 def test_rule_3_a_host_hears_its_own_epoch_alone() -> None:
     host = Connection(Role.HOST, EPOCH)
     seen = events_of(host, frame(IDENTITY, 0, OTHER), frame(IDENTITY, 0, 0), frame(IDENTITY, 0))
@@ -168,6 +172,7 @@ def test_rule_3_a_host_hears_its_own_epoch_alone() -> None:
     assert isinstance(events_of(without, frame(IDENTITY, 0, 0))[0], Dropped)
 
 
+@pytest.mark.hazard(10)
 def test_rule_4_damage_is_counted_and_ends_nothing() -> None:
     receiver = device(newest=0)
     good = frame(DRIVE, 1)

@@ -53,6 +53,7 @@ def suffix_of(name: str) -> str:
     return next((suffix for suffix in reversed(EVERY_SUFFIX) if name.endswith(suffix)), "")
 
 
+@pytest.mark.hazard(18)
 @pytest.mark.parametrize(
     ("declared", "name", "wire"), FIELDS, ids=[f"{d.__name__}.{n}" for d, n, _ in FIELDS]
 )
@@ -61,11 +62,13 @@ def test_every_field_name_ends_in_its_unit(declared: type, name: str, wire: Wire
     assert wire.doc, f"{declared.__name__}.{name} says nothing"
 
 
+@pytest.mark.hazard(18)
 def test_every_limit_name_ends_in_its_unit() -> None:
     for limit in LIMITS:
         assert suffix_of(limit.name) == SUFFIXES[limit.unit], limit.name
 
 
+@pytest.mark.hazard(18)
 def test_every_constant_in_a_unit_says_so() -> None:
     for module in (limits, messages):
         for name, figure in vars(module).items():

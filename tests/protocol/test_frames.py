@@ -27,6 +27,7 @@ def test_every_message_has_a_frame_written_by_hand() -> None:
     assert len(HAND_WRITTEN) == len(MESSAGES) == 20
 
 
+@pytest.mark.hazard(18)
 @each_frame
 def test_encoding_gives_the_frame_written_by_hand(written: HandWritten) -> None:
     body = codec.encode_body(written.message, written.sequence, written.epoch)
@@ -38,6 +39,7 @@ def test_the_frame_written_by_hand_decodes_to_its_message(written: HandWritten) 
     assert decode(written.frame[:-1]) == (written.message, written.sequence, written.epoch)
 
 
+@pytest.mark.hazard(17)
 def test_hello_and_identity_keep_their_layout_for_ever() -> None:
     """Ends of different schemas must still be able to tell each other so: never edit this hex."""
     hello = bytes.fromhex("01 0201 0807060504030201  05 efbeadde")
@@ -62,6 +64,7 @@ def test_hello_and_identity_keep_their_layout_for_ever() -> None:
     )
 
 
+@pytest.mark.hazard(10)
 @each_frame
 def test_every_flip_of_one_bit_is_rejected(written: HandWritten) -> None:
     frame = written.frame[:-1]
@@ -72,6 +75,7 @@ def test_every_flip_of_one_bit_is_rejected(written: HandWritten) -> None:
             decode(bytes(flipped))
 
 
+@pytest.mark.hazard(10)
 @each_frame
 def test_flips_of_two_bits_are_rejected(written: HandWritten) -> None:
     """All neighbouring pairs, and 1500 pairs at random."""
@@ -87,6 +91,7 @@ def test_flips_of_two_bits_are_rejected(written: HandWritten) -> None:
             decode(bytes(flipped))
 
 
+@pytest.mark.hazard(11)
 @each_frame
 def test_every_truncation_is_rejected(written: HandWritten) -> None:
     frame = written.frame[:-1]
@@ -96,6 +101,7 @@ def test_every_truncation_is_rejected(written: HandWritten) -> None:
                 decode(part)
 
 
+@pytest.mark.hazard(11)
 @each_frame
 def test_two_frames_without_a_zero_between_are_rejected(written: HandWritten) -> None:
     for other in HAND_WRITTEN:

@@ -90,6 +90,7 @@ def test_frames_come_out_byte_at_a_time_with_garbage_between() -> None:
     assert good == [frame[:-1] for frame in FRAMES]
 
 
+@pytest.mark.hazard(11)
 @given(st.data())
 def test_the_way_a_stream_is_cut_does_not_matter(data: st.DataObject) -> None:
     pieces = st.sampled_from(FRAMES) | st.binary(max_size=40) | st.just(b"\x02" * 400)
@@ -111,6 +112,7 @@ def test_frames_of_251_bytes_pass_and_of_252_do_not() -> None:
     assert Deframer().feed(b"\x01" * 252 + b"\0") == [None]
 
 
+@pytest.mark.hazard(11)
 def test_endless_garbage_is_one_damaged_frame_in_bounded_memory() -> None:
     deframer = Deframer()
     chunk = b"\x55" * 4096

@@ -152,6 +152,7 @@ def pairs(draw: st.DrawFn) -> tuple[ChannelProgram, ChannelProgram]:
     return (first, second) if draw(st.booleans()) else (second, first)
 
 
+@pytest.mark.hazard(44)
 @given(pairs())
 @settings(max_examples=600)
 def test_channels_that_the_rule_takes_never_coincide(

@@ -353,6 +353,7 @@ def test_phase_currents_worked_out_by_hand(
     assert channel.phase_currents_ua(amplitude_ua, step_ua) == currents_ua
 
 
+@pytest.mark.hazard(3)
 @given(channel_programs(), st.integers(1, 500), st.integers(0, 100_000))
 def test_every_pulse_on_the_grid_is_balanced_to_the_last_count(
     channel: ChannelProgram, step_ua: int, wished_ua: int

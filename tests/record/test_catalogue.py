@@ -267,6 +267,7 @@ def test_a_folder_that_cannot_be_read_is_one_clear_error(tmp_path: Path) -> None
             list_records(tmp_path / name)
 
 
+@pytest.mark.hazard(40)
 def test_the_catalogue_holds_no_name(tmp_path: Path) -> None:
     """Only what the record itself holds under plain pseudonyms: a note's text is not copied."""
     journal = start(tmp_path)

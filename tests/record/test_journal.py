@@ -98,6 +98,7 @@ def test_the_same_events_give_the_same_bytes(tmp_path: Path) -> None:
     assert one.read_bytes() == two.read_bytes()
 
 
+@pytest.mark.hazard(40)
 def test_file_and_folder_are_private(tmp_path: Path) -> None:
     path = sealed_record(tmp_path / "deep" / "records")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -205,6 +206,7 @@ def test_nothing_follows_the_seal(tmp_path: Path) -> None:
         journal.sync()
 
 
+@pytest.mark.hazard(37)
 def test_a_full_disk_poisons_the_journal(tmp_path: Path) -> None:
     """ENOSPC from /dev/full; afterwards nothing is tried again although there would be room."""
     disk = FullDisk(remaining=100_000)
@@ -226,6 +228,7 @@ def test_a_full_disk_poisons_the_journal(tmp_path: Path) -> None:
     journal.close()
 
 
+@pytest.mark.hazard(38)
 @pytest.mark.parametrize("fail_at", [1, 2])
 def test_a_failed_sync_poisons_the_journal(tmp_path: Path, fail_at: int) -> None:
     """A second fdatasync would succeed and lie."""
@@ -262,6 +265,7 @@ def test_a_record_whose_name_may_not_last_starts_no_session(tmp_path: Path) -> N
         start(tmp_path, ops=NoFolderSync())
 
 
+@pytest.mark.hazard(37)
 def test_a_nearly_full_disk_starts_no_session(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="32 MB are free on that disk, at least 33 MB"):
         start(tmp_path, ops=NearlyFull())

@@ -33,6 +33,7 @@ def test_what_was_appended_is_read_back_in_order_and_goes_on(tmp_path: Path) -> 
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.hazard(38)
 def test_a_file_cut_at_any_byte_keeps_every_whole_line_and_goes_on(tmp_path: Path) -> None:
     whole = filled(tmp_path / "whole.jsonl").read_bytes()
     cut_path = tmp_path / "cut.jsonl"

@@ -43,6 +43,7 @@ def crashed_record(folder: Path) -> Path:
     return journal.path
 
 
+@pytest.mark.hazard(38)
 def test_a_record_cut_at_any_byte_is_explained(tmp_path: Path) -> None:
     whole = crashed_record(tmp_path / "whole").read_bytes()
     ends = [index + 1 for index, octet in enumerate(whole) if octet == 0x0A]

@@ -31,6 +31,7 @@ def test_two_stations_have_two_keys(tmp_path: Path) -> None:
     assert station_key.load_or_make(tmp_path / "a") != station_key.load_or_make(tmp_path / "b")
 
 
+@pytest.mark.hazard(39)
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o601, 0o644])
 def test_a_key_that_others_can_reach_is_refused(tmp_path: Path, mode: int) -> None:
     station_key.load_or_make(tmp_path)

@@ -54,6 +54,7 @@ def test_another_key_does_not_pass(tmp_path: Path) -> None:
     assert checked.state == "bad seal"
 
 
+@pytest.mark.hazard(39)
 @pytest.mark.parametrize("key", [KEY, None], ids=["with key", "without key"])
 def test_every_single_byte_change_is_found(tmp_path: Path, key: bytes | None) -> None:
     """Three changes of every byte: another letter or digit, a space, a newline."""
@@ -94,6 +95,7 @@ def test_a_changed_backward_hash_is_named(tmp_path: Path, index: int) -> None:
     assert found(verify(write_lines(path, lines), KEY)) == [(index + 1, What.CHANGED)]
 
 
+@pytest.mark.hazard(39)
 @pytest.mark.parametrize("index", range(8))
 def test_a_dropped_line_is_found(tmp_path: Path, index: int) -> None:
     path = sealed_record(tmp_path)
@@ -108,6 +110,7 @@ def test_a_dropped_line_is_found(tmp_path: Path, index: int) -> None:
         assert f"number {index} should stand before it" in checked.findings[-1].detail or not index
 
 
+@pytest.mark.hazard(39)
 @pytest.mark.parametrize("index", range(7))
 def test_swapped_neighbours_are_found(tmp_path: Path, index: int) -> None:
     path = sealed_record(tmp_path)
@@ -143,6 +146,7 @@ def test_a_line_that_stands_twice_is_found(tmp_path: Path, index: int, distance:
         assert (place + 1, What.DUPLICATE) in found(checked)
 
 
+@pytest.mark.hazard(39)
 @pytest.mark.parametrize("length", range(8))
 def test_a_record_cut_after_any_line_is_unsealed(tmp_path: Path, length: int) -> None:
     path = sealed_record(tmp_path)
@@ -177,6 +181,7 @@ def test_the_end_of_another_record_does_not_fit(tmp_path: Path, index: int) -> N
     assert What.CHANGED in whats(checked)
 
 
+@pytest.mark.hazard(39)
 def test_a_chain_made_anew_without_the_key_is_found_by_the_key_holder_alone(
     tmp_path: Path,
 ) -> None:
@@ -221,6 +226,7 @@ def test_a_seal_of_other_lines_is_found_although_it_is_made_with_the_key(tmp_pat
     assert "other lines" in finding.detail
 
 
+@pytest.mark.hazard(39)
 def test_a_noted_head_shows_a_record_made_anew(tmp_path: Path) -> None:
     path = sealed_record(tmp_path)
     head = verify(path, KEY).head

@@ -64,6 +64,7 @@ def test_every_token_comes_back_in_order_and_the_seal_is_last(
     assert json.loads(raw_lines(journal.path)[-1])["kind"] == "seal"
 
 
+@pytest.mark.hazard(38)
 def test_nothing_is_acknowledged_before_its_sync_and_what_waits_is_one_group(
     tmp_path: Path,
 ) -> None:
@@ -190,6 +191,7 @@ while True:
 """
 
 
+@pytest.mark.hazard(38)
 def test_no_acknowledged_event_is_lost_to_kill_9(tmp_path: Path) -> None:
     seed = int.from_bytes(os.urandom(4))
     delays = random.Random(seed)
@@ -237,6 +239,7 @@ def test_what_comes_after_the_seal_is_told_and_not_written_before_it(tmp_path: P
     assert "sealed" in failures[0]
 
 
+@pytest.mark.hazard(37)
 def test_a_disk_that_fails_at_any_point_loses_nothing_acknowledged(tmp_path: Path) -> None:
     """Every sync in turn, and the disk full every 41 bytes; recovered, the record verifies."""
     whole = start(tmp_path / "whole")

@@ -61,6 +61,7 @@ def test_the_sheet_holds_the_quantities_at_every_load(estim: Shell, tmp_path: Pa
     assert (out / "sheet.pdf").read_bytes().startswith(b"%PDF-")
 
 
+@pytest.mark.hazard(45)
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -224,6 +224,7 @@ async def test_stop_overtakes_a_call_that_waits_and_nothing_else_does(bench: Ben
     assert_stopped(bench, asked_us)
 
 
+@pytest.mark.hazard(8)
 async def test_a_loop_that_stands_still_ends_the_output_though_the_thread_waits(
     bench: Bench,
 ) -> None:

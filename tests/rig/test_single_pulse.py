@@ -158,6 +158,7 @@ def test_what_is_out_of_range_is_refused_and_nothing_flows(tmp_path: Path) -> No
         assert bench.played() == []
 
 
+@pytest.mark.hazard(45)
 def test_nobody_is_connected_and_it_is_a_p24(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="never a person"):
         single_pulse("p24:/dev/none", find(PROFILE), amplitude_ua=1, bench_ohm=0, out=tmp_path)

@@ -210,6 +210,7 @@ def test_a_finished_journal_that_was_cut_never_counts_as_passed(
         write_job(tmp_path / "job")
 
 
+@pytest.mark.hazard(49)
 def test_a_load_that_contradicts_the_declared_one_is_refused(estim: Shell, tmp_path: Path) -> None:
     job = write_job(tmp_path / "job", ('"sim:"', '"sim:?load=510"'), ("[500]", "[2000]"))
     answer = estim("verify", job)
@@ -223,6 +224,7 @@ def test_a_load_that_contradicts_the_declared_one_is_refused(estim: Shell, tmp_p
     assert estim("verify", close).code == 0
 
 
+@pytest.mark.hazard(49)
 def test_an_overdue_instrument_is_inconclusive_and_quarantines_nobody(
     estim: Shell, tmp_path: Path
 ) -> None:
@@ -233,6 +235,7 @@ def test_an_overdue_instrument_is_inconclusive_and_quarantines_nobody(
     assert state_of("SIM-0001") == "unknown"
 
 
+@pytest.mark.hazard(48)
 def test_a_failed_job_quarantines_and_a_passed_one_releases_by_name_only(
     estim: Shell, tmp_path: Path
 ) -> None:
@@ -440,6 +443,7 @@ def test_a_person_sets_the_load_right_and_takes_a_mixed_up_capture_again(tmp_pat
     assert [content["number"] for content in course.contradicted] == [1]
 
 
+@pytest.mark.hazard(49)
 def test_the_same_bytes_twice_measure_nothing_new(estim: Shell, tmp_path: Path) -> None:
     job = write_job(tmp_path / "job", *BY_HAND, ("[500]", "[500, 2000]"))
     drop(job, "s01.csv", pulses(3000))
@@ -457,6 +461,7 @@ def test_volts_across_another_load_are_refused_not_measured(estim: Shell, tmp_pa
     assert "said 2 kohm, see 510 ohm" in answer.err
 
 
+@pytest.mark.hazard(45)
 @pytest.mark.parametrize("missing", ["nobody_connected", "load_is_set", "delivered"])
 def test_nothing_is_asked_of_a_device_before_the_bench_is_confirmed(
     estim: Shell, tmp_path: Path, missing: str

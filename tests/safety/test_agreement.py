@@ -42,6 +42,7 @@ def gate_with(played: PulseProgram, within: Bounds, settings: DeviceSettings) ->
     return gate
 
 
+@pytest.mark.hazard(1)
 @given(strategies.programs(), ROWS, SETTINGS, st.data())
 @settings(max_examples=80)
 def test_gate_and_kernel_give_the_same_verdict_on_every_target(
@@ -228,6 +229,7 @@ def test_the_device_follows_every_drive_that_the_kernel_approves(
         assert all(row.target_ua <= 20_000 for row in host.status.channels)
 
 
+@pytest.mark.hazard(2)
 @pytest.mark.parametrize("block", range(4))
 def test_the_kernel_and_the_samples_agree_on_random_programmes(block: int) -> None:
     """Charge, peak, energy, RMS and average; `make agreement` tries ten thousand."""

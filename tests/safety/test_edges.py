@@ -87,6 +87,7 @@ EDGES = [
 ]  # fmt: skip
 
 
+@pytest.mark.hazard(1, 2)
 @pytest.mark.parametrize("owner", OWNERS)
 @pytest.mark.parametrize(("limit", "value", "passing", "failing", "told"), EDGES)
 def test_a_bound_allows_its_value_and_not_one_count_more(
@@ -146,6 +147,7 @@ REACHED_AT_20_MA = [
 ]
 
 
+@pytest.mark.hazard(1)
 @pytest.mark.parametrize("owner", OWNERS)
 @pytest.mark.parametrize(("limit", "value", "told"), REACHED_AT_20_MA)
 def test_each_layer_lowers_the_ceiling_and_is_named(
@@ -171,6 +173,7 @@ def test_a_looser_layer_undoes_nothing(limit: str, value: int, told: int) -> Non
     assert reasons_of(judge(20_001, within)) == [(limit, told, value, "patient", 1)]
 
 
+@pytest.mark.hazard(19)
 @pytest.mark.parametrize(
     ("played", "highest_ua", "reason"),
     [
@@ -191,6 +194,7 @@ def test_the_compiled_limits_hold_alone(
     assert reason in reasons_of(judge(highest_ua + 1, within, program(played)))
 
 
+@pytest.mark.hazard(26)
 def test_the_electrode_binds_a_small_pad() -> None:
     """2 mA/cm2 on 1 cm2 is 2 mA RMS: 10 mA at 100 Hz and 2 x 200 us."""
     within = bounds(area_mm2=100)
@@ -215,6 +219,7 @@ def test_the_worst_of_several_phases_is_told() -> None:
     assert found == [("phase_charge_pc", 40_000_000, 34_000_000, "standard", 1)]
 
 
+@pytest.mark.hazard(2)
 def test_a_phase_cut_in_two_carries_no_more_than_a_whole_one() -> None:
     """2 x 300 us flow 600 us one way and may carry 36.8 uC: 61.333 mA, not 28.4 uC each."""
     phases = (Phase(3, 1000), Phase(1, 0), Phase(3, 1000), Phase(6, -1000))
@@ -304,6 +309,7 @@ def steps(*held: tuple[int, int]) -> PulseProgram:
     return program(channel(keyframes=frames, keyframe_cycle_ms=starts[-1]))
 
 
+@pytest.mark.hazard(4)
 @pytest.mark.parametrize(
     ("played", "told_ms"),
     [
@@ -375,6 +381,7 @@ CHARGES = [
 ]
 
 
+@pytest.mark.hazard(4)
 @pytest.mark.parametrize(("played", "told_permille"), CHARGES)
 @pytest.mark.parametrize("cycle", [None, Cycle(500, 5_000, 500, 10_000)])
 def test_no_charge_leaps_on_a_person(
@@ -399,6 +406,7 @@ def test_a_layer_may_ask_for_smaller_leaps_of_charge(owner: Owner) -> None:
         assert found == (expected if is_refused else [])
 
 
+@pytest.mark.hazard(44)
 def test_channels_overlap_on_a_bench_alone() -> None:
     both = program(channel(), channel())
     assert both.allow_overlap
@@ -435,6 +443,7 @@ def test_time_limits_at_their_edges(changed: dict[str, int], reason: object) -> 
     assert reasons_of(result) == ([] if reason is None else [reason])
 
 
+@pytest.mark.hazard(23)
 @pytest.mark.parametrize(
     ("rise_ua", "before_ua", "limits"),
     [
@@ -501,6 +510,7 @@ def test_the_rms_sent_is_that_of_the_power_density_where_it_is_least() -> None:
     assert result.limits.channels[0].rms_ua == 2_489
 
 
+@pytest.mark.hazard(26)
 def test_the_rms_sent_is_that_of_the_current_density_rounded_down_and_the_kernel_obeys_it() -> None:
     """333 uA/cm2 on 25.01 cm2 are 8328.33 uA RMS: 41.64165 mA at 100 Hz and 2 x 200 us."""
     within = bounds(Bound("current_density_ua_per_cm2", 333, Owner.PROFILE), area_mm2=2_501)

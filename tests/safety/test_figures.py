@@ -36,6 +36,7 @@ def excess_pc(charges: Iterable[tuple[int, int]]) -> int:
     return max(charge_pc - 28_000 * duration_us for charge_pc, duration_us in charges)
 
 
+@pytest.mark.hazard(2)
 @given(strategies.channels(), AMPLITUDES, STEPS)
 @settings(max_examples=80)
 def test_figures_are_never_below_what_any_second_holds(

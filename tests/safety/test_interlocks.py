@@ -115,6 +115,7 @@ def test_running_needs_a_programme() -> None:
     assert explained(result) == ["programme: no programme is loaded"]
 
 
+@pytest.mark.hazard(4)
 def test_running_is_entered_at_zero_alone() -> None:
     known = facts(device_state=DeviceState.ARMED)
     assert isinstance(review(target(0), program(), known, bounds(), NOW_US), Approved)
@@ -128,6 +129,7 @@ def test_running_straight_from_safe_or_fault_is_refused_at_zero_too() -> None:
         assert isinstance(review(target(0), program(), known, bounds(), NOW_US), Refused)
 
 
+@pytest.mark.hazard(46)
 @pytest.mark.parametrize("state", [DeviceState.SAFE, DeviceState.ARMED, DeviceState.RUNNING])
 @pytest.mark.parametrize("inputs", [InputFlag.NONE, InputFlag.PATIENT_STOP_TESTED])
 def test_a_required_patient_stop_must_be_there_to_arm_and_to_run(
@@ -199,6 +201,7 @@ def test_a_channel_whose_electrode_is_off_gets_nothing_even_downwards() -> None:
 # Rises.
 
 
+@pytest.mark.hazard(5)
 @pytest.mark.parametrize(
     ("kind", "more", "is_bench", "said"),
     [
@@ -224,6 +227,7 @@ def test_a_rise_needs_its_reason(
         assert isinstance(result, Approved)
 
 
+@pytest.mark.hazard(5)
 def test_a_return_is_bound_like_any_rise() -> None:
     asked = target(50_000, kind=RiseKind.RETURN, return_targets_ua=(50_000,))
     within = bounds(Bound("amplitude_ua", 40_000, Owner.PATIENT))
@@ -544,6 +548,7 @@ def test_an_approval_expires_after_100_ms() -> None:
     assert result.expires_us == NOW_US + 100_000
 
 
+@pytest.mark.hazard(41)
 @pytest.mark.parametrize("seal", [None, object(), "seal", True])
 def test_nobody_but_the_kernel_makes_an_approval(seal: object) -> None:
     held = SetLimits(1, 1, 100, 1, PolicyFlag.NONE, ())

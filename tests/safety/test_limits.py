@@ -44,6 +44,7 @@ RESTATED = {
 ENFORCERS = {"host": Enforcer.HOST, "device": Enforcer.DEVICE, "both": Enforcer.BOTH}
 
 
+@pytest.mark.hazard(1)
 @pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.name)
 def test_a_limit_is_what_the_design_says(limit) -> None:  # type: ignore[no-untyped-def]
     unit, lowest, highest, enforcer = RESTATED[limit.name]

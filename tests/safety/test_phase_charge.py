@@ -55,6 +55,7 @@ def assert_edge(program: PulseProgram, highest_ua: int, asked_pc: int, allowed_p
     )  # fmt: skip
 
 
+@pytest.mark.hazard(2)
 @pytest.mark.parametrize("tail", [(), ((600, 10),), ((600, 1),), ((50, 0), (500, 10))])
 def test_a_weak_tail_does_not_excuse_a_strong_phase(tail: tuple[tuple[int, int], ...]) -> None:
     """400 us are 20 + 11.2 = 31.2 uC: 78.0 mA and not 78.1, however long a trickle follows."""
@@ -118,6 +119,7 @@ def pulses(draw: st.DrawFn) -> PulseProgram:
     return played(*phases, unit_us=draw(st.sampled_from([10, 33, 100, 300])))
 
 
+@pytest.mark.hazard(2)
 @given(pulses(), st.sampled_from([1, 7, 100, 1000]), st.integers(0, 100_000))
 @settings(max_examples=300)
 def test_host_and_device_judge_any_pulse_alike_and_as_enumeration_does(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -94,6 +95,7 @@ def test_lowering_any_bound_never_lets_more_pass(
     assert ceiling(program(played), replaced, 0)[0] <= before_ua
 
 
+@pytest.mark.hazard(26)
 @given(CHANNELS, WITHIN, st.integers(1, 40_000))
 @settings(max_examples=50)
 def test_a_smaller_electrode_never_lets_more_pass(

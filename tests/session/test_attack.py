@@ -49,6 +49,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 # Output that rises or persists without a person's request.
 
 
+@pytest.mark.hazard(5)
 def test_a_return_goes_no_higher_than_at_the_last_pause(bench: Bench) -> None:
     """Raised, paused, resumed, lowered to zero, paused: there is nothing to return to."""
     bench.to(RUNNING).raise_to(5000, 0)
@@ -117,6 +118,7 @@ def test_a_device_that_does_not_go_down_is_a_fault(bench: Bench) -> None:
     assert bench.device.setpoints == [0, 0]
 
 
+@pytest.mark.hazard(29)
 def test_a_device_that_measures_more_than_was_asked_is_a_fault(bench: Bench) -> None:
     """The device should fault by itself; where it does not, the host does (10 % + 1 mA)."""
     bench.to(RUNNING).raise_to(10_000, 0)
@@ -414,6 +416,7 @@ def test_mad_bounds_are_a_refusal(
     bench.loop.end()
 
 
+@pytest.mark.hazard(45)
 @pytest.mark.parametrize("kind", ["clinical", "bench"])
 @pytest.mark.parametrize("is_bench", [True, False])
 def test_a_person_is_not_prepared_as_a_bench_nor_a_bench_as_a_person(
@@ -434,6 +437,7 @@ def test_a_person_is_not_prepared_as_a_bench_nor_a_bench_as_a_person(
         assert bench.state is HostState.IDENTIFIED
 
 
+@pytest.mark.hazard(32)
 @pytest.mark.parametrize("kind", ["clinical", "bench"])
 def test_a_session_on_a_person_has_an_end(bench: Bench, kind: str) -> None:
     """0 s means no end: that is for a bench."""

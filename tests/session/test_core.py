@@ -103,6 +103,7 @@ def test_the_table_of_requests_is_whole() -> None:
     assert set(_DONE) == set(_ARGUMENTS) == set(REQUESTS)
 
 
+@pytest.mark.hazard(24, 31)
 @pytest.mark.parametrize("state", HostState)
 @pytest.mark.parametrize("kind", list(_DONE), ids=lambda kind: kind.__name__)
 def test_every_request_in_every_state(bench: Bench, kind: type, state: HostState) -> None:
@@ -124,6 +125,7 @@ def test_every_request_in_every_state(bench: Bench, kind: type, state: HostState
         assert bench.state is (READY if state is STOPPING else state)
 
 
+@pytest.mark.hazard(37)
 @pytest.mark.parametrize(
     ("kind", "state"),
     [(msg.Prepare, IDENTIFIED), (msg.Arm, READY), (msg.Start, ARMED), (msg.Annotate, IDENTIFIED)],
@@ -141,6 +143,7 @@ def test_nothing_happens_without_a_record(bench: Bench, kind: type, state: HostS
 # Starting, rising, lowering.
 
 
+@pytest.mark.hazard(4)
 def test_output_begins_at_zero_after_arm_and_start(bench: Bench) -> None:
     bench.to(RUNNING)
     drives = bench.device.of(Drive)
@@ -165,6 +168,7 @@ def test_a_rise_waits_for_the_record(bench: Bench) -> None:
     assert bench.is_done(asked)
 
 
+@pytest.mark.hazard(37)
 def test_a_rise_without_a_durable_record_is_refused_after_250_ms(bench: Bench) -> None:
     bench.to(RUNNING)
     bench.holds_durable = True
@@ -201,6 +205,7 @@ def test_a_refused_rise_leaves_the_targets(bench: Bench) -> None:
     assert bench.state is RUNNING
 
 
+@pytest.mark.hazard(23)
 def test_keys_raise_at_most_1_ma_in_a_second(bench: Bench) -> None:
     bench.to(RUNNING)
     done = 0
@@ -238,6 +243,7 @@ def test_requests_that_name_what_is_not_there(bench: Bench) -> None:
     assert bench.state is RUNNING
 
 
+@pytest.mark.hazard(42)
 def test_a_rise_between_contractions_is_refused(bench: Bench) -> None:
     bench.to(RUNNING, prepared("nmes-quadriceps"))
     for phase in CyclePhase:
@@ -253,6 +259,7 @@ def test_a_rise_between_contractions_is_refused(bench: Bench) -> None:
 # Pause, resume, stop, finish.
 
 
+@pytest.mark.hazard(5)
 def test_pause_goes_to_zero_and_resume_returns_at_most_to_the_marker(bench: Bench) -> None:
     bench.to(RUNNING).raise_to(6000, 2000)
     asked = bench.ask(msg.Pause)
@@ -285,6 +292,7 @@ def test_a_start_after_a_pause_stays_at_zero(bench: Bench) -> None:
     assert bench.device.targets == [0, 0]
 
 
+@pytest.mark.hazard(5)
 def test_a_resume_at_the_limit_of_what_may_return(bench: Bench) -> None:
     """A return above the marker is refused, even if the core's own memory were wrong."""
     bench.to(RUNNING).raise_to(6000, 0)
@@ -370,6 +378,7 @@ def test_a_device_that_does_not_arm(bench: Bench) -> None:
     assert bench.state is READY
 
 
+@pytest.mark.hazard(31)
 def test_an_unconfirmed_stop_is_an_alarm_after_a_second(bench: Bench) -> None:
     bench.to(RUNNING).raise_to(3000, 0)
     bench.device.ignores = (Drive, Stop)
@@ -427,6 +436,7 @@ def test_time_and_pulses_add_up_over_a_pause(bench: Bench) -> None:
 # Electrodes.
 
 
+@pytest.mark.hazard(25)
 def test_an_electrode_off_stops_its_channel_alone_until_rearmed(bench: Bench) -> None:
     bench.to(RUNNING).raise_to(5000, 3000)
     bench.device.lead_off(0)
@@ -449,6 +459,7 @@ def test_an_electrode_off_stops_its_channel_alone_until_rearmed(bench: Bench) ->
     assert bench.device.targets == [500, 3000]
 
 
+@pytest.mark.hazard(25)
 def test_nobody_re_arms_past_an_electrode_that_was_not_on_the_screen(bench: Bench) -> None:
     bench.to(RUNNING).raise_to(5000, 3000)
     bench.device.lead_off(0)
@@ -496,6 +507,7 @@ def test_policy_all_stops_every_channel(bench: Bench) -> None:
 # Identity and epoch.
 
 
+@pytest.mark.hazard(14)
 def test_another_serial_number_is_another_device(bench: Bench) -> None:
     bench.to(RUNNING).raise_to(5000, 0)
     bench.loop.post(ev.PortGone("unplugged"))
@@ -514,6 +526,7 @@ def test_another_serial_number_is_another_device(bench: Bench) -> None:
     assert not any(d.wanted_state is not WantedState.SAFE for d in bench.device.of(Drive))
 
 
+@pytest.mark.hazard(13)
 def test_reports_of_another_epoch_are_silence(bench: Bench) -> None:
     bench.to(RUNNING).raise_to(5000, 0)
     bench.device.connection.adopt(1)
@@ -521,6 +534,7 @@ def test_reports_of_another_epoch_are_silence(bench: Bench) -> None:
     assert bench.state is FAULT
 
 
+@pytest.mark.hazard(16)
 @pytest.mark.parametrize("field", ["program_digest", "limits_digest"])
 def test_a_device_that_lost_programme_or_limits_is_a_fault(bench: Bench, field: str) -> None:
     bench.to(RUNNING)
@@ -581,6 +595,7 @@ def test_a_programme_beyond_a_limit_is_refused_with_every_reason(bench: Bench) -
 # What is shown.
 
 
+@pytest.mark.hazard(22)
 def test_a_snapshot_never_understates(bench: Bench) -> None:
     bench.to(RUNNING).raise_to(5000, 0)
     bench.device.ignores = (Drive,)
@@ -629,6 +644,7 @@ def test_the_patients_stop_is_shown(bench: Bench, inputs: InputFlag, shown: str)
     assert bench.snapshots[-1].patient_stop == shown
 
 
+@pytest.mark.hazard(47)
 def test_a_slow_link_is_shown_and_stops_nothing(bench: Bench) -> None:
     from estim.drivers.base import RoundTrip
 

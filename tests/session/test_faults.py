@@ -143,6 +143,7 @@ def test_a_link_lost_since_the_screen_was_drawn_is_looked_at_first(bench: Bench)
     assert bench.state is DISCONNECTED
 
 
+@pytest.mark.hazard(46)
 def test_a_pressed_patient_stop_keeps_the_session_from_arming(bench: Bench) -> None:
     bench.to(READY)
     bench.device.inputs = InputFlag.PATIENT_STOP_PRESENT | InputFlag.PATIENT_STOP_PRESSED
@@ -153,6 +154,7 @@ def test_a_pressed_patient_stop_keeps_the_session_from_arming(bench: Bench) -> N
     assert bench.device.state is DeviceState.SAFE
 
 
+@pytest.mark.hazard(6, 28)
 def test_a_silent_device_is_a_fault_after_500_ms(bench: Bench) -> None:
     bench.to(RUNNING).raise_to(5000, 0)
     bench.device.is_silent = True
@@ -178,6 +180,7 @@ def test_a_silent_device_at_rest_is_gone_after_2_s(bench: Bench) -> None:
     assert not bench.is_plugged
 
 
+@pytest.mark.hazard(8)
 def test_the_heartbeat_may_be_400_ms_old_and_no_more(bench: Bench) -> None:
     bench.to(RUNNING).raise_to(5000, 0)
     bench.is_beating = False
@@ -194,6 +197,7 @@ def test_the_heartbeat_may_be_400_ms_old_and_no_more(bench: Bench) -> None:
     assert all(d.wanted_state is WantedState.SAFE for d in bench.device.of(Drive)[drives:])
 
 
+@pytest.mark.hazard(35)
 @pytest.mark.parametrize("step", [-1, 0, 1])
 def test_a_loop_that_stands_still_for_over_320_ms_is_a_fault(bench: Bench, step: int) -> None:
     bench.to(RUNNING).raise_to(5000, 0)
@@ -206,6 +210,7 @@ def test_a_loop_that_stands_still_for_over_320_ms_is_a_fault(bench: Bench, step:
         assert bench.device.setpoints == [0, 0]
 
 
+@pytest.mark.hazard(35)
 def test_a_sleep_of_over_50_ms_is_a_fault(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     asleep_us = 0
     monkeypatch.setattr(
@@ -239,6 +244,7 @@ def _written(bench: Bench, *gaps_ms: int) -> None:
         bench.loop.post(ev.DriveWritten(at_us))
 
 
+@pytest.mark.hazard(47)
 @pytest.mark.parametrize(
     ("gaps_ms", "warns", "ramps"),
     [
@@ -279,6 +285,7 @@ def test_drives_at_rest_do_not_count_as_late(bench: Bench) -> None:
     assert "overload_warning" not in bench.kinds()
 
 
+@pytest.mark.hazard(37)
 def test_a_record_that_fails_while_running_ramps_down(bench: Bench) -> None:
     bench.to(RUNNING).raise_to(8000, 0)
     bench.holds_durable = True
@@ -303,6 +310,7 @@ def test_a_record_that_fails_while_armed_stops(bench: Bench) -> None:
     assert bench.is_off()
 
 
+@pytest.mark.hazard(34)
 @pytest.mark.parametrize(
     "event", [ev.InterfaceGone(), ev.Interrupted("SIGTERM")], ids=["gone", "signal"]
 )

@@ -124,6 +124,7 @@ def test_every_reason_is_told_at_once(visit: Visit) -> None:
     assert [(one["asked"], len(one["reasons"])) for one in kept] == [("arm", 6)]
 
 
+@pytest.mark.hazard(21, 46)
 @pytest.mark.parametrize("missing", ANSWERED)
 def test_each_answer_is_needed_for_itself(visit: Visit, missing: str) -> None:
     visit.begin(*(kind for kind in ANSWERED if kind != missing))
@@ -149,6 +150,7 @@ def test_a_bench_asks_for_nothing(tmp_path: Path) -> None:
     bench.loop.end()
 
 
+@pytest.mark.hazard(21)
 def test_only_what_is_durable_counts(visit: Visit) -> None:
     visit.begin(*(kind for kind in ANSWERED if kind != "consent"))
     visit.holds_durable = True
@@ -191,6 +193,7 @@ def test_an_arm_that_was_refused_is_not_rescued_by_a_later_answer(visit: Visit) 
     assert visit.device.state is DeviceState.SAFE
 
 
+@pytest.mark.hazard(24)
 @pytest.mark.parametrize("kind", ["consent", "override"])
 def test_an_answer_between_arm_and_armed_holds_the_start_back(visit: Visit, kind: str) -> None:
     visit.allow()
@@ -208,6 +211,7 @@ def test_an_answer_between_arm_and_armed_holds_the_start_back(visit: Visit, kind
     assert visit.settle(visit.ask(msg.Arm))
 
 
+@pytest.mark.hazard(24)
 def test_electrodes_placed_anew_in_a_pause_are_read_back_before_a_resume(visit: Visit) -> None:
     visit.run_to(1000, 0)
     assert visit.settle(visit.ask(msg.Pause))
@@ -321,6 +325,7 @@ def test_whatever_differs_has_another_digest() -> None:
     assert len(digests) == len(others) + 1
 
 
+@pytest.mark.hazard(21)
 def test_the_same_programme_with_other_electrodes_is_read_back_anew(visit: Visit) -> None:
     visit.allow()
     before, program_digest = visit.digest, visit.core.program_digest
@@ -378,6 +383,7 @@ def fail_to_load(visit: Visit) -> None:
     assert not visit.settle(visit.ask(msg.Prepare, program_hex, nothing, settings))
 
 
+@pytest.mark.hazard(21)
 @pytest.mark.parametrize(
     "happens",
     [stop, fault, unplug, disconnect, try_another_device, load_another, fail_to_load],
@@ -432,6 +438,7 @@ def test_nothing_is_named_where_nothing_is_loaded(visit: Visit) -> None:
 # A person's session otherwise.
 
 
+@pytest.mark.hazard(32)
 def test_a_visit_is_never_longer_in_all_than_one_load_may_be(visit: Visit) -> None:
     def load(duration_s: int) -> str:
         program_hex, bounds, settings = visit.prepare_request(on_a_person(duration_s=duration_s))
@@ -449,6 +456,7 @@ def test_a_visit_is_never_longer_in_all_than_one_load_may_be(visit: Visit) -> No
     assert load(25) == ""  # with the rise, 31 s are behind
 
 
+@pytest.mark.hazard(45)
 def test_a_person_is_raised_by_keys_alone(visit: Visit) -> None:
     visit.run_to(2000, 500)
     for targets in ((2001, 500), (3000, 0), (40_000, 40_000)):
@@ -459,6 +467,7 @@ def test_a_person_is_raised_by_keys_alone(visit: Visit) -> None:
     assert visit.device.targets == [2000, 500]
 
 
+@pytest.mark.hazard(19)
 @pytest.mark.parametrize("left_out", ["profile_id", "profile_version", "profile_sha256"])
 def test_a_profile_that_nobody_could_find_again_is_loaded_for_no_person(
     visit: Visit, left_out: str
@@ -471,6 +480,7 @@ def test_a_profile_that_nobody_could_find_again_is_loaded_for_no_person(
     assert "sha256" in visit.why(asked)
 
 
+@pytest.mark.hazard(25)
 def test_an_electrode_off_keeps_the_others_the_time_and_the_marker(visit: Visit) -> None:
     visit.run_to(2000, 1000)
     visit.run(1 * S)
@@ -492,6 +502,7 @@ def test_an_electrode_off_keeps_the_others_the_time_and_the_marker(visit: Visit)
     assert visit.core.delivery.plateau_us >= plateau_us + 1900 * MS
 
 
+@pytest.mark.hazard(25)
 def test_where_an_electrode_stops_all_each_is_re_armed_for_itself(visit: Visit) -> None:
     """The device latches every channel; time stands still, none of it is lost."""
     visit.run_to(2000, 1000)

@@ -151,6 +151,7 @@ def test_a_line_that_is_no_message_says_why(line: bytes, why: str) -> None:
         msg.from_line(line)
 
 
+@pytest.mark.hazard(20)
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400"])
 def test_numbers_that_are_none_are_refused(number: str) -> None:
     """A record could not hold them."""

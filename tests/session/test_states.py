@@ -66,6 +66,7 @@ def test_running_is_entered_from_armed_alone_and_by_a_start_alone() -> None:
     assert ways == [(S.ARMED, T.STARTED)]
 
 
+@pytest.mark.hazard(5)
 def test_nothing_resumes_by_itself() -> None:
     """I6: what a device, a link or time does never leads to ARMED or RUNNING; a person does."""
     by_themselves = set(Trigger) - {T.ARMED, T.STARTED, T.PAUSED}

@@ -153,6 +153,7 @@ def test_a_fault_that_makes_no_sense_is_refused_in_words_and_recorded_so(tmp_pat
     assert "fault_injected" not in kinds
 
 
+@pytest.mark.hazard(45)
 def test_no_fault_is_injected_into_a_real_device_or_beside_a_person(tmp_path: Path) -> None:
     stepped = Stepped(tmp_path)
     core = stepped.stimulator.engine._loop.core  # type: ignore[attr-defined]

@@ -107,6 +107,7 @@ def test_a_number_beyond_64_bits_is_refused_on_the_way_in(number: int) -> None:
         msg.from_line(line)
 
 
+@pytest.mark.hazard(22)
 def test_a_clock_that_stands_still_is_no_sign_of_life(bench: Bench) -> None:
     bench.to(HostState.RUNNING).raise_to(3000, 0)
     frozen = bench.device.status(bench.clock.now_us())
@@ -115,6 +116,7 @@ def test_a_clock_that_stands_still_is_no_sign_of_life(bench: Bench) -> None:
     assert bench.state is HostState.FAULT
 
 
+@pytest.mark.hazard(22)
 def test_lowering_again_and_again_hides_no_current(bench: Bench) -> None:
     bench.to(HostState.RUNNING).raise_to(3000, 0)
     claims(bench, 60_000)
@@ -143,6 +145,7 @@ def test_a_device_that_runs_on_after_a_pause_is_a_fault(bench: Bench) -> None:
     assert bench.state is HostState.FAULT
 
 
+@pytest.mark.hazard(5)
 def test_a_resume_waits_until_the_device_has_seen_the_pause(bench: Bench) -> None:
     """A pause that is lost, and a resume at once: the device is not to go on from where it is."""
     bench.to(HostState.RUNNING).raise_to(3000, 0)

@@ -25,6 +25,7 @@ def on_a_person_with(folder: Path, use: Use, allows: bool) -> tuple[Visit, int]:
     return visit, visit.ask(msg.Prepare, program, bounds, settings)
 
 
+@pytest.mark.hazard(30)
 @pytest.mark.parametrize(
     ("use", "allows", "words"),
     [

@@ -236,6 +236,7 @@ def test_burst_tens_end_to_end(tmp_path: Path) -> None:
 # A device that fails, judged from the patient's side.
 
 
+@pytest.mark.hazard(6)
 @pytest.mark.parametrize("fault", ["silent 5", "silent 5 to-device", "silent 5 to-host", "hang"])
 def test_zero_within_350_ms_of_losing_the_link(tmp_path: Path, fault: str) -> None:
     """At moments spread over the interval between two Drives."""
@@ -253,6 +254,7 @@ def test_zero_within_350_ms_of_losing_the_link(tmp_path: Path, fault: str) -> No
         (tmp_path / f"{HEADER['session_id']}.jsonl").unlink()
 
 
+@pytest.mark.hazard(7)
 def test_zero_within_350_ms_of_the_engine_s_death(tmp_path: Path) -> None:
     visit = Visit(tmp_path, "dpn-conventional")
     visit.start(None, (3000, 3000))
@@ -267,6 +269,7 @@ def test_zero_within_350_ms_of_the_engine_s_death(tmp_path: Path) -> None:
     visit.engine.close()
 
 
+@pytest.mark.hazard(8)
 def test_zero_within_750_ms_of_a_frozen_display(tmp_path: Path) -> None:
     visit = Visit(tmp_path, "dpn-conventional")
     visit.start(None, (3000, 3000))
@@ -280,6 +283,7 @@ def test_zero_within_750_ms_of_a_frozen_display(tmp_path: Path) -> None:
     visit.engine.close()
 
 
+@pytest.mark.hazard(31)
 def test_zero_within_20_ms_of_a_stop(tmp_path: Path) -> None:
     visit = Visit(tmp_path, "dpn-conventional")
     visit.start(None, (3000, 3000))
@@ -291,6 +295,7 @@ def test_zero_within_20_ms_of_a_stop(tmp_path: Path) -> None:
     visit.engine.close()
 
 
+@pytest.mark.hazard(29)
 def test_too_much_gain_ends_after_two_pulses(tmp_path: Path) -> None:
     """30 % more than asked, well above 10 % + 1 mA at 10 mA."""
     visit = Visit(tmp_path, "dpn-conventional")

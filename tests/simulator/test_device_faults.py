@@ -46,6 +46,7 @@ def reason(answer: list[Message]) -> RefusalReason:
 # Lead-off.
 
 
+@pytest.mark.hazard(25)
 @pytest.mark.parametrize(
     ("period_us", "bad_pulses", "settle_s"),
     [
@@ -79,6 +80,7 @@ def test_a_lead_that_comes_off_is_found_within_its_pulses(
     assert host.trace.onsets()[-1] == last_good_us
 
 
+@pytest.mark.hazard(25)
 def test_a_lead_off_channel_stays_off_until_re_armed_and_then_starts_from_zero() -> None:
     host = Host()
     host.start(TWO)
@@ -183,6 +185,7 @@ def test_leads_are_re_armed_in_a_fault_too_and_the_fault_stays() -> None:
     assert [type(message).__name__ for message in answer] == ["Refused", "Status"]
 
 
+@pytest.mark.hazard(47)
 def test_without_the_policy_the_other_channel_goes_on() -> None:
     host = Host()
     host.start(TWO)
@@ -246,6 +249,7 @@ def test_a_short_is_told_and_stops_nothing(ohms: int, is_short: bool) -> None:
     assert host.status.channels[0].setpoint_ua == 3_000
 
 
+@pytest.mark.hazard(25)
 def test_chattering_contact_counts_only_consecutive_bad_pulses() -> None:
     host = Host()
     host.start(one_channel())
@@ -264,6 +268,7 @@ def test_chattering_contact_counts_only_consecutive_bad_pulses() -> None:
 # Overcurrent.
 
 
+@pytest.mark.hazard(29)
 @pytest.mark.parametrize(("gain", "is_fault"), [(1_150, False), (1_155, True)])
 def test_more_than_110_percent_and_1_ma_is_a_fault(gain: int, is_fault: bool) -> None:
     # 20 mA: allowed 23.0 mA. 1150 permille is 23.0, 1155 is 23.1.
@@ -294,6 +299,7 @@ def test_a_single_pulse_of_overcurrent_is_no_fault() -> None:
 # The patient's own stop.
 
 
+@pytest.mark.hazard(46)
 @pytest.mark.parametrize("state", list(DeviceState))
 def test_the_patient_stop_is_a_fault_in_any_state(state: DeviceState) -> None:
     host = Host()
@@ -316,6 +322,7 @@ def test_the_patient_stop_is_a_fault_in_any_state(state: DeviceState) -> None:
     assert len(host.trace.pulses) == delivered
 
 
+@pytest.mark.hazard(46)
 def test_the_patient_stop_stays_latched_until_released_and_acknowledged() -> None:
     host = Host()
     host.prepare(one_channel())
@@ -348,6 +355,7 @@ def test_pressing_again_makes_the_old_acknowledgement_worthless() -> None:
 # Time, noise, supply.
 
 
+@pytest.mark.hazard(32)
 def test_running_ends_when_its_longest_time_is_passed() -> None:
     host = Host()
     start_us = host.start(one_channel(), session_limits(running_ms=2_000))
@@ -362,6 +370,7 @@ def test_running_ends_when_its_longest_time_is_passed() -> None:
     assert host.trace.onsets()[-1] == start_us + 2_000 * MS
 
 
+@pytest.mark.hazard(10)
 @pytest.mark.parametrize("is_running", [False, True])
 def test_sixteen_damaged_frames_within_a_second_are_a_fault(is_running: bool) -> None:
     host = Host()
@@ -381,6 +390,7 @@ def test_sixteen_damaged_frames_within_a_second_are_a_fault(is_running: bool) ->
     assert host.status.damaged_count == 56
 
 
+@pytest.mark.hazard(47)
 def test_sixteen_damaged_frames_over_a_second_are_not() -> None:
     host = Host()
     host.start(one_channel())
@@ -390,6 +400,7 @@ def test_sixteen_damaged_frames_over_a_second_are_not() -> None:
     assert host.state() is DeviceState.RUNNING
 
 
+@pytest.mark.hazard(27)
 def test_a_low_battery_does_not_arm_and_an_empty_one_stops() -> None:
     host = Host()
     host.prepare(one_channel())
@@ -409,6 +420,7 @@ def test_a_low_battery_does_not_arm_and_an_empty_one_stops() -> None:
     assert host.state() is DeviceState.SAFE
 
 
+@pytest.mark.hazard(16)
 def test_a_reboot_forgets_everything_but_the_world() -> None:
     host = Host()
     host.start(one_channel())
@@ -427,6 +439,7 @@ def test_a_reboot_forgets_everything_but_the_world() -> None:
     assert host.state() is DeviceState.FAULT
 
 
+@pytest.mark.hazard(28)
 def test_a_hung_device_is_silent_and_dead_until_a_reboot() -> None:
     host = Host()
     host.start(one_channel())

@@ -34,6 +34,7 @@ def assert_edge(
     assert (refused.asked, refused.allowed) == (needed, needed - 1)
 
 
+@pytest.mark.hazard(1)
 def test_amplitude() -> None:
     assert_edge(one_channel(), 20_000, "amplitude_ua", AMPLITUDE, 20_000)
 
@@ -52,6 +53,7 @@ def test_an_absurd_amplitude_fits_the_refusal() -> None:
     assert (refused.asked, refused.allowed) == (2**31 - 1, 100_000)
 
 
+@pytest.mark.hazard(2)
 def test_charge_per_phase() -> None:
     # 20 mA x 200 us = 4 uC.
     assert_edge(one_channel(), 20_000, "phase_charge_pc", CHARGE, 4_000_000)
@@ -94,11 +96,13 @@ def test_the_ends_of_a_pulse_flow_together() -> None:
         assert (refused.asked, refused.allowed) == (36_840_000, 36_800_000)
 
 
+@pytest.mark.hazard(2)
 def test_rms() -> None:
     # 100 pulses x 400 us x (20 mA)^2 = 1.6e13 uA2 us in a second: 4 mA.
     assert_edge(one_channel(), 20_000, "rms_ua", RMS, 4_000)
 
 
+@pytest.mark.hazard(2)
 def test_average() -> None:
     # 100 pulses x 400 us x 20 mA = 8e8 pC in a second: 800 uA.
     assert_edge(one_channel(), 20_000, "average_ua", AVERAGE, 800)
@@ -154,6 +158,7 @@ def test_a_weak_keyframe_with_long_phases_may_bind_the_charge() -> None:
     assert_edge(program, 20_000, "phase_charge_pc", CHARGE, 5_400_000)
 
 
+@pytest.mark.hazard(26)
 def test_every_channel_has_its_own_limits() -> None:
     host = Host()
     second = ChannelProgram(BIPHASIC, 1, 10_000, pulse_offset_us=5_000)

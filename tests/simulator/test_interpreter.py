@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -176,6 +177,7 @@ def balanced_channels(draw: st.DrawFn) -> ChannelProgram:
     return ChannelProgram(tuple(phases), 1, 20_000)
 
 
+@pytest.mark.hazard(3)
 @given(balanced_channels(), st.integers(0, 100_000), st.sampled_from([50, 100, 250]))
 def test_every_pulse_is_balanced_and_agrees_with_the_contract(
     channel: ChannelProgram, setpoint_ua: int, step_ua: int

@@ -29,6 +29,7 @@ def running_host(boot_us: int = 0, wait_us: int = 0) -> Host:
     return host
 
 
+@pytest.mark.hazard(6)
 def test_running_ends_exactly_320_ms_after_the_echoed_tick() -> None:
     host = running_host(boot_us=777, wait_us=123_456)
     echoed_us = 777 + (host.now_us - 777) // MS * MS
@@ -89,6 +90,7 @@ def test_armed_falls_to_safe() -> None:
     assert host.status.fault is FaultCode.NONE
 
 
+@pytest.mark.hazard(9)
 @pytest.mark.parametrize("age_ms", [-1, -1_000, 321, 5_000, 2**31, -(2**31) + 1])
 def test_a_stale_or_future_drive_is_ignored_whole(age_ms: int) -> None:
     host = running_host(wait_us=10 * S)
@@ -159,6 +161,7 @@ def test_ticks_and_lease_survive_the_wrap_of_the_tick() -> None:
     assert host.state() is DeviceState.FAULT
 
 
+@pytest.mark.hazard(3)
 @pytest.mark.parametrize("into_pulse_us", [0, 1, 199, 200, 249, 250, 449, 450, 451])
 @pytest.mark.parametrize("how", ["stop", "pause", "lease", "patient", "reboot", "hang"])
 def test_a_pulse_in_progress_is_finished_and_nothing_follows(how: str, into_pulse_us: int) -> None:

@@ -102,6 +102,7 @@ def test_the_seed_decides_what_is_corrupted() -> None:
     assert corrupted(1) != corrupted(2)
 
 
+@pytest.mark.hazard(12)
 def test_duplicates_reach_the_device_and_are_dropped_by_their_sequence() -> None:
     host = host_on()
     play(host, "duplicate 1 to-device")
@@ -129,6 +130,7 @@ def test_delay_holds_frames_back_in_order() -> None:
     assert answers(host.send(ASK)) == 1
 
 
+@pytest.mark.hazard(9)
 def test_delayed_drives_cannot_outlive_the_lease() -> None:
     """A second of delay: frames that arrive echo ticks that are too old, and output ends."""
     host = host_on()
@@ -189,6 +191,7 @@ def test_every_fault_of_the_device_reaches_it() -> None:
     assert host.state() is DeviceState.SAFE
 
 
+@pytest.mark.hazard(6)
 def test_a_silent_line_ends_in_a_lease_fault() -> None:
     host = host_on("at 1 silent 0.5 to-device")
     host.load(one_channel())

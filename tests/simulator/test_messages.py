@@ -80,6 +80,7 @@ def test_hello_adopts_the_epoch_and_says_who_this_is() -> None:
     assert identity.state is DeviceState.SAFE
 
 
+@pytest.mark.hazard(17)
 @pytest.mark.parametrize(
     "hello",
     [Hello(PROTOCOL_VERSION + 1, SCHEMA_HASH), Hello(PROTOCOL_VERSION, SCHEMA_HASH ^ 1)],
@@ -94,6 +95,7 @@ def test_another_language_is_told_and_not_adopted(hello: Hello) -> None:
     assert host.send(GetCapabilities()) == []
 
 
+@pytest.mark.hazard(13)
 def test_hello_in_running_is_answered_and_changes_nothing() -> None:
     host = Host()
     host.start(one_channel())
@@ -110,6 +112,7 @@ def test_hello_in_running_is_answered_and_changes_nothing() -> None:
     assert host.status.channels[0].target_ua == 1_000
 
 
+@pytest.mark.hazard(13)
 def test_a_new_epoch_unloads_everything_and_disarms() -> None:
     host = Host()
     host.prepare(one_channel(), session_limits(amplitude_ua=20_000))
@@ -135,6 +138,7 @@ def test_a_new_epoch_leaves_a_fault_latched() -> None:
     assert (host.status.state, host.status.fault) == (DeviceState.FAULT, FaultCode.PATIENT_STOP)
 
 
+@pytest.mark.hazard(15, 31)
 def test_messages_of_another_epoch_are_ignored_but_stop_is_not() -> None:
     host = Host()
     host.start(one_channel())
@@ -149,6 +153,7 @@ def test_messages_of_another_epoch_are_ignored_but_stop_is_not() -> None:
     assert host.status.state is DeviceState.SAFE
 
 
+@pytest.mark.hazard(12)
 def test_an_old_sequence_is_dropped() -> None:
     host = Host()
     host.start(one_channel())
@@ -173,6 +178,7 @@ SAFE_ONLY: list[Message] = [
 ]
 
 
+@pytest.mark.hazard(24)
 @pytest.mark.parametrize("message", SAFE_ONLY, ids=lambda message: type(message).__name__)
 @pytest.mark.parametrize("state", [DeviceState.ARMED, DeviceState.RUNNING, DeviceState.FAULT])
 def test_settings_change_in_safe_alone(message: Message, state: DeviceState) -> None:
@@ -270,6 +276,7 @@ def test_begin_unloads_and_a_commit_without_parts_is_refused() -> None:
     assert refusal(host.send(CommitProgram(0))).reason is RefusalReason.PROGRAM
 
 
+@pytest.mark.hazard(3)
 def test_an_unbalanced_programme_is_refused() -> None:
     host = Host()
     host.hello()
@@ -431,6 +438,7 @@ def test_arming_needs_a_programme_and_both_digests() -> None:
     host.arm()
 
 
+@pytest.mark.hazard(4)
 def test_running_begins_at_zero() -> None:
     host = Host()
     host.prepare(one_channel())
@@ -440,6 +448,7 @@ def test_running_begins_at_zero() -> None:
     assert host.status.state is DeviceState.ARMED
 
 
+@pytest.mark.hazard(24)
 @pytest.mark.parametrize("field", ["program_digest", "limits_digest"])
 def test_running_needs_both_digests_at_every_drive(field: str) -> None:
     host = Host()

@@ -87,6 +87,7 @@ def test_a_session_on_a_pseudo_terminal_leaves_a_true_trace(tmp_path: Path) -> N
     assert all(current * 1_000_000 <= 2_000 * since_us for since_us, current in slew)
 
 
+@pytest.mark.hazard(7)
 def test_the_lease_ends_on_schedule_even_when_the_process_slept(tmp_path: Path) -> None:
     trace = tmp_path / "trace.csv"
     with simulator("--trace", str(trace)) as (process, path):
@@ -105,6 +106,7 @@ def test_clients_come_and_go_on_the_same_pseudo_terminal() -> None:
             assert process.poll() is None
 
 
+@pytest.mark.hazard(15)
 def test_tcp_serves_one_client_at_a_time_on_the_loopback_address() -> None:
     with simulator("--tcp", "0") as (process, address):
         assert address.startswith("socket://127.0.0.1:")

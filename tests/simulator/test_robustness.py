@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,6 +51,7 @@ def frames_of_a_session() -> list[bytes]:
     return written
 
 
+@pytest.mark.hazard(10)
 def test_every_truncation_and_every_flipped_byte_of_a_session_is_survived() -> None:
     """A frame cut or changed anywhere is as if it had not come: nothing goes further."""
     frames = frames_of_a_session()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
+
 from firmware_protocol.messages import (
     Contact,
     CyclePhase,
@@ -49,6 +51,7 @@ def test_output_starts_from_zero_and_rises_by_the_slew() -> None:
     assert host.trace.amplitudes() == expected
 
 
+@pytest.mark.hazard(4)
 def test_no_amplitude_lies_above_slew_times_time() -> None:
     """At odd rates the fraction is carried, never rounded up: after t it is floor(slew x t)."""
     host = Host()
@@ -78,6 +81,7 @@ def test_down_is_at_once_and_up_again_from_there() -> None:
     assert setpoint(host) == 720
 
 
+@pytest.mark.hazard(5)
 def test_a_pause_forgets_the_setpoint() -> None:
     host = Host()
     host.start(one_channel())
@@ -91,6 +95,7 @@ def test_a_pause_forgets_the_setpoint() -> None:
     assert setpoint(host) <= 80
 
 
+@pytest.mark.hazard(42)
 def test_below_5_hz_each_pulse_raises_by_at_most_one_step() -> None:
     # 2 Hz: 2 mA/s x 0.5 s would be 1 mA; the session's step is 300 uA.
     host = Host()
@@ -121,6 +126,7 @@ def test_at_5_hz_the_step_does_not_bind() -> None:
 CYCLED = PulseProgram((ChannelProgram(BIPHASIC, 1, 20_000, cycle=Cycle(500, 1_000, 500, 1_000)),))
 
 
+@pytest.mark.hazard(42)
 def test_no_rise_outside_the_plateau() -> None:
     """In ramps and off time the setpoint stands still; nothing asked there arrives as a jump."""
     host = Host()
@@ -137,6 +143,7 @@ def test_no_rise_outside_the_plateau() -> None:
     assert seen[348][1] == 2_000
 
 
+@pytest.mark.hazard(42)
 def test_each_cycle_raises_by_at_most_its_share() -> None:
     host = Host()
     host.start(CYCLED, session_limits(rise_per_cycle_ua=300))

@@ -104,6 +104,7 @@ async def read_back(controller: SessionController) -> None:
     await controller.annotate("read_back", content)
 
 
+@pytest.mark.hazard(21)
 @pytest.mark.long
 async def test_a_whole_visit(visit: SessionController, records: Path) -> None:
     await visit.annotate("note", {"text": "before there is any device"})
@@ -171,6 +172,7 @@ async def test_a_whole_visit(visit: SessionController, records: Path) -> None:
     assert entry.device_serial == device.serial_number
 
 
+@pytest.mark.hazard(48)
 async def test_a_device_that_is_held_back_is_loaded_for_no_person(
     visit: SessionController,
 ) -> None:
@@ -212,6 +214,7 @@ async def test_what_cannot_be_kept_is_told_in_the_class_that_it_is(
         await visit.annotate("note", {"text": "too late"})
 
 
+@pytest.mark.hazard(40)
 async def test_nobody_without_a_name_and_nobody_by_name(records: Path) -> None:
     plan = VisitPlan(PROTOCOL, "Jane Doe", "T-1")
     controller = SessionController(plan, records, lambda _: None, lambda _: None)

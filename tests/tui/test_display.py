@@ -97,6 +97,7 @@ def test_every_state_has_a_sign_and_words_of_its_own(state: HostState) -> None:
     assert sign not in words.BEAT_SIGNS
 
 
+@pytest.mark.hazard(22)
 def test_a_report_that_is_not_known_shows_unknown_and_no_number() -> None:
     line = strip_shows(StripState(snapshot(), False, 1))
     assert "UNKNOWN mA" in line
@@ -182,6 +183,7 @@ def test_no_text_from_outside_reaches_the_terminal_as_a_command(records: Path) -
     assert not re.search("\x1b\\[2J|\x1b\\]52|\x9b|\u202e|\u2066|\x07", written)
 
 
+@pytest.mark.hazard(22)
 def test_every_state_of_the_session_is_marked_unknown_500_ms_after_the_last_snapshot(
     records: Path,
 ) -> None:

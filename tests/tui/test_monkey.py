@@ -13,6 +13,7 @@ from tests.soak.monkey import Played, judge, play
 pytestmark = pytest.mark.long
 
 
+@pytest.mark.hazard(24)
 def test_whatever_is_pressed_current_flows_only_as_it_was_read_back_and_armed(
     tmp_path: Path,
 ) -> None:

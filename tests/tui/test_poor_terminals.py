@@ -69,6 +69,7 @@ LIVE = (FramesScreen, JobScreen)
 """What comes in all the time is another thing a moment later."""
 
 
+@pytest.mark.hazard(34)
 @pytest.mark.parametrize("third", [0, 1, 2])
 def test_every_screen_shrinks_to_20_by_5_and_comes_back_as_it_was(
     records: Path, third: int, monkeypatch: pytest.MonkeyPatch

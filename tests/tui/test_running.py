@@ -83,6 +83,7 @@ def test_an_answer_counts_after_half_a_second_and_for_what_was_drawn() -> None:
     assert scene.notes == [("prompt", content)]
 
 
+@pytest.mark.hazard(33)
 def test_a_silenced_prompt_is_shown_without_a_bell_and_an_alarm_rings_all_the_same() -> None:
     scene = Scene(Schedule(comfort_every_ms=60_000), is_prompt_heard=False)
     assert scene.see(delivered_ms=60_000).bells == 0
@@ -311,6 +312,7 @@ def test_a_question_is_answered_by_one_key_and_kept_in_the_record(records: Path)
     assert prompts[-1]["answer"] == "comfortable"
 
 
+@pytest.mark.hazard(32)
 def test_nobody_there_pauses_the_output_and_r_goes_on(records: Path) -> None:
     async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:
         session = await open_demo(app, pilot)

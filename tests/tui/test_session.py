@@ -87,6 +87,7 @@ def test_a_stop_can_be_followed_by_another_start_and_both_are_reported(records: 
     drive(script, records)
 
 
+@pytest.mark.hazard(23)
 def test_a_held_key_rises_at_most_1_ma_in_a_second_and_its_refusal_is_listed_once(
     records: Path,
 ) -> None:
@@ -124,6 +125,7 @@ def test_the_interface_cannot_be_left_while_output_is_possible(records: Path) ->
     drive(script, records)
 
 
+@pytest.mark.hazard(45)
 def test_device_and_dummy_load_are_asked_for_and_nothing_opens_without_the_tick(
     records: Path,
 ) -> None:

@@ -26,6 +26,7 @@ def _every_screen(base: type[Any]) -> set[type[Any]]:
     return {base}.union(*(_every_screen(found) for found in base.__subclasses__()))
 
 
+@pytest.mark.hazard(31)
 def test_every_screen_of_the_interface_is_tried_below() -> None:
     assert _every_screen(EstimScreen) - BASES == set(SCREENS)
 
@@ -41,6 +42,7 @@ async def _stop_reaches_engine(app: WatchedApp, key: str) -> bool:
     return True
 
 
+@pytest.mark.hazard(31)
 @pytest.mark.long
 def test_stop_keys_reach_the_engine_from_every_focusable_widget_of_every_screen(
     records: Path,
@@ -120,6 +122,7 @@ def test_a_text_field_takes_space_and_x_and_the_strip_names_the_other_keys(recor
     drive(script, records)
 
 
+@pytest.mark.hazard(31)
 @pytest.mark.parametrize("key", ["space", "ctrl+x"])
 def test_stop_takes_the_output_to_zero_at_once_under_a_dialogue(records: Path, key: str) -> None:
     async def script(app: WatchedApp, pilot: Pilot[Any]) -> None:

@@ -17,6 +17,7 @@ from estim.tui.words import BEAT_SIGNS, safe
 from tests.tui.terminal import CHECKOUT, PROGRAM, Terminal
 
 
+@pytest.mark.hazard(8)
 def test_a_beat_is_reported_only_once_it_was_flushed() -> None:
     beats: list[int] = []
     file = BeatReportingFile(io.StringIO(), beats.append)
@@ -37,6 +38,7 @@ def test_the_same_sign_drawn_again_is_no_new_beat() -> None:
     assert beats == [1, 4]
 
 
+@pytest.mark.hazard(8)
 def test_a_flush_that_fails_reports_nothing() -> None:
     class Broken(io.StringIO):
         def flush(self) -> None:
@@ -70,6 +72,7 @@ def _ends(terminal: Terminal, within_s: float) -> int | None:
     return terminal.process.poll()
 
 
+@pytest.mark.hazard(8)
 def test_a_terminal_that_stops_reading_ends_the_output_and_says_so_later(tmp_path: Path) -> None:
     with Terminal(tmp_path, is_demo=True) as terminal:
         _running(terminal)
@@ -81,6 +84,7 @@ def test_a_terminal_that_stops_reading_ends_the_output_and_says_so_later(tmp_pat
         assert terminal.wait_for(lambda: terminal.shows("FAULT"))
 
 
+@pytest.mark.hazard(34)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_output_restores_the_terminal_and_exits_130(
     tmp_path: Path, number: signal.Signals
@@ -97,6 +101,7 @@ def test_a_signal_stops_the_output_restores_the_terminal_and_exits_130(
     assert '"kind":"seal"' in terminal.record()
 
 
+@pytest.mark.hazard(34)
 def test_a_suspended_interface_leaves_no_output_on(tmp_path: Path) -> None:
     with Terminal(tmp_path, is_demo=True) as terminal:
         _running(terminal)
@@ -113,6 +118,7 @@ def test_a_suspended_interface_leaves_no_output_on(tmp_path: Path) -> None:
 DEAF_TO_HANGUP = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])\n"
 
 
+@pytest.mark.hazard(34)
 @pytest.mark.parametrize("program", [PROGRAM, DEAF_TO_HANGUP + PROGRAM], ids=["told", "not told"])
 def test_a_terminal_that_is_gone_ends_the_session_and_the_process(
     tmp_path: Path, program: str
@@ -125,6 +131,7 @@ def test_a_terminal_that_is_gone_ends_the_session_and_the_process(
     assert '"kind":"seal"' in terminal.record()
 
 
+@pytest.mark.hazard(34)
 @pytest.mark.long
 def test_without_a_terminal_there_is_no_interface(tmp_path: Path) -> None:
     ended = subprocess.run(

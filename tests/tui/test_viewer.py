@@ -115,6 +115,7 @@ def test_it_waits_and_shows_the_engine_that_comes_and_that_it_went(folder: Path)
     view(folder, script)
 
 
+@pytest.mark.hazard(22)
 def test_an_engine_that_stands_still_reads_unknown_after_500_ms(
     folder: Path, engine: Engine
 ) -> None:

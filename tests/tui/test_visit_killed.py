@@ -152,6 +152,7 @@ async def _confirm(sitting: Sitting, step: Step) -> None:
         await sitting.confirm(step, visits.answers_to(sitting, step, {}))
 
 
+@pytest.mark.hazard(7)
 @pytest.mark.parametrize(("step_id", "how"), CASES)
 def test_a_visit_that_is_ended_at_a_step_loses_nothing_and_begins_nothing(
     records: Path, step_id: str, how: str, monkeypatch: pytest.MonkeyPatch

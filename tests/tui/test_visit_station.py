@@ -37,6 +37,7 @@ clock.SystemClock.wall = lambda self: wall(self) + timedelta(seconds=int(told.re
 """Loaded by interface and engine at their start: the wall clock is as far off as a file says."""
 
 
+@pytest.mark.hazard(36)
 def test_a_wall_clock_that_is_set_while_current_flows_changes_no_duration(tmp_path: Path) -> None:
     records = tmp_path / "records"
     (records / "configuration").mkdir(parents=True)

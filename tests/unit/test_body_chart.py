@@ -127,6 +127,7 @@ def test_both_pads_of_a_channel_of_every_shipped_profile_lie_on_one_part() -> No
     assert parts(["left-knee-back", "left-inner-ankle-behind"]) == ("left leg",)
 
 
+@pytest.mark.hazard(44)
 @pytest.mark.parametrize(
     ("pads", "said"),
     [

@@ -16,6 +16,7 @@ def test_system_clock_reads_the_monotonic_clock_in_whole_microseconds() -> None:
     assert before_ns // 1000 <= now_us <= after_ns // 1000
 
 
+@pytest.mark.hazard(35)
 @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="only Linux counts its sleep")
 def test_system_boot_time_counts_the_sleep_that_the_monotonic_clock_leaves_out() -> None:
     clock = SystemClock()

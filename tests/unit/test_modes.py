@@ -198,6 +198,7 @@ NEEDED = [
 ]  # fmt: skip
 
 
+@pytest.mark.hazard(3)
 @pytest.mark.parametrize("name", sorted({*NEEDED, *EXCLUDED}))
 def test_an_excluded_current_is_refused_by_name_as_mode_and_as_waveform(name: str) -> None:
     reason = EXCLUDED[name]
@@ -433,6 +434,7 @@ def test_no_name_takes_a_sine_or_a_beat_to_a_person(
     )
 
 
+@pytest.mark.hazard(4)
 @pytest.mark.parametrize(
     ("points", "said"),
     [
@@ -464,6 +466,7 @@ def test_an_amplitude_leaps_on_no_person(points: str, said: str | None) -> None:
         assert refusal(person) == said
 
 
+@pytest.mark.hazard(4)
 @pytest.mark.parametrize(
     ("points", "said"),
     [
@@ -563,12 +566,14 @@ def test_the_shipped_sines_are_the_ones_tried_here() -> None:
     )
 
 
+@pytest.mark.hazard(43)
 @pytest.mark.parametrize("profile_id", HELD_BACK)
 def test_no_person_gets_what_is_for_the_bench(profile_id: str) -> None:
     with pytest.raises(LimitRefused, match=f"{profile_id} is for the bench only: "):
         prepare(find(profile_id).profile, is_bench=False)
 
 
+@pytest.mark.hazard(19)
 @pytest.mark.parametrize("profile_id", SINES)
 def test_no_edit_of_its_file_takes_a_sine_to_a_person(profile_id: str, tmp_path: Path) -> None:
     """Neither without the reason, nor under another name, nor as a channel's own stimulus."""

@@ -148,6 +148,7 @@ def test_an_electrode_of_the_least_area_is_taken(area: str) -> None:
     assert ready(electrode_area_cm2=Decimal(area)).ceilings[0].ceiling_ua == 60_000
 
 
+@pytest.mark.hazard(26)
 @pytest.mark.parametrize("area", ["15.9", "15.99", "0", "-25", "NaN", "sNaN", "Infinity"])
 def test_an_electrode_below_the_profiles_least_is_refused(area: str) -> None:
     with pytest.raises(LimitRefused, match=r"electrode area: .* at least 16\.0 cm2 required"):
@@ -160,6 +161,7 @@ def test_the_profiles_recommended_electrode_counts_where_none_is_named() -> None
     assert named.bounds.channels[0].electrode_area_mm2 == 1_655
 
 
+@pytest.mark.hazard(26)
 def test_nobody_vouches_for_the_recommended_electrode_on_a_person() -> None:
     """Whoever puts on the least that the profile allows must not get the limits of the larger."""
     assert ready(is_bench=False).bounds.channels[0].electrode_area_mm2 == 1_600

@@ -113,6 +113,7 @@ def test_json_has_plain_numbers_under_the_keys_of_the_file() -> None:
     assert shown["channels"][0]["amplitude_ceiling_ma"] == 20.5
 
 
+@pytest.mark.hazard(19, 20)
 @pytest.mark.parametrize(("index", "key", "value"), bad_values())
 def test_a_bad_value_is_refused_with_file_line_and_key(index: int, key: str, value: str) -> None:
     message = refusal(spoil(index, f"{key} = {value}"))
@@ -121,6 +122,7 @@ def test_a_bad_value_is_refused_with_file_line_and_key(index: int, key: str, val
     assert "expected" in message
 
 
+@pytest.mark.hazard(20)
 @pytest.mark.parametrize(("index", "key", "value"), keyed_lines())
 def test_a_key_given_twice_is_named(index: int, key: str, value: str) -> None:
     message = refusal(spoil(index, f"{LINES[index]}\n{LINES[index]}"))
@@ -324,6 +326,7 @@ def test_no_bytes_raise_anything_but_a_profile_error(source: bytes) -> None:
     refusal(source)
 
 
+@pytest.mark.hazard(19)
 @settings(max_examples=150)
 @given(st.integers(0, len(COMPLETE) - 1), st.binary(min_size=0, max_size=3))
 def test_no_spoilt_byte_raises_anything_but_a_profile_error(place: int, inserted: bytes) -> None:

@@ -50,6 +50,7 @@ def test_a_device_is_due_from_the_day_after_the_date(tmp_path: Path) -> None:
     assert state_of(tmp_path, date(2000, 6, 2)) is State.DUE
 
 
+@pytest.mark.hazard(48)
 @pytest.mark.parametrize(
     ("today", "state", "words"),
     [
@@ -69,6 +70,7 @@ def test_what_is_held_back_is_refused_for_people_and_works_on_the_bench(
     assert prepare(profile, is_bench=True, standing=held).bounds.is_bench
 
 
+@pytest.mark.hazard(48)
 def test_a_register_that_cannot_be_read_permits_nobody(tmp_path: Path) -> None:
     enter(tmp_path, State.IN_SERVICE)
     path = tmp_path / station.FILE_NAME
@@ -79,6 +81,7 @@ def test_a_register_that_cannot_be_read_permits_nobody(tmp_path: Path) -> None:
         prepare(profile, is_bench=False, standing=held)
 
 
+@pytest.mark.hazard(48)
 def test_a_quarantine_that_was_cut_off_the_register_is_no_permission(tmp_path: Path) -> None:
     enter(tmp_path, State.IN_SERVICE)
     enter(tmp_path, State.QUARANTINED)

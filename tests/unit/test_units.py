@@ -27,6 +27,7 @@ def test_milliamperes_are_rounded_away_from_zero(current_ua: int, shown: str) ->
     assert units.format_ma(current_ua) == shown
 
 
+@pytest.mark.hazard(22)
 @given(st.integers(-200_000, 200_000))
 def test_shown_milliamperes_never_understate_by_any_amount(current_ua: int) -> None:
     tenths = int(units.format_ma(current_ua).replace(".", ""))
@@ -59,6 +60,7 @@ def test_plain_decimals_are_read_exactly(text: str, current_ua: int) -> None:
     assert units.parse_ma(text) == current_ua
 
 
+@pytest.mark.hazard(20)
 @pytest.mark.parametrize(
     "text",
     [
@@ -95,6 +97,7 @@ def test_a_current_written_with_three_decimals_reads_back_the_same(current_ua: i
     assert units.parse_ma(f"{current_ua // 1000}.{current_ua % 1000:03d}") == current_ua
 
 
+@pytest.mark.hazard(18)
 def test_the_conversion_factors_are_those_of_the_si() -> None:
     assert (units.UA_PER_MA, units.US_PER_MS, units.MS_PER_S) == (10**3, 10**3, 10**3)
     assert (units.US_PER_S, units.PC_PER_UC) == (10**6, 10**6)

@@ -106,6 +106,7 @@ def test_units_are_the_greatest_common_length(
     assert channel.phases == (Phase(units[0], 1000), Phase(units[1], -permille))
 
 
+@pytest.mark.hazard(3)
 @pytest.mark.parametrize(
     ("first", "second", "permille", "said"),
     [

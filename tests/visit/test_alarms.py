@@ -30,6 +30,7 @@ def causes(**changes: Any) -> dict[str, Priority]:
     return {one.cause: one.priority for one in found}
 
 
+@pytest.mark.hazard(33)
 def test_a_cause_stays_until_it_is_acknowledged_and_gone() -> None:
     board = Alarms()
     assert [one.finding for one in board.see([OFF], 0)] == [OFF]
@@ -67,6 +68,7 @@ def test_another_channel_is_shown_at_once_and_raised_once_10_s_have_passed() -> 
     assert board.latched[0].finding.text == "channel 1: electrode off"
 
 
+@pytest.mark.hazard(33)
 @given(
     st.lists(
         st.tuples(
@@ -129,6 +131,7 @@ def test_bells_tell_the_priorities_apart_and_repeat_until_acknowledged() -> None
     assert [board.bells_due(second * S) for second in (630, 631, 660, 661)] == [0, 2, 0, 2]
 
 
+@pytest.mark.hazard(33)
 @pytest.mark.parametrize(
     ("code", "cause", "priority"),
     [
@@ -151,6 +154,7 @@ def test_faults_have_the_priorities_of_the_mapping(
     assert causes(state=HostState.FAULT, fault=fault, is_known=False) == {cause: priority}
 
 
+@pytest.mark.hazard(27)
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -202,6 +206,7 @@ def test_a_notice_is_an_alarm_once_unless_the_snapshot_has_it_as_a_fault() -> No
     assert [one.cause for one in found_causes] == ["device_fault"]
 
 
+@pytest.mark.hazard(33)
 def test_every_finding_says_what_to_do() -> None:
     found = [
         alarms.skin_check_due(),

@@ -108,6 +108,7 @@ def test_what_cannot_be_followed_back_is_asked_anew(
     assert words in found.words
 
 
+@pytest.mark.hazard(21)
 def test_nothing_is_taken_from_a_damaged_visit_nor_from_before_it(tmp_path: Path) -> None:
     """The damaged one may have held other answers."""
     screened(tmp_path, "a", 0, FIRST)

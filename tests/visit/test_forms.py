@@ -119,6 +119,7 @@ def test_both_stops_are_tried_where_the_device_has_both(
     assert [(q.id, q.choices[0].id) for q in form] == asked
 
 
+@pytest.mark.hazard(46)
 @pytest.mark.parametrize(
     ("answers", "has_patient_stop", "is_reported", "count"),
     [

@@ -60,6 +60,7 @@ class Bed:
         return ""
 
 
+@pytest.mark.hazard(23)
 @given(PRESSES, st.sampled_from([100, 500, 1000]))
 def test_no_keys_raise_more_than_1_ma_in_any_second(
     presses: list[tuple[int, str, int]], step_ua: int
@@ -74,6 +75,7 @@ def test_no_keys_raise_more_than_1_ma_in_any_second(
         assert sum(by for at, by in rises if at_us <= at < at_us + S) <= 1000
 
 
+@pytest.mark.hazard(23)
 @given(
     st.integers(20, 900), st.integers(0, 900), st.sampled_from([100, 500, 1000]),
     st.integers(300, 9_000), st.integers(5, 200),
@@ -97,6 +99,7 @@ def test_a_held_key_never_passes_the_comfortable_marker_and_one_fresh_press_does
         assert "a held key stops at comfortable" in bed.press("+")
 
 
+@pytest.mark.hazard(23)
 @given(PRESSES)
 def test_after_20_s_without_a_key_nothing_rises_until_something_was_lowered_or_offered(
     presses: list[tuple[int, str, int]],
@@ -144,6 +147,7 @@ def test_the_rest_between_contractions_does_not_lock() -> None:
     assert keys.press_raise(171 * S, [0]) == LOCKED
 
 
+@pytest.mark.hazard(36)
 def test_a_clock_that_goes_back_neither_opens_nor_raises() -> None:
     keys = LevelKeys(1, 500)
     keys.begin(100 * S)

@@ -287,6 +287,7 @@ def written_out(account: Account) -> str:
     )  # fmt: skip
 
 
+@pytest.mark.hazard(40)
 def test_what_no_export_names_is_in_none(tmp_path: Path) -> None:
     """Every key and kind that is not known here holds the canary, and none comes out."""
     past = begun(tmp_path, name=CANARY, assets=[{"kind": "person", "id": CANARY}], seed=CANARY,
@@ -406,6 +407,7 @@ def resources(bundle: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     return [e["resource"] for e in bundle["entry"] if e["resource"]["resourceType"] == kind]
 
 
+@pytest.mark.hazard(40)
 def test_the_bundle_holds_figures_with_units_and_a_pseudonym_alone(tmp_path: Path) -> None:
     bundle = fhir.bundle(told(walk(begun(tmp_path)).close()))
     (patient,) = resources(bundle, "Patient")

@@ -140,6 +140,7 @@ def test_impaired_sensation_lowers_ceilings_and_asks_for_25_cm2() -> None:
     assert judged(impaired, a_size="round-5").problems == ()
 
 
+@pytest.mark.hazard(44)
 @pytest.mark.parametrize(
     ("a", "b"),
     [
@@ -157,6 +158,7 @@ def test_a_site_holds_one_pad_even_of_two_channels() -> None:
     assert only(both) == "channel 2: left calf upper holds a pad of channel 1 already"
 
 
+@pytest.mark.hazard(26)
 @pytest.mark.parametrize(
     ("size", "area", "is_enough"),
     [
@@ -218,6 +220,7 @@ def test_the_density_at_the_ceiling_is_what_the_manual_formula_gives() -> None:
     assert placement.density_words(pulse, 20_000, 100, Decimal(16)).startswith("0.25 mA/cm2 RMS")
 
 
+@pytest.mark.hazard(21)
 @given(st.data(), st.booleans(), st.integers(0, 3))
 @settings(max_examples=100, deadline=None)
 def test_a_forbidden_or_unfelt_site_never_passes(

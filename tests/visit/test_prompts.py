@@ -59,6 +59,7 @@ def test_skin_is_looked_at_after_5_and_10_minutes_of_a_first_exposure_alone() ->
     assert schedule_for_a_person(is_first_exposure=False).skin_at_ms == ()
 
 
+@pytest.mark.hazard(32)
 def test_an_attention_check_without_an_answer_asks_for_a_pause_and_a_key_takes_it_back() -> None:
     prompts = Prompts(Schedule(attention_after_ms=10 * MIN, attention_answer_ms=MIN))
     at(prompts, 10)

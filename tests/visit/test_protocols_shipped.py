@@ -202,6 +202,7 @@ def test_only_the_thigh_is_made_to_contract(protocol_id: str) -> None:
     assert not any(library.find(each).profile.is_motor for each in offered)
 
 
+@pytest.mark.hazard(43)
 @pytest.mark.parametrize("visit", ["first", "follow-up"])
 def test_contractions_are_seated_or_lying_and_wait_for_the_surgeon(visit: str) -> None:
     found = get(f"quadriceps-nmes-{visit}")

@@ -48,6 +48,7 @@ def test_a_check_character_fits_by_the_definition_and_no_other_does(body: str) -
     assert fitting == [pseudonym.check_character(body)]
 
 
+@pytest.mark.hazard(21)
 @given(plain, st.data())
 def test_every_single_wrong_character_is_found(body: str, data: st.DataObject) -> None:
     whole = body + pseudonym.check_character(body)

@@ -126,6 +126,7 @@ def test_the_items_are_those_of_the_table_with_class_source_and_certainty() -> N
     assert found == {name: row[:3] for name, row in TABLE.items()}
 
 
+@pytest.mark.hazard(43)
 @pytest.mark.parametrize("is_motor", [False, True])
 @pytest.mark.parametrize("item", TABLE)
 def test_yes_leads_to_what_the_table_says_and_to_nothing_else(item: str, is_motor: bool) -> None:

@@ -23,6 +23,7 @@ def judged(*arguments: str) -> Answer:
     return Answer(process.returncode, out, err)
 
 
+@pytest.mark.hazard(45)
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -103,6 +104,7 @@ def test_a_failure_names_what_was_expected_and_seen(tmp_path: Path) -> None:
     assert failure.get("message") == "expected 500 ohm, give or take 70; seen [620]"
 
 
+@pytest.mark.hazard(45)
 def test_another_kind_of_load_ends_the_run_at_once_with_a_report(tmp_path: Path) -> None:
     path = tmp_path / "result.xml"
     answer = judged(
