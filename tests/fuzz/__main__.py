@@ -27,7 +27,6 @@ CORPUS_LONGEST = 4096
 """Bytes of an input that `--keep` takes at most: the corpora stay small."""
 CORPUS_MOST = 60
 """Inputs of a target that `--keep` leaves at most."""
-_INSTRUMENTED = ["estim", "firmware_protocol", "tomllib", "csv", "json"]
 _FIGURE = re.compile(r"stat::(\w+):\s+(\d+)")
 _COVERAGE = re.compile(r"\bcov: (\d+)")
 
@@ -38,11 +37,8 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0, help="for all targets together")
     parser.add_argument("--keep", action="store_true", help="add to the corpora what is new")
     parser.add_argument("--seed", type=int, default=0, help="0: another one each time")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="all, if none is named")
-    known, passed_on = parser.parse_known_args()
-    if known.worker:
-        return _work(known.targets[0], passed_on)
+    known = parser.parse_args()
     names = known.targets or list(TARGETS)
     for name in names:
         if name not in TARGETS:
@@ -56,24 +52,8 @@ def main() -> int:
     return 0
 
 
-def _work(name: str, arguments: list[str]) -> int:
-    import atheris
-
-    target = TARGETS[name]
-    atheris.Setup([sys.argv[0], *arguments], lambda octets: int(target.run(octets)) * 0)
-    atheris.Fuzz()
-    return 0
-
-
 def _command(name: str, *arguments: str) -> list[str]:
-    """Return the command of a worker; it instruments what it imports before it imports it."""
-    code = (
-        "import sys, atheris\n"
-        f"with atheris.instrument_imports(include={_INSTRUMENTED!r}):\n"
-        "    from tests.fuzz.__main__ import main\n"
-        "sys.exit(main())\n"
-    )
-    return [sys.executable, "-c", code, "--worker", name, *arguments]
+    return [sys.executable, "-m", "tests.fuzz.worker", name, *arguments]
 
 
 def _fuzz(name: str, seconds: int, seed: int) -> bool:

@@ -24,6 +24,7 @@ from estim.profile import loader
 from estim.record import exports, ledger, reader, verify
 from estim.record.lines import GENESIS, sha256_hex
 from estim.rig.campaign import rows
+from estim.rig.captures import csv_files, trace_files, vcd_files
 from estim.rig.captures.capture import ReadOptions, open_capture
 from estim.rig.jobs.job import load_job
 from estim.rig.measuring import instrument
@@ -35,6 +36,8 @@ from estim.visit import protocol
 from tests.record.samples import KEY, sealed_record
 
 MESSAGE_MAX = 2000
+IMPORTED_LATE = (csv_files, trace_files, vcd_files)
+"""What a capture loads by itself, here early enough to be instrumented."""
 
 
 @cache
@@ -62,11 +65,14 @@ def refused(attempt: Callable[[], Any], kind: type[EstimError]) -> Any:
     try:
         return attempt()
     except kind as error:
-        assert type(error) is kind
-        words = str(error)
-        assert "\n" not in words
-        assert 0 < len(words) < MESSAGE_MAX
+        _check_told(error, kind)
         return None
+
+
+def _check_told(error: EstimError, kind: type[EstimError]) -> None:
+    assert type(error) is kind
+    assert "\n" not in str(error)
+    assert 0 < len(str(error)) < MESSAGE_MAX
 
 
 def _check_plain(part: Any, where: str = "") -> None:
@@ -268,7 +274,7 @@ def bench_files(octets: bytes) -> bool:
     try:
         job = refused(lambda: load_job(path), UsageError)
     except EstimError as error:  # a profile that the job names
-        assert "\n" not in str(error)
+        _check_told(error, type(error))
         job = None
     if job is not None:
         _check_plain(job.job)
@@ -297,6 +303,8 @@ def text(octets: bytes) -> bool:
     after = sanitize(before)
     assert len(after) == len(before)
     assert after == sanitize(after)
-    assert not re.search(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069]", after)
+    assert not re.search(
+        r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069]", after
+    )
     after.encode("utf-8")
     return os.fsencode(before) == octets and after == before

@@ -23,6 +23,13 @@ def in_pieces(octets: bytes) -> tuple[bytes, list[bytes]]:
     return stream, [stream[at : at + size] for at in range(0, len(stream), size)]
 
 
+def _is_told(error: ProtocolError) -> bool:
+    """Assert that a refusal is one short visible line; False, since nothing was accepted."""
+    assert str(error).isprintable()
+    assert len(str(error)) < 300
+    return False
+
+
 def stream(octets: bytes) -> bool:
     """Frames are found whatever the pieces; each message goes out again as it came in."""
     whole, pieces = in_pieces(octets)
@@ -54,9 +61,7 @@ def body(octets: bytes) -> bool:
     try:
         envelope = codec.decode_body(whole)
     except ProtocolError as error:
-        assert len(str(error)) < 200
-        assert str(error).isprintable()
-        return False
+        return _is_told(error)
     assert codec.encode_body(*envelope) == whole
     return True
 
@@ -66,8 +71,7 @@ def programme(octets: bytes) -> bool:
     try:
         decoded = program.from_canonical_bytes(octets)
     except (MessageError, ProgramError) as error:
-        assert str(error).isprintable()
-        return False
+        return _is_told(error)
     assert decoded.canonical_bytes() == octets
     for channel in decoded.channels:
         for setting in channel.settings:
@@ -124,7 +128,7 @@ def _read_p24(payload: bytes) -> bool:
         try:
             message = reader(payload)
         except MessageError as error:
-            assert str(error).isprintable()
+            _is_told(error)
             continue
         was_accepted = True
         if reader is p24.unpack_device_id:

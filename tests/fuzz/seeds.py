@@ -119,7 +119,7 @@ def fault_scripts() -> Iterator[bytes]:
 def lines() -> Iterator[bytes]:
     for message in (
         msg.Connect(1, "sim:"),
-        msg.Raise(2, (500,), 25_000),
+        msg.SetTargets(2, (500,)),
         msg.Arm(3),
         msg.Heartbeat(5),
         shown(fault=FAULT),
@@ -157,8 +157,8 @@ def bench_files() -> Iterator[bytes]:
 
 def campaigns() -> Iterator[bytes]:
     yield (
-        b'<testsuites><testsuite><testcase classname="a" name="b" time="0.5"><failure message="no"/>'
-        b'<properties><property name="blame" value="rig"/></properties></testcase>'
+        b'<testsuites><testsuite><testcase classname="a" name="b" time="0.5">'
+        b'<failure message="no"/><properties><property name="blame" value="rig"/></properties></testcase>'
         b'<testcase name="c" time="x"/></testsuite></testsuites>'
     )
     step = {"profile": "p", "channel": 1, "amplitude_ua": 1, "load_ohm": 1, "verdict": "pass"}

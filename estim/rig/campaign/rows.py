@@ -98,7 +98,11 @@ def from_junit(run: Row, path: Path) -> list[Row]:
     try:
         root = ElementTree.parse(path).getroot()
         return [_from_case(run, case) for case in root.iter("testcase")]
-    except (OSError, ElementTree.ParseError, ValueError):  # the last: no time, or a strange encoding
+    except (
+        OSError,
+        ElementTree.ParseError,
+        ValueError,
+    ):  # the last: no time, or a strange encoding
         return []
 
 
