@@ -98,12 +98,8 @@ def from_junit(run: Row, path: Path) -> list[Row]:
     try:
         root = ElementTree.parse(path).getroot()
         return [_from_case(run, case) for case in root.iter("testcase")]
-    except (
-        OSError,
-        ElementTree.ParseError,
-        ValueError,
-    ):  # the last: no time, or a strange encoding
-        return []
+    except (OSError, ElementTree.ParseError, ValueError, LookupError):
+        return []  # the last two: a time that is none, an encoding that nobody knows
 
 
 def from_verify(run: Row, output: Path) -> list[Row]:
