@@ -40,9 +40,7 @@ def test_a_device_that_tells_less_than_it_gives_lowers_no_display(bench: Bench) 
     bench.to(RUNNING).raise_to(5000, 0)
 
     def modest(status: Status) -> Status:
-        rows = tuple(
-            dataclasses.replace(row, setpoint_ua=0, peak_ua=0) for row in status.channels
-        )
+        rows = tuple(dataclasses.replace(row, setpoint_ua=0, peak_ua=0) for row in status.channels)
         return dataclasses.replace(status, channels=rows)
 
     bench.device.lie = modest
