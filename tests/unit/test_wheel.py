@@ -53,10 +53,10 @@ def test_the_same_checkout_gives_the_same_wheel(tmp_path: Path) -> None:
     shutil.copytree(CHECKOUT, copy, ignore=left_out, copy_function=shutil.copyfile)
     digests = []
     for number, place in enumerate((CHECKOUT, copy)):
+        words = ["hatchling", "build", "-t", "wheel", "-d", str(tmp_path / str(number))]
         subprocess.run(
-            [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path / str(number)],
-            cwd=place, capture_output=True, timeout=200, check=True,
-        )  # fmt: skip
+            [sys.executable, "-m", *words], cwd=place, capture_output=True, timeout=200, check=True
+        )
         (wheel,) = (tmp_path / str(number)).glob("estim-*.whl")
         digests.append(hashlib.sha256(wheel.read_bytes()).hexdigest())
     assert digests[0] == digests[1]
