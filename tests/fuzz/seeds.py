@@ -76,6 +76,7 @@ def profiles() -> Iterator[bytes]:
 def protocols() -> Iterator[bytes]:
     for path in sorted((PROFILES / "protocols").glob("*.toml"))[::6]:
         yield path.read_bytes()
+    yield b'schema = 1\nid = "x"\n[[steps]]\nkind = "stimulate"\n'
 
 
 @cache
@@ -131,6 +132,7 @@ def lines() -> Iterator[bytes]:
 def snapshots() -> Iterator[bytes]:
     yield msg.to_line(shown(fault=FAULT))
     yield msg.to_line(shown(profile_id="x\x1b[2J\u202e"))
+    yield msg.to_line(msg.Arm(1))
 
 
 def sites() -> Iterator[bytes]:
@@ -158,7 +160,8 @@ def bench_files() -> Iterator[bytes]:
 def campaigns() -> Iterator[bytes]:
     yield (
         b'<testsuites><testsuite><testcase classname="a" name="b" time="0.5">'
-        b'<failure message="no"/><properties><property name="blame" value="rig"/></properties></testcase>'
+        b'<failure message="no"/><properties><property name="blame" value="rig"/></properties>'
+        b"</testcase>"
         b'<testcase name="c" time="x"/></testsuite></testsuites>'
     )
     step = {"profile": "p", "channel": 1, "amplitude_ua": 1, "load_ohm": 1, "verdict": "pass"}

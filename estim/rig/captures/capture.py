@@ -167,7 +167,8 @@ def read_probe(name: str) -> bytes:
     """Return the beginning of a file; raise UsageError where it cannot be read."""
     try:
         # It is read more than once: a pipe would hold us up, and give another answer each time.
-        if not stat.S_ISREG(os.stat(name).st_mode):
+        mode = os.stat(name).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a folder is told by opening it
             raise UsageError(f"{sanitize(name)}: expected a plain file")
         with open(name, "rb") as file:
             return file.read(PROBE_BYTES)
