@@ -88,6 +88,7 @@ def _record() -> bytes:
 def records() -> Iterator[bytes]:
     yield b"r" + _record()
     yield b"c" + _record()
+    yield b"c" + _record().replace(b'"completed"', b'"=HYPERLINK(1)"')
     yield b"r" + _record()[:-20]
 
 

@@ -20,6 +20,8 @@ from tests.firmware.core import NO_COMPILER, build, compiler
 CHECKOUT = Path(__file__).parents[2]
 FIRMWARE = CHECKOUT / "firmware_protocol" / "c"
 
+pytestmark = pytest.mark.long  # every file of the code is parsed
+
 FORBIDDEN_MODULES = {
     *("pickle", "cPickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "yaml"),
     *("pkg_resources", "runpy", "code", "codeop", "telnetlib", "ftplib"),
@@ -32,8 +34,8 @@ FORBIDDEN_CALLS = {
 PLUGINS = {"estim/cli/doctor.py", "estim/drivers/registry.py"}
 """Ask which drivers are installed; tests/drivers/test_registry.py: none is loaded unnamed."""
 
-FOREIGN_CODE = {"estim/rig/campaign/launch.py"}
-"""Loads the C library, to ask that a run ends with its campaign."""
+FOREIGN_CODE = {"estim/rig/campaign/launch.py", "estim/tui/parent.py"}
+"""Load the C library, to ask that a process ends with the one that started it."""
 
 ENVIRONMENT = {
     "ESTIM_TRACEBACK": "shows a traceback of a bug",
@@ -93,7 +95,10 @@ def importers(module: str) -> set[str]:
         for path, tree in sources()
         for node in ast.walk(tree)
         if (isinstance(node, ast.Import) and module in (each.name for each in node.names))
-        or (isinstance(node, ast.ImportFrom) and node.module == module)
+        or (
+            isinstance(node, ast.ImportFrom)
+            and module in (node.module, *(f"{node.module}.{each.name}" for each in node.names))
+        )
     }
 
 
@@ -173,7 +178,6 @@ def test_the_core_has_no_switch_but_sizes_and_a_name() -> None:
     assert found - sizes == CONDITIONS
 
 
-@pytest.mark.long  # it compiles
 def test_the_built_core_has_no_symbol_of_an_override(tmp_path: Path) -> None:
     if compiler() is None:
         pytest.skip(NO_COMPILER)

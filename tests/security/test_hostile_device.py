@@ -10,6 +10,7 @@ import dataclasses
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,8 @@ def test_a_device_with_another_programme_or_other_limits_ends_the_session(
     bench: Bench, field: str
 ) -> None:
     bench.to(RUNNING).raise_to(5000, 0)
-    bench.device.lie = lambda status: dataclasses.replace(status, **{field: 0xBAD})
+    other: dict[str, Any] = {field: 0xBAD}
+    bench.device.lie = lambda status: dataclasses.replace(status, **other)
     bench.run(1000 * MS)
     assert bench.state is FAULT
     assert bench.is_off()
