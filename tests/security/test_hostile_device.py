@@ -65,14 +65,14 @@ def test_a_device_with_another_programme_or_other_limits_ends_the_session(
 
 
 def test_reports_of_another_epoch_never_count_as_fresh(bench: Bench) -> None:
-    """A replayed '0 mA' from before keeps nobody from noticing that the device fell silent."""
+    """Good ones but for their epoch keep nobody from noticing that the device fell silent."""
     bench.to(RUNNING).raise_to(5000, 0)
     bench.device.is_silent = True
-    old = bench.device.status(bench.clock.now_us())
     epoch = bench.device.connection.epoch
     assert epoch is not None
     for number in range(60):
-        frame = framing.encode_frame(encode_body(old, 30_000 + number, epoch ^ 1))
+        good = bench.device.status(bench.clock.now_us())
+        frame = framing.encode_frame(encode_body(good, 30_000 + number, epoch ^ 1))
         bench.device.output += frame
         bench.run(20 * MS)
     assert bench.state is FAULT
