@@ -7,6 +7,9 @@
 #   make fuzz     fuzz the firmware for MINUTES=10          make mutants  mutants of its gate, 10 minutes
 #   make check    formatting, types, imports, generated files, SAFETY.md against its tests
 #   make assurance  each safety measure taken out of a copy: the tests of SAFETY.md notice, 10 minutes
+#   make fuzz-python  fuzz the parsers in Python for MINUTES=10; TARGETS='profile record' KEEP=1
+#   make sbom     bill of materials, CycloneDX      make audit    known vulnerabilities; needs the network
+#   make contains which releases contain PACKAGE=...
 #   make bench    benchmarks, JSON lines        make smoke    install the wheel elsewhere and use it
 #   make soak     an hour on a busy machine (HOURS=1)    make faults   each fault TRIALS=200 times
 #   make monkey   random keys on the interface for MINUTES=1 (SEED=1), the simulator's trace as judge
@@ -19,6 +22,7 @@ PYTHON ?= python3
 override VENV := .venv
 override VENV_PYTHON := $(VENV)/bin/python
 override LABGRID_VENV := .venv-labgrid
+override AUDIT_VENV := .venv-audit
 
 PIP_INSTALL := $(VENV_PYTHON) -m pip install --quiet --no-input --disable-pip-version-check \
 	--require-hashes
@@ -28,8 +32,10 @@ PYTHON_TAG := $(shell $(PYTHON) -c 'import sys; print(sys.implementation.cache_t
 RUN_STAMP := $(VENV)/.run-$(PYTHON_TAG)
 DEV_STAMP := $(VENV)/.dev-$(PYTHON_TAG)
 LABGRID_STAMP := $(LABGRID_VENV)/.labgrid-$(PYTHON_TAG)
+FUZZ_STAMP := $(VENV)/.fuzz-$(PYTHON_TAG)
+AUDIT_STAMP := $(AUDIT_VENV)/.audit-$(PYTHON_TAG)
 
-.PHONY: run test test-long test-firmware test-labgrid fuzz mutants assurance check generate pictures bench soak faults monkey agreement coverage smoke lock clean
+.PHONY: run test test-long test-firmware test-labgrid fuzz fuzz-python sbom audit contains mutants assurance check generate pictures bench soak faults monkey agreement coverage smoke lock clean
 
 run: $(RUN_STAMP)
 	@$(VENV_PYTHON) -m estim
@@ -56,6 +62,22 @@ fuzz:
 # One JSON line for each safety measure taken out; fails if the tests named in SAFETY.md did not notice.
 assurance: $(DEV_STAMP)
 	@$(VENV_PYTHON) -m tests.assurance.broken
+
+# One JSON line for each target; ends at the first input that breaks an invariant, and keeps it.
+fuzz-python: $(FUZZ_STAMP)
+	@$(VENV_PYTHON) -m tests.fuzz --minutes $(or $(MINUTES),10) $(if $(KEEP),--keep) $(TARGETS)
+
+# The same checkout gives the same bytes; licences are read where `make run` installed the packages.
+sbom: $(RUN_STAMP) $(AUDIT_STAMP)
+	@$(AUDIT_VENV)/bin/python -m tests.supply.sbom --output build/estim-sbom.json \
+		--packages $$($(VENV_PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+
+# Fails with 1 where something is known, with 3 where the database cannot be asked.
+audit: $(AUDIT_STAMP)
+	@$(AUDIT_VENV)/bin/python -m tests.supply.audit
+
+contains: $(RUN_STAMP)
+	@$(VENV_PYTHON) -m tests.supply.contains $(PACKAGE)
 
 # One JSON object; fails if a mutant lives that is not known to be equivalent.
 mutants: $(DEV_STAMP)
@@ -120,10 +142,12 @@ lock: $(RUN_STAMP)
 		--output-file requirements/dev.txt
 	@$(LOCK) pyproject.toml --group labgrid --constraints requirements/run.txt \
 		--no-emit-package pyserial --output-file requirements/labgrid.txt
+	@$(LOCK) --group audit --output-file requirements/audit.txt
+	@$(LOCK) --group fuzz --constraints requirements/dev.txt --output-file requirements/fuzz.txt
 	@$(LOCK) --group lock --output-file requirements/lock.txt
 
 clean:
-	rm -rf $(VENV) $(LABGRID_VENV) build dist .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache \
+	rm -rf $(VENV) $(LABGRID_VENV) $(AUDIT_VENV) build dist .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache \
 		.pytest_cache .import_linter_cache
 	find estim firmware_protocol tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -147,6 +171,20 @@ $(LABGRID_STAMP): requirements/labgrid.txt
 	@$(PYTHON) -m venv --clear $(LABGRID_VENV)
 	@$(subst $(VENV_PYTHON),$(LABGRID_VENV)/bin/python,$(PIP_INSTALL)) --requirement requirements/labgrid.txt
 	@$(subst $(VENV_PYTHON),$(LABGRID_VENV)/bin/python,$(LINK_CHECKOUT))
+	@touch $@
+
+$(FUZZ_STAMP): $(DEV_STAMP) requirements/fuzz.txt
+	@echo 'estim: adding the fuzzer (once)'
+	@$(PIP_INSTALL) --requirement requirements/fuzz.txt
+	@touch $@
+
+# It needs estim itself too, but nothing of what the lock pins.
+$(AUDIT_STAMP): requirements/audit.txt
+	@$(CHECK_PYTHON)
+	@echo "estim: setting up $(AUDIT_VENV) with $$($(PYTHON) --version) (once)"
+	@$(PYTHON) -m venv --clear $(AUDIT_VENV)
+	@$(subst $(VENV_PYTHON),$(AUDIT_VENV)/bin/python,$(PIP_INSTALL)) --requirement requirements/audit.txt
+	@$(subst $(VENV_PYTHON),$(AUDIT_VENV)/bin/python,$(LINK_CHECKOUT))
 	@touch $@
 
 # The environment finds this checkout wherever a command runs, and nothing has to be built for it.

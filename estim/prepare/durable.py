@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,7 +79,11 @@ def read_small(path: Path) -> bytes | None:
         UsageError: it cannot be read, or is too long for what it should be.
     """
     try:
-        with path.open("rb") as file:
+        # A named pipe in its place would hold everybody up who reads a setting.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise UsageError(f"{path}: expected a plain file")
             octets = file.read(SIZE_MAX + 1)
     except FileNotFoundError:
         return None

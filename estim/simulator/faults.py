@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -140,7 +142,12 @@ def read_script(
             expected.
     """
     try:
-        raw = Path(path).read_bytes()
+        # Neither a named pipe nor a device without end holds the simulator up.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise UsageError(f"faults {path}: expected a plain file")
+            raw = file.read(SCRIPT_BYTES_MAX + 1)
     except OSError as error:
         raise UsageError(f"faults {path}: cannot be read: {error.strerror}") from error
     if len(raw) > SCRIPT_BYTES_MAX:

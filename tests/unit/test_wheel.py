@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -43,3 +45,20 @@ def test_the_wheel_holds_code_profiles_and_style_sheets_and_nothing_else(tmp_pat
     assert code | profiles <= held
     # Generated C and the like may come along from the packages; tests and tools may not.
     assert {name.split("/")[0] for name in held} == {"estim", "firmware_protocol"}
+
+
+@pytest.mark.long
+def test_the_same_checkout_gives_the_same_wheel(tmp_path: Path) -> None:
+    """Built twice, the second time from a copy elsewhere with other times: the same bytes."""
+    copy = tmp_path / "elsewhere"
+    left_out = shutil.ignore_patterns(".git", ".venv*", "build", "__pycache__", "tests", ".*_cache")
+    shutil.copytree(CHECKOUT, copy, ignore=left_out, copy_function=shutil.copyfile)
+    digests = []
+    for number, place in enumerate((CHECKOUT, copy)):
+        words = ["hatchling", "build", "-t", "wheel", "-d", str(tmp_path / str(number))]
+        subprocess.run(
+            [sys.executable, "-m", *words], cwd=place, capture_output=True, timeout=200, check=True
+        )
+        (wheel,) = (tmp_path / str(number)).glob("estim-*.whl")
+        digests.append(hashlib.sha256(wheel.read_bytes()).hexdigest())
+    assert digests[0] == digests[1]

@@ -13,6 +13,7 @@ import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -98,16 +99,22 @@ def from_junit(run: Row, path: Path) -> list[Row]:
     """Return a row for each test case of a JUnit file, none where there is no whole one."""
     try:
         root = ElementTree.parse(path).getroot()
-    except (OSError, ElementTree.ParseError):
-        return []
-    return [_from_case(run, case) for case in root.iter("testcase")]
+        return [_from_case(run, case) for case in root.iter("testcase")]
+    except (OSError, ElementTree.ParseError, ValueError, LookupError):
+        return []  # the last two: a time that is none, an encoding that nobody knows
 
 
 def from_verify(run: Row, output: Path) -> list[Row]:
-    """Return a row for each step of a job, and one for its verdict, from what it wrote."""
+    """Return a row for each step of a job, and one for its verdict, from what it wrote.
+
+    There is none where it wrote something else: who was killed in the midst leaves half a line.
+    """
     for document in _documents(output):
         if document.get("event") == "result":
-            return [*_from_steps(run, document), _verdict(run, document)]
+            try:
+                return [*_from_steps(run, document), _verdict(run, document)]
+            except (AttributeError, KeyError, TypeError):
+                return []
     return []
 
 
@@ -120,7 +127,10 @@ def whole_run(run: Row, text: str) -> Row:
 def _from_case(run: Row, case: ElementTree.Element) -> Row:
     name = ".".join(filter(None, (case.get("classname", ""), case.get("name", ""))))
     said = {each.get("name"): each.get("value") or "" for each in case.iter("property")}
-    found = replace(run, test=name, outcome=PASSED, duration_s=float(case.get("time") or 0))
+    duration_s = float(case.get("time") or 0)
+    if not isfinite(duration_s):
+        raise ValueError("a time without end")
+    found = replace(run, test=name, outcome=PASSED, duration_s=duration_s)
     for kind, outcome, blame in ((FAILED, "failure", "device"), (ERROR, "error", "rig")):
         element = case.find(outcome)
         if element is not None:
@@ -165,7 +175,7 @@ def _documents(path: Path) -> Iterator[dict[str, Any]]:
     for line in lines:
         try:
             document = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(document, dict):
             yield document

@@ -10,6 +10,8 @@ Rules:
 
 from __future__ import annotations
 
+import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -168,6 +170,10 @@ def open_capture(
 def read_probe(name: str) -> bytes:
     """Return the beginning of a file; raise UsageError where it cannot be read."""
     try:
+        # It is read more than once: a pipe would hold us up, and give another answer each time.
+        mode = os.stat(name).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a folder is told by opening it
+            raise UsageError(f"{sanitize(name)}: expected a plain file")
         with open(name, "rb") as file:
             return file.read(PROBE_BYTES)
     except (OSError, ValueError) as error:

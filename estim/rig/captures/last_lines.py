@@ -39,8 +39,13 @@ def why_cut(name: str, header: Header) -> str:
     if len(cells) < wanted:
         return f"{wanted} cells"
     place = len(cells) - 1
-    shapes = {_shape(other[place]) for other in others}
-    if len(shapes) == 1 and _is_cut(_shape(cells[place]), shapes.pop()):
+    column = [other[place] for other in others if len(other) > place]
+    shapes = {_shape(cell) for cell in column}
+    if (
+        len(column) >= _ROWS_MIN
+        and len(shapes) == 1
+        and _is_cut(_shape(cells[place]), shapes.pop())
+    ):
         return "as many digits as in the lines before"
     return ""
 

@@ -144,7 +144,7 @@ def history(name: str, folder: Path | None = None) -> list[Approval]:
             sound = content["schema"] == APPROVAL_SCHEMA and content["before"] == before
             sound = sound and content.pop("own") == _own(content)
             approval = Approval(**{key: content[key] for key in Approval.__slots__})
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             sound = False
         if not sound:
             raise RecordError(f"{path}:{number}: changed, left out or torn; expected an approval")

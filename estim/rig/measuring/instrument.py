@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from estim.errors import UsageError
+from estim.prepare import durable
 from estim.text import sanitize
 
 _WORDS = ("kind", "model", "serial")
@@ -70,12 +71,12 @@ def load(path: str | Path) -> Instrument:
     Raises:
         UsageError: the file cannot be read, or a key is missing, unknown or no such figure.
     """
+    octets = durable.read_small(Path(path))
+    if octets is None:
+        raise UsageError(f"{path}: there is no such file")
     try:
-        with Path(path).open("rb") as file:
-            return parse(tomllib.load(file), str(path))
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}") from None
-    except ValueError as error:
+        return parse(tomllib.loads(octets.decode("utf-8")), str(path))
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not TOML: {error}") from None
 
 
