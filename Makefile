@@ -9,6 +9,7 @@
 #   make bench    benchmarks, JSON lines        make smoke    install the wheel elsewhere and use it
 #   make soak     an hour on a busy machine (HOURS=1)    make faults   each fault TRIALS=200 times
 #   make monkey   random keys on the interface for MINUTES=1 (SEED=1), the simulator's trace as judge
+#   make campaign   whole sessions under SEEDS=2000 scripts of faults, on one virtual clock, judged
 #   make agreement  kernel against samples over TRIALS=10000 random programmes
 #   make coverage tests with branch coverage    make lock     pin again (UPGRADE=1: to the newest)
 #   make pictures every picture of README and docs, from the application itself
@@ -28,7 +29,7 @@ RUN_STAMP := $(VENV)/.run-$(PYTHON_TAG)
 DEV_STAMP := $(VENV)/.dev-$(PYTHON_TAG)
 LABGRID_STAMP := $(LABGRID_VENV)/.labgrid-$(PYTHON_TAG)
 
-.PHONY: run test test-long test-firmware test-labgrid fuzz mutants check generate pictures bench soak faults monkey agreement coverage smoke lock clean
+.PHONY: run test test-long test-firmware test-labgrid fuzz mutants check generate pictures bench soak faults monkey campaign agreement coverage smoke lock clean
 
 run: $(RUN_STAMP)
 	@$(VENV_PYTHON) -m estim
@@ -89,6 +90,11 @@ faults: $(DEV_STAMP)
 # One JSON object; fails if current flowed that nobody armed, above a ceiling, or after the stop key.
 monkey: $(DEV_STAMP)
 	@$(VENV_PYTHON) -m tests.soak.monkey --minutes $(or $(MINUTES),1) --seed $(or $(SEED),1)
+
+# One JSON object; fails if a promise was broken. The scripts that broke one are kept, shrunk.
+campaign: $(DEV_STAMP)
+	@$(VENV_PYTHON) -m tests.campaign run --seeds $(or $(SEEDS),2000) --first $(or $(FIRST),0) \
+		$(if $(JOBS),--jobs $(JOBS)) --keep $(or $(KEEP),build/campaign)
 
 # One JSON object; fails if the kernel's figures and those of the rendered samples disagree.
 agreement: $(DEV_STAMP)
