@@ -16,6 +16,7 @@ class DriftingClock:
         self._true_us = true_us
         self._local_us = 0
         self.ppm = ppm
+        self._history: list[tuple[int, int, int]] = []
 
     def at(self, true_us: int) -> int:
         """Return what the clock shows at a true time from the last change on."""
@@ -26,8 +27,16 @@ class DriftingClock:
         ahead_us = local_us - self._local_us
         return self._true_us - -ahead_us * MILLION // (MILLION + self.ppm)
 
+    def was(self, local_us: int) -> int:
+        """Return the true time at which the clock showed that much, at any rate it has had."""
+        for began_local_us, began_us, ppm in reversed(self._history):
+            if local_us < self._local_us and local_us >= began_local_us:
+                return began_us - -(local_us - began_local_us) * MILLION // (MILLION + ppm)
+        return self.when(local_us)
+
     def drift(self, true_us: int, ppm: int) -> None:
         """Run at another rate from now on."""
+        self._history.append((self._local_us, self._true_us, self.ppm))
         self._local_us, self._true_us, self.ppm = self.at(true_us), true_us, ppm
 
 

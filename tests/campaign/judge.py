@@ -36,6 +36,8 @@ MILLION = 1_000_000
 FOR_EVER_US = 2**62
 SHOWN_WINDOW_US = 700 * MS
 STOP_TO_WIRE_US = 50 * MS
+LEAVING_US = 1300 * MS
+"""An engine that was left waits 1 s for zero, then closes its line."""
 DRIVE_US = 70 * MS
 """A host with a line writes at least every 60 ms."""
 
@@ -205,7 +207,7 @@ def _judge_boot(model, arrived, pulses, runs, log, verdict) -> None:  # type: ig
     for tick_us, kind, each in events:
         at_us = each.onset_us if kind else each.at_us
         if model.lapse(tick_us):
-            end("lease", at_us - (tick_us - model.off_tick_us))
+            end("lease", log.moments[each.boot](model.off_tick_us))
         if kind == 0:
             began, ended = model.take(each.octets, tick_us)
             if ended:
@@ -305,6 +307,8 @@ def _held_spells(log: Log) -> list[tuple[int, int]]:
             spells.append((at_us, at_us + int(words[2]) * MS + STOP_TO_WIRE_US))
         elif words == ("host", "raise"):
             spells.append((at_us, at_us + STOP_TO_WIRE_US))
+        elif words[:2] in (("operator", "die"), ("host", "interrupt")):
+            spells.append((at_us, at_us + LEAVING_US))
     return spells
 
 

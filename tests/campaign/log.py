@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,6 +99,8 @@ class Log:
     worst_device_ppm: int = 0
     ended_us: int = 0
     crash: str = ""
+    moments: dict[int, Callable[[int], int]] = field(default_factory=dict)
+    """For each boot of a device: from its own time since then to true time."""
 
     def digest(self, folder: Path) -> str:
         """Return the SHA-256 over everything: output, both ends' bytes, displays, records."""

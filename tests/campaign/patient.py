@@ -210,7 +210,9 @@ def _slope(
         if height > base + GRID_UA * S_US:
             fail("S1", pulse.onset_us, f"{ua} uA rise faster than the slew")
         if lead.is_on(pulse.onset_us):
-            base = min(base, height)
+            # What a stage that is not true was told is known to a step of its grid alone.
+            is_true = lead.gain(pulse.onset_us) == FULL
+            base = min(base, height if is_true else height + GRID_UA * S_US)
         former = pulse
 
 

@@ -57,7 +57,9 @@ class Way:
             raise ValueError(f"no fault of a wire: {verb}")
 
     def mend(self, now_us: int) -> None:
-        """Let every fault end; what is under way arrives."""
+        """Let every fault end; what is under way arrives now, in order."""
+        self._under_way = [(now_us, count, octets) for _, count, octets in sorted(self._under_way)]
+        self._free_us = now_us
         self._waiting.clear()
         self._lost_until_us = self._stalled_until_us = self._delayed_until_us = 0
         self.alter = None

@@ -17,13 +17,12 @@ from pathlib import Path
 from random import Random
 
 from estim.session.messages import Notice, Outcome, Reply, Snapshot, Stop
-from estim.session.states import HostState
 from firmware_protocol.connection import Connection, Role
 from firmware_protocol.framing import decode_frame, encode_frame
 from firmware_protocol.messages import PROTOCOL_VERSION, Drive, Hello, TargetRow, WantedState
 from firmware_protocol.messages import Stop as StopFrame
 from firmware_protocol.schema import SCHEMA_HASH
-from tests.campaign.clocks import HostClock
+from tests.campaign.clocks import DriftingClock, HostClock
 from tests.campaign.devices import OTHER_SERIAL_NUMBER, Cores, DeviceSide, PythonCore
 from tests.campaign.disk import Disk
 from tests.campaign.host import Host
@@ -90,6 +89,10 @@ class World:
             self._host_ended("closed")
         self._pass(400 * MS)
         self.log.ended_us = self.now_us
+        for index, device in enumerate(self.devices):
+            for boot, boot_us in enumerate(device.boots_us, start=1):
+                number = index * BOOTS_PER_DEVICE + boot
+                self.log.moments[number] = functools.partial(_moment, device.clock, boot_us)
         return self.log
 
     def at(self, at_us: int, do: Callable[[], None]) -> None:
@@ -480,6 +483,5 @@ def _message_id(frame: bytes) -> int:
         return -1
 
 
-def is_at_rest(state: HostState) -> bool:
-    """Tell whether nothing may flow in a host's state."""
-    return state not in (HostState.ARMED, HostState.RUNNING, HostState.STOPPING)
+def _moment(clock: DriftingClock, boot_us: int, tick_us: int) -> int:
+    return clock.was(boot_us + tick_us)
