@@ -37,6 +37,7 @@ class Disk(FileOps):
         self.synced: dict[int, int] = {}
         self.lied_about: set[int] = set()
         self.operations = 0
+        self.on_failure: Callable[[], None] = lambda: None
 
     def disturb(self, verb: str, amount: int, now_us: int) -> None:
         """Let a fault begin; `amount` counts operations or milliseconds."""
@@ -100,6 +101,8 @@ class Disk(FileOps):
     def _fails(self, verb: str) -> bool:
         left = self.failures.get(verb, 0)
         self.failures[verb] = max(0, left - 1)
+        if left > 0 and verb != "short":
+            self.on_failure()
         return left > 0
 
 

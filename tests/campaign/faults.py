@@ -80,10 +80,10 @@ FAULTS: dict[str, tuple[Draw, ...]] = {
         ),
         _lasting("stall", 2500), _lasting("lose", 2500), _lasting("lose", 400),
         lambda r, left: ("wire", "garbage", _way(r), str(r.choice((1, 5, 40, 300))), _salt(r)),
-        lambda r, left: ("wire", "replay", "to-device", str(r.choice((1, 5, 40, 200))), "0"),
+        lambda r, left: ("wire", "replay", _way(r), str(r.choice((1, 5, 40, 200))), "0"),
         lambda r, left: ("wire", "unplug", _ms(r, left, 1500)),
         lambda r, left: ("rogue", r.choice(("hello", "stop", "drive"))),
-        lambda r, left: ("rogue", r.choice(("above", "stale", "future", "digest")), _salt(r)),
+        lambda r, left: ("rogue", r.choice(("above", "leap", "stale", "future", "digest")), _salt(r)),
     ),
     "host": (
         _plain("host", "kill"), _for_ms("host", "stop", most_ms=1500),
@@ -145,7 +145,7 @@ FAULTS: dict[str, tuple[Draw, ...]] = {
 """What may go wrong. The operator's part is what any person may do, at any time."""
 
 _WEIGHTS = {
-    "wire": 8, "host": 3, "clock": 2, "disk": 2, "device": 2, "patient": 3, "operator": 8,
+    "wire": 8, "host": 3, "clock": 2, "disk": 2, "device": 2, "patient": 4, "operator": 8,
 }  # fmt: skip
 _WARM_UP_US = 600 * MS
 
@@ -155,7 +155,7 @@ def make_script(seed: int) -> Script:
     random = Random(seed)
     core = ("python", "c")[seed % 2]
     session = random.choice(sorted(SESSIONS))
-    quiet_us = random.randint(4 * S, 9 * S)
+    quiet_us = random.randint(5 * S, 11 * S)
     classes = list(_WEIGHTS)
     if random.random() < 0.4:
         classes = [*random.sample(classes, random.randint(1, 2)), "operator"]

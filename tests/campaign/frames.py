@@ -10,7 +10,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-HELLO, DRIVE, STOP = 0x01, 0x08, 0x09
+HELLO, DRIVE, STOP, STATUS = 0x01, 0x08, 0x09, 0x85
 SAFE, ARMED, RUNNING = 0, 1, 2
 _HEAD = struct.Struct("<BHQ")
 _DRIVE = struct.Struct("<BIIIB")
@@ -27,6 +27,7 @@ class Frame:
     wanted: int = -1
     echoed_ms: int = 0
     targets_ua: tuple[int, ...] = ()
+    tick_ms: int = -1
 
 
 def read_frame(octets: bytes) -> Frame | None:
@@ -44,6 +45,9 @@ def read_frame(octets: bytes) -> Frame | None:
     if len(body) < _HEAD.size + 4 or zlib.crc32(body[:-4]).to_bytes(4, "little") != body[-4:]:
         return None
     message_id, sequence, epoch = _HEAD.unpack_from(body)
+    if message_id == STATUS:
+        tick_ms = int.from_bytes(body[_HEAD.size : _HEAD.size + 4], "little")
+        return Frame(message_id, sequence, epoch, octets, tick_ms=tick_ms)
     if message_id != DRIVE:
         return Frame(message_id, sequence, epoch, octets)
     if len(body) < _HEAD.size + _DRIVE.size + 4:

@@ -68,6 +68,7 @@ class Host:
         self._disk_due_us: int | None = None
         self._port: _LinePort | None = None
         self._turned_us = -LEAST_TURN_US
+        disk.on_failure = self._note_failure
         self.loop = EngineLoop(self, clock, file_ops=disk)
 
     # What the surroundings do.
@@ -166,6 +167,10 @@ class Host:
             return
         self._writer.step()
         self._disk_due_us = now_us + self.disk.latency_us if self._writer.has_work else None
+
+    def _note_failure(self) -> None:
+        if self.life.disk_failed_us is None and self._writer is not None:
+            self.life.disk_failed_us = self.clock.true_us
 
     # World, as `engine.loop` asks for it.
 

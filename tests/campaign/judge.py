@@ -16,8 +16,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.campaign import patient
-from tests.campaign.frames import ARMED, DRIVE, HELLO, RUNNING, STOP, Cutter, Frame, is_newer
-from tests.campaign.log import Asked, Log, Pulse
+from tests.campaign.frames import (
+    ARMED,
+    DRIVE,
+    HELLO,
+    RUNNING,
+    STATUS,
+    STOP,
+    Cutter,
+    Frame,
+    is_newer,
+)
+from tests.campaign.log import Asked, Heard, Log, Pulse
+from tests.campaign.requests import judge_requests
 from tests.campaign.records import examine_records
 from tests.campaign.sessions import Envelope, session_named
 
@@ -81,6 +92,7 @@ def judge(log: Log, session_name: str, quiet_us: int, folder: Path) -> Verdict:
     _judge_written(log, session.envelope, verdict)
     _judge_stops(log, verdict)
     _judge_asked(log, session.channel_count, session.envelope, leads, runs, verdict)
+    judge_requests(log, session, verdict.fail, verdict.seen)
     _judge_leads(log, session.envelope, leads, runs, verdict)
     _judge_shown(log, session.envelope, leads, runs, verdict)
     examine_records(log, folder, verdict.fail, verdict.seen)
@@ -108,6 +120,7 @@ class WireModel:
         self._written = written
         self._cutter = Cutter()
         self._newest: dict[int, int] = {}
+        """Newest sequence of each epoch that may be the adopted one."""
         self.is_armed = False
         self.is_running = False
         self.lease_tick_us = -1
@@ -131,7 +144,7 @@ class WireModel:
                 ended = self._end(tick_us, "stop") or ended
                 self.is_armed = False
             elif frame.message_id == HELLO:
-                self._newest[frame.epoch] = frame.sequence
+                self._hello(frame)
             elif frame.message_id == DRIVE:
                 is_new = self._is_new(frame)
                 began_now, ended_now = self._drive(frame, is_new, tick_us)
@@ -140,22 +153,30 @@ class WireModel:
                 self._is_new(frame)
         return began, ended
 
+    def _hello(self, frame: Frame) -> None:
+        """Adopt an epoch below RUNNING; what ended RUNNING, the model may not know."""
+        if not self.is_running:
+            self._newest.clear()
+            self.is_armed = False
+            self.lease_tick_us = -1
+        self._newest[frame.epoch] = frame.sequence
+
     def _is_new(self, frame: Frame) -> bool:
         newest = self._newest.get(frame.epoch)
-        if newest is None or is_newer(frame.sequence, newest):
+        if newest is not None and is_newer(frame.sequence, newest):
             self._newest[frame.epoch] = frame.sequence
             return True
         return False
 
     def _drive(self, frame: Frame, is_new: bool, tick_us: int) -> tuple[bool, str]:
         age_ms = tick_us // MS - frame.echoed_ms
-        if frame.octets not in self._written or not 0 <= age_ms <= LEASE_MS:
+        if frame.octets not in self._written or not is_new or not 0 <= age_ms <= LEASE_MS:
             return False, ""
         began, ended = False, ""
         if frame.wanted == RUNNING:
             if self.is_armed and not self.is_running and not any(frame.targets_ua):
                 began = self.is_running = True
-        elif is_new and age_ms <= FRESH_EDGE_MS:
+        elif age_ms <= FRESH_EDGE_MS:
             ended = self._end(tick_us, "drive")
             self.is_armed = frame.wanted == ARMED
         elif frame.wanted == ARMED:
@@ -262,11 +283,21 @@ def _last(times_us: list[int], at_us: int) -> int:
 def _judge_written(log: Log, envelope: Envelope, verdict: Verdict) -> None:
     """No host asks for more than the envelope, or for output below RUNNING."""
     cutters: dict[int, Cutter] = {}
-    for piece in log.written:
+    ears: dict[int, Cutter] = {}
+    heard: set[tuple[int, int]] = set()
+    pieces = sorted([*log.heard, *log.written], key=lambda piece: piece.at_us)
+    for piece in pieces:
+        if isinstance(piece, Heard):
+            for frame in ears.setdefault(piece.host, Cutter()).feed(piece.octets):
+                if frame.message_id == STATUS:
+                    heard.add((piece.host, frame.tick_ms))
+            continue
         for frame in cutters.setdefault(piece.host, Cutter()).feed(piece.octets):
             if frame.message_id != DRIVE:
                 continue
             verdict.seen["S1 drives"] += 1
+            if (piece.host, frame.echoed_ms) not in heard:
+                verdict.fail("S2", piece.at_us, "a Drive echoes a tick that nobody told")
             if any(ua > envelope.amplitude_ua for ua in frame.targets_ua):
                 verdict.fail("S1", piece.at_us, f"a Drive for {frame.targets_ua} uA")
             if frame.wanted != RUNNING and any(frame.targets_ua):
@@ -309,6 +340,9 @@ def _held_spells(log: Log) -> list[tuple[int, int]]:
             spells.append((at_us, at_us + STOP_TO_WIRE_US))
         elif words[:2] in (("operator", "die"), ("host", "interrupt")):
             spells.append((at_us, at_us + LEAVING_US))
+    for asked in log.asked:
+        if asked.kind in ("Disconnect", "CloseVisit") and asked.is_done is not False:
+            spells.append((asked.at_us, asked.at_us + DRIVE_US + STOP_TO_WIRE_US))
     return spells
 
 
@@ -467,6 +501,7 @@ def _judge_shown(  # type: ignore[no-untyped-def]
     log: Log, envelope: Envelope, leads, runs: list[Run], verdict: Verdict
 ) -> None:
     """What is shown as known is never below what flows."""
+    asked = [each.at_us for each in log.asked]
     for channel, lead in enumerate(leads):
         own = [pulse for pulse in log.pulses if pulse.channel == channel]
         onsets = [pulse.onset_us for pulse in own]
@@ -481,6 +516,10 @@ def _judge_shown(  # type: ignore[no-untyped-def]
             former, after = own[index - 1], own[index]
             if after.onset_us - former.onset_us > 2 * envelope.period_us:
                 continue
+            if _last(asked, after.onset_us) > former.onset_us:
+                continue  # lowered and raised again between two pulses: both are true
+            if lead.was_off(former.onset_us, after.onset_us):
+                continue
             if not any(r.from_us <= former.onset_us and after.onset_us <= r.until_us for r in runs):
                 continue  # from one run to the next nothing flows
             if any(after.onset_us - SHOWN_WINDOW_US < at < after.onset_us for at in gains):
@@ -494,16 +533,12 @@ def _judge_shown(  # type: ignore[no-untyped-def]
 
 
 def _judge_operable(log: Log, quiet_us: int, verdict: Verdict) -> None:
-    """After the faults: a stop was asked, and within 5 s output can be asked for anew."""
-    begin_us, end_us = quiet_us + QUIET_GRACE_US, quiet_us + OPERABLE_US
+    """After the faults: a stop was asked; within 5 s a start is done, at the end all is off."""
+    until_us = quiet_us + OPERABLE_US
     verdict.seen["S7"] += 1
-    if not any(begin_us < pulse.onset_us <= end_us for pulse in log.pulses):
-        verdict.fail("S7", end_us, "not operable within 5 s after the last fault")
+    started = [each for each in log.asked if each.kind in ("Start", "Resume") and each.is_done]
+    if not any(quiet_us < each.at_us <= until_us for each in started):
+        verdict.fail("S7", until_us, "not operable within 5 s after the last fault")
     last = log.pulses[-1].onset_us if log.pulses else 0
     if log.ended_us - last < QUIET_GRACE_US:
         verdict.fail("S7", log.ended_us, "output at the end")
-
-
-def peaks_between(pulses: list[Pulse], from_us: int, until_us: int) -> int:
-    """Return the largest peak of a stretch."""
-    return max((p.peak_ua for p in pulses if from_us <= p.onset_us <= until_us), default=0)

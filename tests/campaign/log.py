@@ -66,6 +66,15 @@ class Written:
 
 
 @dataclass(slots=True)
+class Heard:
+    """Bytes that reached a host's line."""
+
+    at_us: int
+    host: int
+    octets: bytes
+
+
+@dataclass(slots=True)
 class HostLife:
     """One engine, from its start to its end."""
 
@@ -76,6 +85,7 @@ class HostLife:
     record: Path | None = None
     power_was_cut: bool = False
     is_lied_to: bool = False
+    disk_failed_us: int | None = None
     epochs: list[int] = field(default_factory=list)
     stopped: list[tuple[int, int]] = field(default_factory=list)
 
@@ -89,6 +99,7 @@ class Log:
     shown: list[Shown] = field(default_factory=list)
     arrived: list[Arrived] = field(default_factory=list)
     written: list[Written] = field(default_factory=list)
+    heard: list[Heard] = field(default_factory=list)
     hosts: list[HostLife] = field(default_factory=list)
     beats_us: list[int] = field(default_factory=list)
     happened: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)

@@ -27,6 +27,7 @@ RMS_UA = 50_000
 AVERAGE_UA = 10_000
 DENSITY_UA_PER_CM2 = 2000
 CONTACT_UA = 2000
+CONTACT_US = 1_000_000
 LEAD_OFF_OHM = 15_000
 LEAD_OFF_PULSES = 3
 LEAD_OFF_US = 200_000
@@ -124,6 +125,15 @@ def commanded_ua(pulse: Pulse, lead: Leads) -> int:
     return pulse.peak_ua if gain == FULL else pulse.peak_ua * FULL // max(gain, 1)
 
 
+def unknown(lead: Leads, pulse: Pulse) -> int:
+    """Return how far `commanded_ua` may be below what was commanded.
+
+    A stage that is not true rounds to its own grid, and gives nothing of the least.
+    """
+    gain = lead.gain(pulse.onset_us)
+    return 0 if gain == FULL else GRID_UA * FULL // min(gain, FULL)
+
+
 def _whole(pulse: Pulse, fail: Fail) -> None:
     net_pc = sum(current * duration for _, current, duration in pulse.phases)
     if net_pc:
@@ -195,24 +205,30 @@ def _slope(
     silence_us = period_us * (2 * missing_pulses_max(period_us) + 1) // 2
     former: Pulse | None = None
     base = 0
+    judged_us: int | None = None
     for pulse in own:
         ua = commanded_ua(pulse, lead)
         gap_us = S_US if former is None else pulse.tick_us - former.tick_us
         line = rise_ua * S_US // period_us if is_slow else envelope.slew_ua_per_s
         height = ua * S_US - line * pulse.tick_us
+        unknown_ua = unknown(lead, pulse)
         if former is None or gap_us > silence_us:
-            base = -line * (pulse.tick_us - period_us)
+            base = unknown_ua * S_US - line * (pulse.tick_us - period_us)
             since_us = pulse.onset_us - gap_us * 11 // 10
             if lead.was_off(since_us, pulse.onset_us):
                 # Contact cannot be judged below 2 mA: so much may wait behind an open lead.
                 base += CONTACT_UA * S_US
+            judged_us = None
             seen["S1 slope from zero"] += 1
+        if judged_us is None and ua >= CONTACT_UA:
+            judged_us = pulse.tick_us
+        is_proven = judged_us is not None and pulse.tick_us - judged_us >= CONTACT_US
+        if ua > CONTACT_UA + unknown_ua and not is_proven:
+            fail("S1", pulse.onset_us, f"{ua} uA before contact was proven for a second at 2 mA")
         if height > base + GRID_UA * S_US:
             fail("S1", pulse.onset_us, f"{ua} uA rise faster than the slew")
         if lead.is_on(pulse.onset_us):
-            # What a stage that is not true was told is known to a step of its grid alone.
-            is_true = lead.gain(pulse.onset_us) == FULL
-            base = min(base, height if is_true else height + GRID_UA * S_US)
+            base = min(base, height + unknown_ua * S_US)
         former = pulse
 
 
@@ -229,10 +245,15 @@ def _cycles(
             seen["S1 cycle"] += 1
         hidden_ua = CONTACT_UA if lead.was_off(pulse.onset_us - RAMP_US, pulse.onset_us) else 0
         most_ua = former_max + envelope.rise_per_cycle_ua + hidden_ua
-        if ua > most_ua + GRID_UA:
+        unknown_ua = unknown(lead, pulse)
+        if ua > most_ua + GRID_UA + unknown_ua:
             fail("S1", pulse.onset_us, f"{ua} uA after {former_max} uA in the cycle before")
         into_us = pulse.tick_us - began_us + envelope.period_us
-        if into_us < RAMP_US and not hidden_ua and ua > most_ua * into_us // RAMP_US + GRID_UA:
+        if (
+            into_us < RAMP_US
+            and not hidden_ua
+            and ua - unknown_ua > most_ua * into_us // RAMP_US + GRID_UA
+        ):
             fail("S1", pulse.onset_us, f"{ua} uA {into_us} us into the ramp")
         now_max = max(now_max, ua)
         last_us = pulse.tick_us

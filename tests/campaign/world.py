@@ -26,7 +26,7 @@ from tests.campaign.clocks import DriftingClock, HostClock
 from tests.campaign.devices import OTHER_SERIAL_NUMBER, Cores, DeviceSide, PythonCore
 from tests.campaign.disk import Disk
 from tests.campaign.host import Host
-from tests.campaign.log import Arrived, HostLife, Log, Pulse, Shown, Written
+from tests.campaign.log import Arrived, Heard, HostLife, Log, Pulse, Shown, Written
 from tests.campaign.people import Operator
 from tests.campaign.script import Script
 from tests.campaign.wire import Way
@@ -40,6 +40,8 @@ STATUS = 0x85
 HEADER_SIZE = 11
 KEY = "5a" * 32
 BOOTS_PER_DEVICE = 1000
+FORGED = {"above": ("above",) * 8, "leap": ("safe", "zero", "some", "zero", "some")}
+"""Drives in a row: for too much, and from SAFE to output without arming."""
 
 
 class World:
@@ -196,6 +198,7 @@ class World:
 
     def _arrive_at_host(self, octets: bytes) -> None:
         if self.host is not None:
+            self.log.heard.append(Heard(self.now_us, self.host.life.number, octets))
             self.host.receive(octets)
 
     def carry(self, octets: bytes, host: HostLife) -> None:
@@ -403,29 +406,36 @@ class World:
             tick_ms = self.device.tick_us(self.now_us) // MS
             octets = self._rogue.send(Drive(WantedState.RUNNING, tick_ms, 0, 0, zero))
         else:
-            forged = self._forged(words[0], int(words[1]))
-            if forged is None:
-                return
-            octets = forged
+            octets = b"".join(
+                self._forged(kind, int(words[1]), place)
+                for place, kind in enumerate(FORGED.get(words[0], (words[0],)), start=1)
+            )
         self.to_device.send(octets, self.now_us)
 
-    def _forged(self, kind: str, salt: int) -> bytes | None:
-        """Make the Drive of a host that lost its mind: of this epoch, whole, and to be refused."""
+    def _forged(self, kind: str, salt: int, place: int) -> bytes:
+        """Make the Drive of a host that lost its mind: of this epoch, whole, and to be refused.
+
+        Its sequence is as many further as its place: the host's own next Drives come too late.
+        """
         newest = next((f for f in reversed(self.to_device.seen) if _message_id(f) == 0x08), None)
         if newest is None:
-            return None
+            return b""
         body = bytearray(decode_frame(newest[:-1])[:-4])
-        sequence = (int.from_bytes(body[1:3], "little") + 1) % 65536
+        sequence = (int.from_bytes(body[1:3], "little") + place) % 65536
         body[1:3] = sequence.to_bytes(2, "little")
         at = HEADER_SIZE
         tick_ms = self.device.tick_us(self.now_us) // MS
-        if kind == "above":  # beyond what the session allows
+        body[at + 1 : at + 5] = tick_ms.to_bytes(4, "little")
+        if kind in ("above", "zero", "some"):
             body[at] = int(WantedState.RUNNING)
-            body[at + 1 : at + 5] = tick_ms.to_bytes(4, "little")
-            target_ua = self.operator.session.envelope.amplitude_ua + 100 + salt % 60_000
+            above_ua = self.operator.session.envelope.amplitude_ua + 100 + salt % 60_000
+            target_ua = {"above": above_ua, "zero": 0, "some": 3000}[kind]
             for row in range(self.operator.session.channel_count):
-                place = at + 14 + 4 * row
-                body[place : place + 4] = target_ua.to_bytes(4, "little")
+                begin = at + 14 + 4 * row
+                body[begin : begin + 4] = target_ua.to_bytes(4, "little")
+        elif kind == "safe":
+            body[at] = int(WantedState.SAFE)
+            body[at + 14 :] = bytes(len(body) - at - 14)
         elif kind == "stale":
             body[at + 1 : at + 5] = max(0, tick_ms - 321 - salt % 2000).to_bytes(4, "little")
         elif kind == "future":
