@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tests.campaign.campaign import Result, run_script
@@ -46,6 +45,8 @@ def main() -> int:
     play.add_argument("what", help="a seed or a script's file")
     less = commands.add_parser("shrink", help="print the shortest script that fails alike")
     less.add_argument("what", help="a seed or a script's file")
+    hunt = commands.add_parser("hunt", help="run seeds in order until one fails")
+    hunt.add_argument("--seeds", type=int, default=1000)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         Cores.build(Path(scratch))
@@ -53,6 +54,8 @@ def main() -> int:
             return _run(arguments, Path(scratch))
         cores = Cores(Path(scratch))
         try:
+            if arguments.command == "hunt":
+                return _hunt(arguments.seeds, cores)
             script = script_of(arguments.what)
             return _replay(script, cores) if arguments.command == "replay" else _less(script, cores)
         finally:
@@ -71,6 +74,17 @@ def _replay(script: Script, cores: Cores) -> int:
         print(f"# {violation}")
     print(f"# sha256 {result.digest}")
     return int(bool(result.violations))
+
+
+def _hunt(seeds: int, cores: Cores) -> int:
+    told: dict[str, object] = {"invariant": "", "seeds": seeds, "violation": ""}
+    for seed in range(seeds):
+        found = run_script(make_script(seed), cores).violations
+        if found:
+            told = {"invariant": found[0].invariant, "seeds": seed + 1, "violation": str(found[0])}
+            break
+    print(json.dumps(told))
+    return int(bool(told["invariant"]))
 
 
 def _less(script: Script, cores: Cores) -> int:
@@ -96,15 +110,10 @@ def run_seed(seed: int) -> tuple[int, Result, bool]:
     return seed, result, is_alike
 
 
-def run_scripts(scripts: Iterable[Script], folder: Path, jobs: int) -> Iterator[Result]:
-    """Run many scripts on many cores; results come as they are ready."""
-    with multiprocessing.get_context("fork").Pool(jobs, begin_worker, (folder,)) as pool:
-        yield from pool.imap_unordered(_run_one, scripts, 8)
-
-
-def _run_one(script: Script) -> Result:
+def run_script_here(named: tuple[str, Script]) -> tuple[str, Result]:
+    """Run one script in a worker."""
     assert _cores is not None
-    return run_script(script, _cores)
+    return named[0], run_script(named[1], _cores)
 
 
 def _run(arguments: argparse.Namespace, folder: Path) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.campaign.devices import Cores
 from tests.campaign.judge import Violation, judge
+from tests.campaign.log import Log
 from tests.campaign.script import Script
 from tests.campaign.world import World
 
@@ -26,6 +27,12 @@ class Result:
     violations: list[Violation]
     seen: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
+
+
+def play(script: Script) -> Log:
+    """Play a script on the simulator's core, unjudged, and return what was seen."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return World(script, Path(scratch), Cores(Path(scratch))).run()
 
 
 def run_script(script: Script, cores: Cores) -> Result:

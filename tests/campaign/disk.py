@@ -36,7 +36,7 @@ class Disk(FileOps):
         self.latency_us = LATENCY_US
         self.synced: dict[int, int] = {}
         self.lied_about: set[int] = set()
-        self.operations = 0
+        self.on_operation: Callable[[], None] = lambda: None
         self.on_failure: Callable[[], None] = lambda: None
 
     def disturb(self, verb: str, amount: int, now_us: int) -> None:
@@ -62,7 +62,7 @@ class Disk(FileOps):
         self.latency_us = LATENCY_US
 
     def write(self, descriptor: int, octets: bytes | memoryview) -> int:
-        self.operations += 1
+        self.on_operation()
         if self._fails("eio"):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         if self._fails("enospc"):
@@ -73,7 +73,7 @@ class Disk(FileOps):
         return os.write(descriptor, octets)
 
     def sync_file(self, descriptor: int) -> None:
-        self.operations += 1
+        self.on_operation()
         told = os.fstat(descriptor)
         if self._fails("fsync-fail"):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -83,7 +83,7 @@ class Disk(FileOps):
             self.synced[told.st_ino] = told.st_size
 
     def sync_folder(self, descriptor: int) -> None:
-        self.operations += 1
+        self.on_operation()
 
     def free_bytes(self, descriptor: int) -> int:
         return 0 if self.is_full else PLENTY

@@ -114,6 +114,7 @@ FAULTS: dict[str, tuple[Draw, ...]] = {
         ),
         _numbered("device", "battery", values=(0, 4, 5, 9, 10, 60)),
         lambda r, left: ("device", "gain", _channel(r), str(r.choice((500, 1050, 1200, 1450)))),
+        lambda r, left: ("device", "gain", "1", "1450"),
     ),
     "patient": (
         lambda r, left: ("patient", "open", _channel(r)),

@@ -101,6 +101,10 @@ class Log:
     written: list[Written] = field(default_factory=list)
     heard: list[Heard] = field(default_factory=list)
     hosts: list[HostLife] = field(default_factory=list)
+    sent_us: list[int] = field(default_factory=list)
+    """When the device wrote."""
+    disk_us: list[int] = field(default_factory=list)
+    """When the disk was asked for something."""
     beats_us: list[int] = field(default_factory=list)
     happened: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
     reboots_us: list[int] = field(default_factory=list)

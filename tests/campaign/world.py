@@ -53,6 +53,7 @@ class World:
         self.log = Log()
         self.now_us = 0
         self.disk = Disk()
+        self.disk.on_operation = lambda: self.log.disk_us.append(self.now_us)
         self.epochs = Random(script.seed)
         self.host_ppm = 0
         self.wall_offset_s = 0
@@ -188,6 +189,7 @@ class World:
     def _take_output(self, device: DeviceSide) -> None:
         octets = device.take_output(self.now_us)
         if octets and device is self.device:
+            self.log.sent_us.append(self.now_us)
             self.to_host.carry(octets, self.now_us)
 
     def _arrive_at_device(self, octets: bytes) -> None:
@@ -323,15 +325,14 @@ class World:
     def _play_device(self, words: tuple[str, ...]) -> None:
         device = self.device
         self._take_output(device)
+        if words[0] in ("reboot", "hang", "off") and device is self.devices[0]:
+            self.log.reboots_us.append(self.now_us)
         if words[0] == "reboot":
             device.reboot(self.now_us)
-            self.log.reboots_us.append(self.now_us)
         elif words[0] == "hang":
             device.die(self.now_us)
-            self.log.reboots_us.append(self.now_us)
         elif words[0] == "off":
             device.die(self.now_us)
-            self.log.reboots_us.append(self.now_us)
             self.at(self.now_us + int(words[1]) * MS, lambda: self._revive(device))
         elif words[0] == "stuck":
             self.to_host.alter = _Stuck()
