@@ -70,14 +70,14 @@ BUGS: dict[str, tuple[Edit, ...]] = {
         Edit(
             "firmware_protocol/c/drive.c",
             "(uint64_t)(EST_LIMIT_LEASE_MS_MAX - age_ms)",
-            "(uint64_t)EST_LIMIT_LEASE_MS_MAX",
+            "(uint64_t)(EST_LIMIT_LEASE_MS_MAX + (0U * age_ms))",
         ),
     ),
     "c: the lease runs from the arrival, not from the echo": (
         Edit(
             "firmware_protocol/c/drive.c",
             "(uint64_t)(EST_LIMIT_LEASE_MS_MAX - age_ms)",
-            "(uint64_t)EST_LIMIT_LEASE_MS_MAX",
+            "(uint64_t)(EST_LIMIT_LEASE_MS_MAX + (0U * age_ms))",
         ),
     ),
     "c: RUNNING from SAFE": (
@@ -281,8 +281,8 @@ BUGS: dict[str, tuple[Edit, ...]] = {
         ),
         Edit(
             "estim/simulator/states.py",
-            "        if self.state is DeviceState.RUNNING:\n            for channel in self._channels:"
-            "\n                channel.zero()\n",
+            "        if self.state is DeviceState.RUNNING:\n"
+            "            for channel in self._channels:\n                channel.zero()\n",
             "",
         ),
     ),

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.campaign.devices import Cores
-from tests.campaign.judge import Violation, judge
+from tests.campaign.judge import judge
 from tests.campaign.log import Log
 from tests.campaign.script import Script
+from tests.campaign.verdict import Violation
 from tests.campaign.world import World
 
 SHM = Path("/dev/shm")

@@ -16,6 +16,8 @@ from tests.campaign.sessions import SESSIONS
 
 MS = 1000
 S = 1_000_000
+YEAR_S = 31_536_000
+FORGERIES = ("above", "leap", "stale", "future", "digest")
 SALT = 1 << 20
 Words = tuple[str, ...]
 Draw = Callable[[Random, int], Words]
@@ -83,7 +85,7 @@ FAULTS: dict[str, tuple[Draw, ...]] = {
         lambda r, left: ("wire", "replay", _way(r), str(r.choice((1, 5, 40, 200))), "0"),
         lambda r, left: ("wire", "unplug", _ms(r, left, 1500)),
         lambda r, left: ("rogue", r.choice(("hello", "stop", "drive"))),
-        lambda r, left: ("rogue", r.choice(("above", "leap", "stale", "future", "digest")), _salt(r)),
+        lambda r, left: ("rogue", r.choice(FORGERIES), _salt(r)),
     ),
     "host": (
         _plain("host", "kill"), _for_ms("host", "stop", most_ms=1500),
@@ -96,7 +98,7 @@ FAULTS: dict[str, tuple[Draw, ...]] = {
         lambda r, left: ("clock", "device", str(r.randint(-DRIFT_MAX_PPM, DRIFT_MAX_PPM))),
         lambda r, left: ("clock", "host", str(r.randint(-DRIFT_MAX_PPM, DRIFT_MAX_PPM))),
         _for_ms("clock", "suspend", most_ms=2000),
-        lambda r, left: ("clock", "wall", str(r.choice((-31_536_000, -3600, -1, 7200, 31_536_000)))),
+        lambda r, left: ("clock", "wall", str(r.choice((-YEAR_S, -3600, -1, 7200, YEAR_S)))),
     ),
     "disk": (
         _numbered("disk", "enospc", values=(1,)), _numbered("disk", "eio", values=(1,)),

@@ -122,7 +122,8 @@ class Log:
         told = hashlib.sha256()
         for pulse in self.pulses:
             told.update(repr((pulse.onset_us, pulse.tick_us, pulse.channel, pulse.phases)).encode())
-        for piece in (*self.arrived, *self.written):
+        pieces: list[Arrived | Written] = [*self.arrived, *self.written]
+        for piece in pieces:
             told.update(b"%d " % piece.at_us + piece.octets)
         for shown in self.shown:
             plain = repr(shown.snapshot).replace(str(folder), "")

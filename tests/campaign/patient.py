@@ -197,7 +197,7 @@ def _integrals(own: Sequence[Pulse], envelope: Envelope, lead: Leads, fail: Fail
 def _slope(
     own: Sequence[Pulse], envelope: Envelope, lead: Leads, fail: Fail, seen: Counter[str]
 ) -> None:
-    """No pulse lies above the line that rises from any earlier one, or from silence, at the slew."""
+    """No pulse lies above the line that rises at the slew from any before it, or from silence."""
     period_us = envelope.period_us
     is_slow = period_us > SLOW_PERIOD_US
     # Below 5 Hz one step a pulse, whatever the slew would allow.

@@ -1,4 +1,4 @@
-"""A run as text: what happens besides the session's own course, one step a line, at virtual instants.
+"""A run as text: what happens besides the session's own course, one step a line.
 
     seed 17
     core c

@@ -67,9 +67,11 @@ def _biphasic(phase_us: int) -> tuple[Phase, ...]:
     return (Phase(phase_us, 1000), Phase(phase_us, -1000))
 
 
-def _channel(phase_us: int, period_us: int, offset_us: int = 0, **more: Cycle) -> ChannelProgram:
+def _channel(
+    phase_us: int, period_us: int, offset_us: int = 0, cycle: Cycle | None = None
+) -> ChannelProgram:
     return ChannelProgram(
-        _biphasic(phase_us), 1, pulse_period_us=period_us, pulse_offset_us=offset_us, **more
+        _biphasic(phase_us), 1, pulse_period_us=period_us, pulse_offset_us=offset_us, cycle=cycle
     )
 
 
@@ -92,7 +94,7 @@ SESSIONS: dict[str, Session] = {
             lead_off_stops_all=True,
         ),
         is_bench=True,
-    ),  # fmt: skip
+    ),
     "cycle": Session(
         PulseProgram(
             (_channel(300, 28_000, cycle=_CYCLE), _channel(300, 28_000, 14_000, cycle=_CYCLE))
@@ -106,7 +108,7 @@ SESSIONS: dict[str, Session] = {
             rise_per_cycle_ua=1500,
         ),
         is_bench=True,
-    ),  # fmt: skip
+    ),
     # 2 Hz: a step at each pulse.
     "slow": Session(
         PulseProgram((_channel(200, 500_000),)),

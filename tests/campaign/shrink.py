@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.campaign.campaign import run_script
 from tests.campaign.devices import Cores
-from tests.campaign.judge import Violation
 from tests.campaign.script import US_PER_S, Script
+from tests.campaign.verdict import Violation
 
 QUIET_AFTER_US = 1_000_000
 

@@ -81,7 +81,7 @@ def steps_of(golden: Script) -> list[Step]:
     log = play(golden)
     steps: list[Step] = []
     written = sorted({piece.at_us for piece in log.written})
-    sent = sorted({at_us for at_us in log.sent_us})
+    sent = sorted(set(log.sent_us))
     for way, instants in (("to-device", written), ("to-host", sent)):
         for at_us in instants:
             for words in FRAME_FAULTS:

@@ -39,6 +39,7 @@ SETTLED_PULSES = 3
 STATUS = 0x85
 HEADER_SIZE = 11
 KEY = "5a" * 32
+DEAF_MS = 300
 BOOTS_PER_DEVICE = 1000
 FORGED = {"above": ("above",) * 8, "leap": ("safe", "zero", "some", "zero", "some")}
 """Drives in a row: for too much, and from SAFE to output without arming."""
@@ -177,7 +178,7 @@ class World:
                     phases,
                     peak_ua,
                     end_us,
-                )  # fmt: skip
+                )
             )
 
         return add
@@ -407,6 +408,8 @@ class World:
             tick_ms = self.device.tick_us(self.now_us) // MS
             octets = self._rogue.send(Drive(WantedState.RUNNING, tick_ms, 0, 0, zero))
         else:
+            # A host that lost its mind hears nothing either.
+            self.to_host.disturb("lose", DEAF_MS, 0, self.now_us)
             octets = b"".join(
                 self._forged(kind, int(words[1]), place)
                 for place, kind in enumerate(FORGED.get(words[0], (words[0],)), start=1)
