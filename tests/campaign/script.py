@@ -54,6 +54,11 @@ class Script:
         return "".join(f"{line}\n" for line in (*head, *map(str, self.steps)))
 
 
+def on_other_core(script: Script) -> Script:
+    """Return the same script for the other of the two cores."""
+    return replace(script, core=CORES[script.core == CORES[0]])
+
+
 def parse(text: str) -> Script:
     """Read a script; raise ValueError, with the line, where it is none."""
     head: dict[str, str] = {}
