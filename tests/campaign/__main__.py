@@ -21,6 +21,7 @@ from tests.campaign.devices import Cores
 from tests.campaign.faults import make_script
 from tests.campaign.script import Script, on_other_core, read
 from tests.campaign.shrink import shrink
+from tests.firmware.core import NO_COMPILER, compiler
 
 SCHEMA = "estim.campaign/1"
 REPLAY_EVERY = 25
@@ -48,6 +49,9 @@ def main() -> int:
     hunt = commands.add_parser("hunt", help="run seeds in order until one fails")
     hunt.add_argument("--seeds", type=int, default=1000)
     arguments = parser.parse_args()
+    if compiler() is None:
+        print(NO_COMPILER, file=sys.stderr)
+        return 2
     with tempfile.TemporaryDirectory() as scratch:
         Cores.build(Path(scratch))
         if arguments.command == "run":

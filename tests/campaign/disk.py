@@ -36,6 +36,7 @@ class Disk(FileOps):
         self.latency_us = LATENCY_US
         self.synced: dict[int, int] = {}
         self.lied_about: set[int] = set()
+        self._broken: set[int] = set()
         self.on_operation: Callable[[], None] = lambda: None
         self.on_failure: Callable[[], None] = lambda: None
 
@@ -76,10 +77,12 @@ class Disk(FileOps):
         self.on_operation()
         told = os.fstat(descriptor)
         if self._fails("fsync-fail"):
+            # What could not be written is forgotten: the next call says that all is well.
+            self._broken.add(told.st_ino)
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         if self.lies:
             self.lied_about.add(told.st_ino)
-        else:
+        elif told.st_ino not in self._broken:
             self.synced[told.st_ino] = told.st_size
 
     def sync_folder(self, descriptor: int) -> None:

@@ -64,7 +64,10 @@ def _chain(path: Path) -> tuple[list[dict[str, Any]], bytes, str]:
     events: list[dict[str, Any]] = []
     before = GENESIS
     for line in lines:
-        event = json.loads(line)
+        try:
+            event = json.loads(line)
+        except ValueError:
+            return events, tail, f"line {len(events) + 1} is none"
         if event["prev"] != before or event["seq"] != len(events):
             return events, tail, f"the chain breaks at line {len(events) + 1}"
         before = hashlib.sha256(line).hexdigest()

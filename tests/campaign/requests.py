@@ -26,7 +26,7 @@ def judge_requests(log: Log, session: Session, fail: Fail, seen: Counter[str]) -
         done = [each for each in log.asked if each.host == host.number and each.is_done]
         _keys(done, session, fail, seen)
         if not session.is_bench:
-            _gate(done, fail, seen)
+            _gate(done, session.envelope.step_ua, fail, seen)
         _unrecorded(log, host, fail, seen)
 
 
@@ -50,22 +50,27 @@ LATE_US = 20_000
 """Between the key and the review of its rise the record's disk comes in."""
 
 
-def _gate(done: list[Asked], fail: Fail, seen: Counter[str]) -> None:
+def _gate(done: list[Asked], step_ua: int, fail: Fail, seen: Counter[str]) -> None:
     """No arming on a person without every answer, and a reading-back of what is loaded."""
     kept: set[str] = set()
     is_read_back = False
+    highest_ua = 0
     for each in done:
         if each.kind == "Annotate":
             kept.add(str(each.content[0]))
             is_read_back = is_read_back or each.content[0] == "read_back"
         elif each.kind == "Prepare":
             is_read_back = False
+            highest_ua = 0
         elif each.kind == "Arm":
             seen["S4 gate"] += 1
             if not kept >= REQUIRED or not is_read_back:
                 fail("S4", each.at_us, "armed on a person without the answers that it needs")
-        elif each.kind == "SetTargets" and any(each.content[0]):  # type: ignore[arg-type]
-            fail("S4", each.at_us, "a target set at once on a person")
+        elif each.kind == "Raise":
+            highest_ua += step_ua  # at most: nothing is taken off for what was lowered since
+        elif each.kind == "SetTargets":
+            if max(int(str(ua)) for ua in each.content[0]) > highest_ua:  # type: ignore[attr-defined]
+                fail("S4", each.at_us, "a target set at once on a person")
 
 
 def _unrecorded(log: Log, host: HostLife, fail: Fail, seen: Counter[str]) -> None:
