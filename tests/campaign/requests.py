@@ -68,9 +68,12 @@ def _gate(done: list[Asked], step_ua: int, fail: Fail, seen: Counter[str]) -> No
                 fail("S4", each.at_us, "armed on a person without the answers that it needs")
         elif each.kind == "Raise":
             highest_ua += step_ua  # at most: nothing is taken off for what was lowered since
-        elif each.kind == "SetTargets":
-            if max(int(str(ua)) for ua in each.content[0]) > highest_ua:  # type: ignore[attr-defined]
-                fail("S4", each.at_us, "a target set at once on a person")
+        elif each.kind == "SetTargets" and _largest(each) > highest_ua:
+            fail("S4", each.at_us, "a target set at once on a person")
+
+
+def _largest(asked: Asked) -> int:
+    return max(int(str(ua)) for ua in asked.content[0])  # type: ignore[attr-defined]
 
 
 def _unrecorded(log: Log, host: HostLife, fail: Fail, seen: Counter[str]) -> None:
