@@ -23,6 +23,7 @@ from tests.campaign.sessions import session_named
 
 ACT_US = 120_000
 BEAT_US = 100_000
+READING_US = 1_500_000
 PATIENCE_US = 2_500_000
 RESTART_US = 300_000
 URL = "sim:"
@@ -57,6 +58,7 @@ class Operator:
         self._kept: set[str] = set()
         self._read_back = ""
         self._needs_new_visit = False
+        self._leave_us = 0
         self._ended_us = 0
         self._is_snapshot_new = False
         self._repeat: tuple[int, int, int] | None = None
@@ -90,6 +92,7 @@ class Operator:
         """Note that the engine is gone."""
         self.host = None
         self._ended_us = now_us
+        self._leave_us = 0
         self._snapshot = None
         self._waiting = None
         self._open.clear()
@@ -226,7 +229,10 @@ class Operator:
 
     def _leave(self, shown: Snapshot, now_us: int) -> None:
         if shown.state in BUSY:
-            self._await(now_us, msg.Stop)
+            # A person takes time to read: by then the engine has ended output by itself.
+            self._leave_us = self._leave_us or now_us + READING_US
+            if now_us >= self._leave_us:
+                self._await(now_us, msg.Stop)
         elif shown.state is HostState.FAULT and shown.channels and not shown.is_busy:
             self._await(now_us, msg.CloseVisit)
         else:
