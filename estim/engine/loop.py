@@ -22,6 +22,7 @@ from estim.engine.inhibit import Inhibitor
 from estim.engine.tap import FrameTap
 from estim.errors import EstimError, RecordError, UsageError
 from estim.record import station_key
+from estim.record.files import FileOps
 from estim.record.journal import Journal
 from estim.record.telemetry import Reading, Telemetry
 from estim.record.writer import EventWriter
@@ -82,12 +83,14 @@ class EngineLoop:
         clock: Clock,
         snapshot_us: int = BUSY_SNAPSHOT_US,
         inhibitor: Inhibitor | None = None,
+        file_ops: FileOps | None = None,
     ) -> None:
         self.core = SessionCore()
         self.has_ended = False
         self._world = world
         self._clock = clock
         self._snapshot_us = snapshot_us
+        self._file_ops = file_ops
         self._port: Port | None = None
         self._driver: Stimulator | None = None
         self._writer: EventWriter | None = None
@@ -316,7 +319,11 @@ class EngineLoop:
         try:
             self._key = station_key.load_or_make(Path(request.key_folder))
             self._journal = Journal.create(
-                Path(request.folder), request.header, self._clock, request.session_id
+                Path(request.folder),
+                request.header,
+                self._clock,
+                request.session_id,
+                ops=self._file_ops,
             )
         except (RecordError, UsageError, OSError, ValueError) as error:
             # ValueError: a path that no file can have.

@@ -107,7 +107,7 @@ def _tick_liveness(session: SessionState, now_us: int) -> None:
             )  # fmt: skip
         elif now_us - session.status_us > SILENT_ENERGISED_US:
             session.fail_silent(now_us, "the device fell silent")
-    elif session.has_link and session.status and now_us - session.status_us > SILENT_AT_REST_US:
+    elif session.has_link and now_us - session.status_us > SILENT_AT_REST_US:
         _on_port_gone(session, ev.PortGone("the device fell silent"), now_us)
 
 

@@ -72,6 +72,7 @@ def _on_identified(session: SessionState, told: driver.Identified, now_us: int) 
     session.use = told.use
     session.caution = told.caution
     session.has_link = True
+    session.status_us = now_us  # a device that never reports is as silent as one that ceases to
     session.follow(Trigger.IDENTIFIED)
     session.append(
         "identified",

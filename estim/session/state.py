@@ -170,7 +170,7 @@ class SessionState:
         if self.state in ENERGISED:
             due.append(self.beat_us + FROZEN_US + 1)
             due.append(self.status_us + SILENT_ENERGISED_US + 1)
-        elif self.has_link and self.status:
+        elif self.has_link:
             due.append(self.status_us + SILENT_AT_REST_US + 1)
         if self.state is HostState.STOPPING:
             due.append(self.stopping_until_us)

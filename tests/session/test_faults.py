@@ -180,6 +180,17 @@ def test_a_silent_device_at_rest_is_gone_after_2_s(bench: Bench) -> None:
     assert not bench.is_plugged
 
 
+def test_a_device_that_never_reports_after_its_identity_is_gone_after_2_s(bench: Bench) -> None:
+    """As one that starts again between its identity and its first Status."""
+    bench.open_record()
+    bench.device.is_silent = True
+    assert bench.settle(bench.ask(msg.Connect, "native:/dev/hand"))
+    bench.run(1900 * MS)
+    assert bench.core.has_link
+    bench.run(200 * MS)
+    assert bench.state is DISCONNECTED
+
+
 @pytest.mark.hazard(8)
 def test_the_heartbeat_may_be_400_ms_old_and_no_more(bench: Bench) -> None:
     bench.to(RUNNING).raise_to(5000, 0)
