@@ -129,9 +129,9 @@ def _write_events(journal: Journal, key: bytes, tell: Tell, make_writer: type[Ev
                     wall=wall(10 + number),
                     token=None if number in UNTOLD else number,
                 )
-        wanted = set(group) - UNTOLD
         with moved:
-            assert moved.wait_for(lambda wanted=wanted: wanted <= durable or failures, WAIT_S)
+            while not (set(group) - UNTOLD <= durable or failures):
+                assert moved.wait(WAIT_S)
     writer.seal(key, mono_us=50, wall=wall(50), token=SEAL_TOKEN)
     if writer.close(WAIT_S):
         tell(("sealed", journal.head))

@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import pickle
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -24,6 +29,7 @@ from tests.record.crash_disk import (
     killed_states,
     last_states,
 )
+from tests.record.crash_engine import judge_engine, live_engine
 from tests.record.crash_lives import (
     Tell,
     judge_configuration,
@@ -222,3 +228,55 @@ def test_recovery_itself_crashes_at_every_call_twice(place: Path) -> None:
         assert judge_all(place, again, judge_session)
         for third in second_lives(place, again[::4], live_on_after_session):
             judge_all(place, crashes(third)[::3], judge_session)
+
+
+@pytest.mark.long
+def test_what_device_and_interface_were_told_stands_in_the_record(place: Path) -> None:
+    """A session of the whole engine, killed and cut at every call."""
+    disk = recorded(place / "life", live_engine)
+    told = {each.told[0] for each in disk.tape if each.name == "told"}
+    assert told == {"opened", "noted", "driven", "closed"}
+    judge_all(place, killed_states(disk, every_bytes=100), judge_engine)
+    judge_all(place, cut_states(disk), judge_engine)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("failure", ["EIO once", "half a write, then ENOSPC for good"])
+def test_an_engine_whose_disk_fails_at_any_call_tells_nobody_what_is_not_kept(
+    failure: str, place: Path
+) -> None:
+    for disk in faulty_disks(place, live_engine, FAILURES[failure]):
+        judge_all(place, last_states(disk), judge_engine)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("life", ["session", "configuration"])
+def test_a_real_kill_at_every_call_loses_nothing_that_was_promised(
+    life: str, tmp_path: Path
+) -> None:
+    """SIGKILL on real files; what lies there then is what the tape foretells."""
+    live, judge = LIVES["threaded session" if life == "session" else life]
+    disk = recorded(tmp_path / "life", live)
+    foretold = [sorted(map(len, seen.files.values())) for seen in killed_states(disk, 10_000)]
+    numbers = [str(number) for number in range(len(disk.names))]
+    children = tmp_path / "children"
+    children.mkdir()
+    subprocess.run(
+        [sys.executable, "-m", "tests.record.crash_child", str(children), life, *numbers],
+        check=True,
+        timeout=60,
+    )
+    for number in numbers:
+        root = children / number
+        with root.with_suffix(".told").open("rb") as promises:
+            told = tuple(unpickled(promises))
+        found = sorted(each.stat().st_size for each in root.rglob("*") if each.is_file())
+        if life != "session":  # there how many events share a write depends on the instant
+            assert found in foretold, f"call {number}"
+        judge(root, State({}, {}, told, f"killed at call {number}"))
+
+
+def unpickled(promises: IO[bytes]) -> Iterator[tuple[Any, ...]]:
+    with contextlib.suppress(EOFError):
+        while True:
+            yield pickle.load(promises)
