@@ -9,12 +9,18 @@ import os
 import pickle
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from estim.prepare import roster
 from tests.record.crash_disk import Call, Disk
-from tests.record.crash_lives import live_configuration, live_threaded_session
+from tests.record.crash_lives import Tell, live_configuration, live_threaded_session
 
-CHILD_LIVES = {"session": live_threaded_session, "configuration": live_configuration}
+CHILD_LIVES: dict[str, Callable[[Path, Tell], None]] = {
+    "session": live_threaded_session,
+    "configuration": live_configuration,
+}
 
 
 def main(folder: Path, life: str, numbers: list[int]) -> None:
@@ -35,11 +41,16 @@ def _die_at(root: Path, life: str, number: int) -> None:
         if begun == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    roster.SCRYPT_N = 2  # nobody guesses a PIN here
     try:
         with Disk(root, at_call=at_call):
-            CHILD_LIVES[life](root, lambda told: os.write(told_at, pickle.dumps(told)) and None)
+            CHILD_LIVES[life](root, lambda told: _tell(told_at, told))
     finally:
         os._exit(0)
+
+
+def _tell(told_at: int, told: tuple[Any, ...]) -> None:
+    os.write(told_at, pickle.dumps(told))
 
 
 if __name__ == "__main__":

@@ -109,6 +109,13 @@ class State:
     nodes: dict[int, Node] = field(default_factory=dict)
     """The tree with what it keeps for certain; empty where that is everything, as after a cut."""
 
+    def sizes(self, number: int = ROOT) -> list[int]:
+        """Return the sizes of all files that have a name."""
+        if number in self.files:
+            return [len(self.files[number])]
+        inner = self.folders[number].values()
+        return sorted(size for each in inner for size in self.sizes(each))
+
     def lay(self, root: Path) -> None:
         """Write it below an empty folder."""
         self._lay(ROOT, root)

@@ -79,23 +79,21 @@ def _live(visit: Visit, tell: Tell) -> None:
     annotate(0)
     if not visit.connect() or not visit.settle(visit.prepare(30)):
         return
-    for number, (kind, *given) in enumerate(
-        (
-            (msg.Arm,),
-            (msg.Start,),
-            (msg.SetTargets, FIRST_UA),
-            (msg.SetTargets, SECOND_UA),
-            (msg.SetTargets, LOW_UA),
-        ),
-        start=1,
-    ):
-        if not ask(kind, *given):
+    steps: list[tuple[type, tuple[int, ...] | None]] = [
+        (msg.Arm, None),
+        (msg.Start, None),
+        *((msg.SetTargets, targets_ua) for targets_ua in (FIRST_UA, SECOND_UA, LOW_UA)),
+    ]
+    for number, (kind, targets_ua) in enumerate(steps, start=1):
+        if not ask(kind, *([] if targets_ua is None else [targets_ua])):
             break
         visit.run(S // 4)
         annotate(number)
     ask(msg.Stop, "enough")
     visit.until_rest()
-    if ask(msg.CloseVisit):
+    journal = visit.engine._loop._journal
+    # A visit whose record has failed is closed all the same; the interface recovers the record.
+    if ask(msg.CloseVisit) and journal is not None and journal._is_sealed:
         tell(("closed",))
 
 
@@ -111,11 +109,15 @@ def judge_engine(root: Path, state: State) -> None:
     try:
         was_needed = recover(path, key, mono_us=100 * S, wall=wall(100 * S)).was_needed
     except RecordError:
-        assert ("opened",) not in state.told
-        return
+        # More garbage at the end than any crash leaves on most systems: left alone, and said so.
+        if ("opened",) not in state.told:
+            return
+        assert "garbage" in state.words
+        was_needed = True
     events = read(path).events
     if ("opened",) in state.told:
-        assert verify(path, key).is_ok or not state.is_in_order
+        is_pure = state.is_in_order and "garbage" not in state.words
+        assert verify(path, key).is_ok or not is_pure
     notes = [each.content["content"]["n"] for each in events if each.kind == "annotation"]
     assert {each[1] for each in state.told if each[0] == "noted"} <= set(notes)
     kinds = [each.kind for each in events]

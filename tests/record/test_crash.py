@@ -257,7 +257,7 @@ def test_a_real_kill_at_every_call_loses_nothing_that_was_promised(
     """SIGKILL on real files; what lies there then is what the tape foretells."""
     live, judge = LIVES["threaded session" if life == "session" else life]
     disk = recorded(tmp_path / "life", live)
-    foretold = [sorted(map(len, seen.files.values())) for seen in killed_states(disk, 10_000)]
+    foretold = [seen.sizes() for seen in killed_states(disk, 10_000)]
     numbers = [str(number) for number in range(len(disk.names))]
     children = tmp_path / "children"
     children.mkdir()
