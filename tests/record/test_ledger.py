@@ -10,6 +10,7 @@ from estim.clock import VirtualClock
 from estim.errors import RecordError
 from estim.record.files import FileOps
 from estim.record.ledger import open_ledger, read_ledger
+from tests.record.samples import Unsynced
 
 CLOCK = VirtualClock(5)
 
@@ -47,7 +48,7 @@ def test_a_file_cut_at_any_byte_keeps_every_whole_line_and_goes_on(tmp_path: Pat
         if length <= ends[0]:
             kept = [0] if length == ends[0] else []
         assert numbers(cut_path) == kept
-        with open_ledger(cut_path) as ledger:
+        with open_ledger(cut_path, ops=Unsynced()) as ledger:
             ledger.append("entry", {"n": 9}, CLOCK)
         assert numbers(cut_path) == [*kept, 9]
 
