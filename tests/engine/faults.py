@@ -211,7 +211,10 @@ def _try_once(case: Case, folder: Path, random: Random) -> Trial:
         case.before(scene, host, random)
         time.sleep(random.uniform(EARLY_S, LATE_S))
         struck_us = now_us()
-        undo = case.strike(scene, host, engine_pid)
+        try:
+            undo = case.strike(scene, host, engine_pid)
+        except ProcessLookupError:
+            raise HostEnded("ended before the fault came") from None
         if undo is not None:
             time.sleep(random.uniform(*case.stopped_s))
             undo()
