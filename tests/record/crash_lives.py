@@ -150,6 +150,7 @@ def judge_session(root: Path, state: State) -> None:
     path = record_path(root)
     if not path.exists():
         assert not is_created, "the record is gone"
+        assert not any(each[0] in ("recovered", "added") for each in told), "so is what was told"
         return
     before = path.read_bytes()
     try:
