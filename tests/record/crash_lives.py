@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from estim.clock import VirtualClock
-from estim.errors import EstimError, RecordError
+from estim.errors import EstimError, RecordError, UsageError
 from estim.prepare import last_device, roster, settings, station
 from estim.prepare.interface import InterfaceSettings
 from estim.prepare.roster import Role
@@ -246,8 +246,11 @@ def _add(operator_id: str, role: Role, pin: str) -> Callable[[Path], object]:
 
 def _remove(operator_id: str) -> Callable[[Path], object]:
     def remove(folder: Path) -> None:
-        if operator_id in {each.id for each in roster.operators(folder)}:
+        try:
             roster.remove(folder, operator_id)
+        except UsageError as error:
+            if "not on the roster" not in str(error):
+                raise
 
     return remove
 

@@ -31,7 +31,9 @@ from tests.record.crash_disk import (
 )
 from tests.record.crash_engine import judge_engine, live_engine
 from tests.record.crash_lives import (
+    STEPS,
     Tell,
+    config_folder,
     judge_configuration,
     judge_configuration_of_a_liar,
     judge_session,
@@ -211,6 +213,32 @@ def test_started_again_after_a_crash_and_then_without_power(life: str, place: Pa
     states = killed_states(first, every_bytes=10_000)
     for second in second_lives(place, states, SECOND_LIVES[life]):
         judge_all(place, last_states(second), judge)
+
+
+NOT_TAKEN_AGAIN = {"last device", "operator dr-3"}
+"""On the first nothing depends; of the second, a wrong PIN is counted anew each time."""
+
+
+@pytest.mark.long
+def test_a_step_that_was_cut_off_and_is_taken_again_lasts(place: Path) -> None:
+    """Alone, with nothing after it that would sync the folder in passing."""
+    first = recorded(place / "life", live_configuration)
+    trials = 0
+    for state in killed_states(first, every_bytes=10_000):
+        if not state.told or state.told[-1][0] != "begun" or state.told[-1][1] in NOT_TAKEN_AGAIN:
+            continue
+        key, wanted, take = STEPS[sum(told[0] == "begun" for told in state.told) - 1]
+
+        def take_again(
+            root: Path, tell: Tell, told: tuple[Any, ...] = ("kept", key, wanted), take: Any = take
+        ) -> None:
+            take(config_folder(root))
+            tell(told)
+
+        for second in second_lives(place, [state], take_again):
+            judge_all(place, last_states(second), judge_configuration)
+        trials += 1
+    assert trials > 50
 
 
 def crashes(disk: Disk) -> list[State]:
