@@ -4,7 +4,7 @@ Rules:
 1. Whoever reads finds the former file or the new one, never a part; the new one is on the disk
    before `replace` returns.
 2. Whoever reads a file to change it holds `alone` from before the reading until after `replace`, so
-   that of two programs neither undoes what the other wrote.
+   that of two programs neither undoes what the other wrote. What it finds there is on the disk.
 3. Files are private to their owner (0600), in a private folder.
 """
 
@@ -35,8 +35,9 @@ def alone(folder: Path) -> Iterator[None]:
         RecordError: another one is at it, or the folder cannot be written.
     """
     path = folder / _LOCK_NAME
+    ops = FileOps()
     try:
-        files.make_folder(folder, FileOps())
+        files.make_folder(folder, ops)
         with contextlib.suppress(FileExistsError):
             os.close(files.open_new(path))
     except OSError as error:
@@ -44,6 +45,11 @@ def alone(folder: Path) -> Iterator[None]:
     descriptor = files.open_regular(path, for_appending=True)
     try:
         wait_for_lock(descriptor, path, LOCK_WAIT_S)
+        try:
+            # Whoever replaced a file last may have been killed before this.
+            files.sync_folder(folder, ops)
+        except OSError as error:
+            raise RecordError(f"{folder}: cannot be written: {error.strerror}") from None
         yield
     finally:
         os.close(descriptor)
@@ -53,21 +59,21 @@ def replace(path: Path, octets: bytes) -> None:
     """Put a new file in the place of the former one; durable on return.
 
     Raises:
-        RecordError: the disk refuses; the former file then stands as it was.
+        RecordError: the disk refuses. The former file then stands as it was, or the new one where
+            only its name could not be synced.
     """
+    ops = FileOps()
     draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     try:
         descriptor = files.open_new(draft)
         try:
-            remaining = memoryview(octets)
-            while remaining:
-                remaining = remaining[os.write(descriptor, remaining) :]
-            os.fsync(descriptor)
+            files.write_all(descriptor, octets, ops)
+            ops.sync_file(descriptor)
             os.replace(draft, path)
         finally:
             os.close(descriptor)
             draft.unlink(missing_ok=True)
-        files.sync_folder(path.parent, FileOps())
+        files.sync_folder(path.parent, ops)
     except OSError as error:
         raise RecordError(f"{path}: cannot be written: {error.strerror}") from None
 

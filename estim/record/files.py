@@ -39,9 +39,23 @@ class FileOps:
         return filesystem.f_bavail * filesystem.f_frsize
 
 
+def write_all(descriptor: int, octets: bytes, ops: FileOps) -> None:
+    """Write all of it, however little the system takes at a time."""
+    remaining = memoryview(octets)
+    while remaining:
+        remaining = remaining[ops.write(descriptor, remaining) :]
+
+
 def make_folder(folder: Path, ops: FileOps) -> None:
-    """Make a private folder (0700) and whatever is missing above it, and see that it lasts."""
+    """Make a private folder (0700) and whatever is missing above it, and see that it lasts.
+
+    One that is there already may have been made by a process that was killed before it saw to that.
+    It is made to last as well, wherever we can have made it.
+    """
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    found = missing[-1].parent if missing else folder
+    if os.access(found.parent, os.R_OK | os.W_OK):
+        sync_folder(found.parent, ops)
     for place in reversed(missing):
         place.mkdir(mode=0o700, exist_ok=True)
         sync_folder(place.parent, ops)

@@ -201,11 +201,8 @@ class Journal:
         if self._owes_newline:
             octets = b"\n" + octets
             self._owes_newline = False
-        remaining = memoryview(octets)
         try:
-            while remaining:
-                written = self._ops.write(self._descriptor, remaining)
-                remaining = remaining[written:]
+            files.write_all(self._descriptor, octets, self._ops)
         except OSError as error:
             raise self._poison(error) from None
 

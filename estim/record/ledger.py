@@ -5,8 +5,8 @@ Rules:
    no header and no seal.
 2. Bytes are only ever appended, one line in one write, and synced before `append` returns.
 3. One writer at a time: the file is locked for as long as the ledger is open.
-4. A line that a crash tore is kept and passed over; any other break of the chain is damage, and a
-   damaged ledger is neither read nor written.
+4. A line that a crash tore is kept and passed over, the first one too; any other break of the chain
+   is damage, and a damaged ledger is neither read nor written.
 5. Beside it, NAME.head holds the number of lines and the hash of the last one. It is written after
    the line is durable, whole or not at all: a ledger may be longer than its head says, by what a
    crash kept from being noted, and never shorter. Whoever changes both, or removes the head, is
@@ -15,7 +15,7 @@ Rules:
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
 import re
 import time
@@ -29,7 +29,15 @@ from estim.clock import Clock
 from estim.errors import RecordError
 from estim.record import files
 from estim.record.files import FileOps
-from estim.record.lines import GENESIS, Event, encode_line, make_entry, parse_line, sha256_hex
+from estim.record.lines import (
+    GENESIS,
+    MAX_LINE_BYTES,
+    Event,
+    encode_line,
+    make_entry,
+    parse_line,
+    sha256_hex,
+)
 
 SIZE_MAX = 64 * 1024 * 1024
 LOCK_WAIT_S = 2.0
@@ -86,9 +94,7 @@ class Ledger:
         octets = b"\n" * self._owes_newline + line + b"\n"
         self._owes_newline = False
         try:
-            remaining = memoryview(octets)
-            while remaining:
-                remaining = remaining[self._ops.write(self._descriptor, remaining) :]
+            files.write_all(self._descriptor, octets, self._ops)
             self._ops.sync_file(self._descriptor)
         except OSError as error:
             self._failure = error.strerror or str(error)
@@ -109,8 +115,7 @@ class Ledger:
         descriptor = files.open_new(beside)
         try:
             octets = f"{len(self.events)} {self.head}\n".encode()
-            if self._ops.write(descriptor, octets) != len(octets):
-                raise OSError(errno.ENOSPC, "No space left on device")
+            files.write_all(descriptor, octets, self._ops)
             self._ops.sync_file(descriptor)
             beside.replace(target)
         finally:
@@ -139,11 +144,10 @@ def open_ledger(path: Path, *, wait_s: float = 0.0, ops: FileOps | None = None) 
     ops = ops or FileOps()
     try:
         files.make_folder(path.parent, ops)
-        try:
+        with contextlib.suppress(FileExistsError):
             os.close(files.open_new(path))
-            files.sync_folder(path.parent, ops)
-        except FileExistsError:
-            pass
+        # Whoever made it may have been killed before this.
+        files.sync_folder(path.parent, ops)
     except OSError as error:
         raise RecordError(f"{path}: cannot be made: {error.strerror}") from None
     descriptor = files.open_regular(path, for_appending=True)
@@ -264,6 +268,8 @@ def _events(octets: bytes, path: Path) -> tuple[Event, ...]:
         if event.prev != head or event.seq != len(events):
             raise RecordError(f"{path}: line {number} does not follow the line before it: damaged")
         events.append(event)
-    if octets.strip() and not events:
+    # What a crash tore of the first line is no longer than one. Where more was ever kept, the head
+    # says so.
+    if len(octets) > MAX_LINE_BYTES and not events:
         raise RecordError(f"{path}: holds no line that could be read")
     return tuple(events)

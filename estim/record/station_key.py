@@ -27,11 +27,12 @@ def load_or_make(folder: Path) -> bytes:
     Raises:
         RecordError: the key file is not private, not a key, or cannot be read or written.
     """
-    key = load(folder)
-    if key is not None:
-        return key
     try:
-        _make(folder)
+        if load(folder) is None:
+            _make(folder)
+        # Whoever made it may have been killed before this, and a seal outlives no lost key.
+        if os.access(folder, os.W_OK):
+            files.sync_folder(folder, FileOps())
     except OSError as error:
         raise RecordError(f"{folder / FILE_NAME}: cannot be made: {error.strerror}") from None
     key = load(folder)
@@ -67,12 +68,13 @@ def load(folder: Path) -> bytes | None:
 
 
 def _make(folder: Path) -> None:
-    files.make_folder(folder, FileOps())
+    ops = FileOps()
+    files.make_folder(folder, ops)
     draft = folder / f"{FILE_NAME}.{os.urandom(8).hex()}"
     descriptor = files.open_new(draft)
     try:
-        os.write(descriptor, os.urandom(KEY_BYTES).hex().encode("ascii") + b"\n")
-        os.fsync(descriptor)
+        files.write_all(descriptor, os.urandom(KEY_BYTES).hex().encode("ascii") + b"\n", ops)
+        ops.sync_file(descriptor)
     finally:
         os.close(descriptor)
     try:
@@ -83,4 +85,3 @@ def _make(folder: Path) -> None:
         pass
     finally:
         draft.unlink()
-    files.sync_folder(folder, FileOps())

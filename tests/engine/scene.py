@@ -54,6 +54,10 @@ class Scene:
         self.simulator: subprocess.Popen[bytes] | None = None
         self.host: Host | None = None
         self._strays: list[int] = []
+        self.at_end = contextlib.ExitStack()
+        """What else is to be ended with this scene."""
+        self.props: dict[str, Any] = {}
+        """What else stands in it, by name."""
 
     def __enter__(self) -> Scene:
         return self
@@ -72,6 +76,7 @@ class Scene:
             _kill(pid)
         if self.simulator is not None:
             self.end_simulator()
+        self.at_end.close()
 
     def start_simulator(self, *options: str) -> str:
         """Start a simulator; return what a host opens."""

@@ -91,6 +91,9 @@ class Unsynced(FileOps):
     def sync_file(self, descriptor: int) -> None:
         pass
 
+    def sync_folder(self, descriptor: int) -> None:
+        pass
+
 
 class FullDisk(FileOps):
     """Write `remaining` bytes, then hand every write to /dev/full, which answers ENOSPC."""

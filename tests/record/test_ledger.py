@@ -10,6 +10,7 @@ from estim.clock import VirtualClock
 from estim.errors import RecordError
 from estim.record.files import FileOps
 from estim.record.ledger import open_ledger, read_ledger
+from tests.record.samples import Unsynced
 
 CLOCK = VirtualClock(5)
 
@@ -37,15 +38,18 @@ def test_what_was_appended_is_read_back_in_order_and_goes_on(tmp_path: Path) -> 
 def test_a_file_cut_at_any_byte_keeps_every_whole_line_and_goes_on(tmp_path: Path) -> None:
     whole = filled(tmp_path / "whole.jsonl").read_bytes()
     cut_path = tmp_path / "cut.jsonl"
-    second_ends = [index for index, octet in enumerate(whole) if octet == 10][1]
-    for length in range(second_ends + 1, len(whole)):
+    ends = [index for index, octet in enumerate(whole) if octet == 10]
+    # Of the first line some places, of the third every one.
+    for length in (*range(0, ends[0], 40), ends[0], *range(ends[1] + 1, len(whole))):
         cut_path.write_bytes(whole[:length])
         # A crash tears a line before its count is noted.
         cut_path.with_name("cut.jsonl.head").unlink(missing_ok=True)
         # The newline alone may be missing: then the line is whole all the same.
         kept = [0, 1, 2] if length == len(whole) - 1 else [0, 1]
+        if length <= ends[0]:
+            kept = [0] if length == ends[0] else []
         assert numbers(cut_path) == kept
-        with open_ledger(cut_path) as ledger:
+        with open_ledger(cut_path, ops=Unsynced()) as ledger:
             ledger.append("entry", {"n": 9}, CLOCK)
         assert numbers(cut_path) == [*kept, 9]
 

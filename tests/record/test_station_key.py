@@ -105,3 +105,13 @@ def test_processes_that_start_at_once_agree_on_one_key(tmp_path: Path) -> None:
         child.stdin.flush()
     keys = {child.communicate(timeout=20)[0].strip() for child in children}
     assert keys == {(tmp_path / "new" / "station.key").read_text().strip()}
+
+
+def test_a_disk_that_takes_little_at_a_time_makes_no_half_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key file of another shape would be refused for good, and no session started any more."""
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, octets: write(descriptor, octets[:10]))
+    key = station_key.load_or_make(tmp_path)
+    assert station_key.load(tmp_path) == key

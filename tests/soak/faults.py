@@ -17,7 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 
-from tests.engine.faults import CASES, Trial, try_case
+from tests.engine.desk_faults import ALL_CASES
+from tests.engine.faults import Trial, try_case
 
 
 def main() -> int:
@@ -26,12 +27,12 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--case", choices=CASES, action="append")
+    parser.add_argument("--case", choices=ALL_CASES, action="append")
     arguments = parser.parse_args()
     print(json.dumps({"seed": arguments.seed, "trials": arguments.trials}), flush=True)
     code = 0
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        for name in arguments.case or CASES:
+        for name in arguments.case or ALL_CASES:
             seeds = [f"{arguments.seed} {name} {number}" for number in range(arguments.trials)]
             trials = list(pool.map(lambda seed, name=name: _try(name, seed), seeds))
             passed_ms = sorted(each.zero_after_us / 1000 for each in trials if each is not None)
@@ -47,7 +48,7 @@ def main() -> int:
                         if passed_ms
                         else None,
                         "zero_after_ms_worst": max(passed_ms, default=None),
-                        "allowed_ms": CASES[name].zero_within_us / 1000,
+                        "allowed_ms": ALL_CASES[name].zero_within_us / 1000,
                     }
                 ),
                 flush=True,
@@ -58,7 +59,7 @@ def main() -> int:
 def _try(name: str, seed: str) -> Trial | None:
     try:
         with tempfile.TemporaryDirectory() as folder:
-            return try_case(CASES[name], Path(folder), Random(seed))
+            return try_case(ALL_CASES[name], Path(folder), Random(seed))
     except Exception:
         print(f"seed {seed!r} failed:", file=sys.stderr)
         traceback.print_exc()
