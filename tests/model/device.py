@@ -42,6 +42,7 @@ class DeviceRules:
     is_pressed: bool
     is_plateau: bool
     risen: int
+    follows: bool
     unheard: int
 
     def __init__(self, bound: Bound) -> None:
@@ -91,6 +92,11 @@ class DeviceRules:
     def on_other_epoch(self) -> None:
         """A host begins anew: what was its epoch is an earlier one now."""
         self.epoch = 2 if self.epoch else 0
+        self.follows = False
+
+    def on_lowered_elsewhere(self) -> None:
+        """The host has lowered something that this device has not heard of yet (for the judge)."""
+        self.follows = False
 
     def on_rebooted(self) -> None:
         is_pressed = self.is_pressed
@@ -228,6 +234,7 @@ class DeviceRules:
         else:
             refused = self.drive_below_running(drive)
         if not refused:
+            self.follows = drive.is_newest
             self.renew_lease(drive)
         self.tell(refused)
 
@@ -347,4 +354,4 @@ class DeviceRules:
             self.state, self.setpoints, self.targets, self.latched, self.fault, self.is_loaded,
             is_pressed,
         )  # fmt: skip
-        self.sent.append(words.Status(report, refused=refused, epoch=self.epoch))
+        self.sent.append(words.Status(report, follows=self.follows, refused=refused, epoch=self.epoch))

@@ -95,6 +95,8 @@ class HostRules:
     goal: str
     targets: tuple[int, ...]
     marker: tuple[int, ...]
+    floor: tuple[int, ...]
+    floor_age: int
     seen: words.Report | None
     status_age: int
     echo_age: int
@@ -113,25 +115,35 @@ class HostRules:
         self.bound = bound
         self.zero = (0,) * bound.channels
         self.sent: list[Frame] = []
+        self.has_lowered = False
         self.ways: set[tuple[HostState, Trigger]] = set()
 
     def first(self) -> Host:
         """Return the host before anybody started it."""
-        return Host(targets=self.zero, marker=self.zero, wordless=self.bound.oldest)
+        return self.gone(self.bound.oldest, 0)
 
-    def step(self, host: Host, event: str, *more: object) -> tuple[Host, tuple[Frame, ...]] | None:
-        """Return the host after an event, and what it sent; None where that cannot happen."""
+    def step(
+        self, host: Host, event: str, *more: object
+    ) -> tuple[Host, tuple[Frame, ...], bool] | None:
+        """Return the host after an event, what it sent, and whether it lowered anything.
+
+        None stands for what cannot happen.
+        """
         self.__dict__.update(zip(_FIELDS, host, strict=True))
-        self.sent = []
+        self.sent, self.has_lowered = [], False
         name, _, argument = event.partition(" ")
         if argument:
             more = (int(argument), *more)
         if getattr(self, f"on_{name}")(*more) is False:
             return None
         if self.life == DEAD:
-            gone = Host(targets=self.zero, marker=self.zero, wordless=self.wordless, dark=self.dark)
-            return gone, tuple(self.sent)
-        return Host(*[self.__dict__[field] for field in _FIELDS]), tuple(self.sent)
+            return self.gone(self.wordless, self.dark), tuple(self.sent), False
+        after = Host(*[self.__dict__[field] for field in _FIELDS])
+        return after, tuple(self.sent), self.has_lowered
+
+    def gone(self, wordless: int, dark: int) -> Host:
+        zero = self.zero
+        return Host(targets=zero, marker=zero, floor=zero, wordless=wordless, dark=dark)
 
     # The world.
 
@@ -162,6 +174,7 @@ class HostRules:
             self.wordless = 0
         if is_told and self.state in ENERGISED:
             self.latch_fault()
+        self.watch_liveness()
         return None
 
     def on_display_frozen(self) -> bool | None:
@@ -220,6 +233,10 @@ class HostRules:
         if self.seen is not None:
             self.status_age = min(self.status_age + 1, top.silent + 1)
             self.echo_age = min(self.echo_age + 1, top.oldest)
+        if any(self.floor):
+            self.floor_age += 1
+            if self.floor_age >= top.obeyed:
+                self.forget_floor()
         self.beat_age = 0 if self.is_beating else min(self.beat_age + 1, top.frozen + 1)
         if self.life != ALIVE:
             self.away = min(self.away + 1, top.stalled)
@@ -245,9 +262,10 @@ class HostRules:
 
     def shown(self, host: Host) -> tuple[int, ...]:
         """Return what a display shows: the larger of what was commanded and what was reported."""
-        if host.seen is None:
-            return host.targets
-        rows = zip(host.targets, host.seen.setpoints, host.seen.targets, strict=True)
+        assert host.seen is not None
+        rows = zip(
+            host.targets, host.floor, host.seen.setpoints, host.seen.targets, strict=True
+        )
         return tuple(max(row) for row in rows)
 
     # The operator.
@@ -301,6 +319,7 @@ class HostRules:
         if not self._hears() or self.state is not _S.RUNNING or not self.targets[channel]:
             return False
         self.drop_wishes()
+        self.note_lowering()
         self.set_target(channel, self.targets[channel] - 1)
         self.review_drive()
         return None
@@ -310,6 +329,7 @@ class HostRules:
             return False
         self.awaits_pause = True
         self.say(False)
+        self.note_lowering()
         self.go_to_zero()
         self.follow(_T.PAUSED)
         self.review_drive()
@@ -427,6 +447,8 @@ class HostRules:
         report, before = frame.report, self.seen
         self.seen, self.has_latest = report, frame.is_latest
         self.status_age, self.echo_age = 0, frame.tick_age
+        if frame.follows or report.state is not DeviceState.RUNNING:
+            self.forget_floor()
         if report.state is not DeviceState.RUNNING:
             self.awaits_pause = False
             if not any(report.setpoints):
@@ -454,6 +476,7 @@ class HostRules:
             if fresh >> channel & 1:
                 self.drop_wishes()
                 if self.targets[channel]:
+                    self.note_lowering()
                     self.marker = _with(self.marker, channel, self.targets[channel])
                     self.set_target(channel, 0)
 
@@ -531,8 +554,10 @@ class HostRules:
         )  # fmt: skip
 
     def send_drive(self, targets: tuple[int, ...]) -> None:
-        has_digests = self.has_program
-        self.sent.append(words.Drive(self.wanted(), targets, self.echo_age, has_digests))
+        drive = words.Drive(
+            self.wanted(), targets, self.echo_age, self.has_program, not self.has_lowered
+        )
+        self.sent.append(drive)
 
     def review_rise(self, wished: tuple[int, ...], kind: RiseKind) -> None:
         if self.state is not _S.RUNNING:
@@ -541,6 +566,16 @@ class HostRules:
             self.targets = wished
         else:
             self.review_drive()
+
+    def note_lowering(self) -> None:
+        """Remember what was commanded until the device is known to have followed."""
+        if any(self.targets):
+            self.has_lowered = True
+            self.floor = tuple(max(row) for row in zip(self.floor, self.targets, strict=True))
+            self.floor_age = 0
+
+    def forget_floor(self) -> None:
+        self.floor, self.floor_age = self.zero, 0
 
     def go_to_zero(self) -> None:
         self.drop_wishes()
@@ -556,6 +591,7 @@ class HostRules:
         self.send_stop()
         self.loading = 0
         was_busy = bool(self.goal) or self.state in (*ENERGISED, _S.STOPPING)
+        self.note_lowering()
         self.go_to_zero()
         self.say(False)
         if was_busy:
@@ -571,6 +607,7 @@ class HostRules:
     def latch_fault(self) -> None:
         self.send_stop()
         self.loading = 0
+        self.note_lowering()
         self.go_to_zero()
         self.say(False)
         self.clear_program()

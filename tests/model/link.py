@@ -65,6 +65,17 @@ def with_unseen_latch(line: Line) -> Line:
     )
 
 
+def with_unheard_lowering(line: Line) -> Line:
+    """The host lowers: whatever is under way, either way, tells nothing of that."""
+    return _without_twins(tuple(_of_before(frame) for frame in line))
+
+
+def _of_before(frame: Frame) -> Frame:
+    if isinstance(frame, words.Drive):
+        return frame._replace(is_newest=False)
+    return frame._replace(follows=False) if isinstance(frame, words.Status) else frame
+
+
 def _late(frame: Frame) -> Frame:
     if isinstance(frame, words.Hello | words.Stop):
         return frame

@@ -130,7 +130,7 @@ class Product:
                 self.cases[each.name] = 0
         self._host_events: dict[str, Table] = {}
         self._device_events: dict[str, Table] = {}
-        self._host_takes = Pairs(3, self._host_receives)
+        self._host_takes = Pairs(4, self._host_receives)
         self._device_takes = Pairs(4, self._device_receives)
         self._push_up = Pairs(1, lambda u, s: self._push(self.ups, u, s, bound.to_device))
         self._push_down = Pairs(1, lambda d, s: self._push(self.downs, d, s, bound.to_host))
@@ -162,11 +162,10 @@ class Product:
             steps = self._host_event(action.name)(host)
             ok = steps[:, 0] >= 0
             origin, steps, device, up, down = origin[ok], steps[ok], device[ok], up[ok], down[ok]
-            host, sent, broken = steps[:, 0], steps[:, 1], steps[:, 2]
             if action.name == "connect":
                 up, down = self._line("epoch", up, True), self._line("epoch", down, False)
                 device = self._device_event("other_epoch")(device)[:, 0]
-            up = self._push_up(up, sent)[:, 0]
+            host, device, up, down, broken = self._with_host(steps, device, up, down)
         elif action.kind == "device":
             steps = self._device_event(action.name)(device)
             ok = steps[:, 0] >= 0
@@ -176,10 +175,10 @@ class Product:
             steps = self._device_event("tick")(device)
             up, down = self._line("older", up, True), self._line("older", down, False)
             ticked = self._host_event("tick")(host)
-            host, sent, broken = ticked[:, 0], ticked[:, 1], ticked[:, 2]
-            host, device, up, down, also = self._with_device(steps, host, up, down)
+            host, device, up, down, also = self._with_device(steps, ticked[:, 0], up, down)
+            ticked[:, 0] = host
+            host, device, up, down, broken = self._with_host(ticked, device, up, down)
             broken = np.where(broken, broken, also)
-            up = self._push_up(up, sent)[:, 0]
         elif action.is_up:
             rows = self._line_table(action.name, action.index, True)(up)
             ok = rows[:, 0] >= 0
@@ -199,9 +198,20 @@ class Product:
                 origin, steps, device, up, down = (
                     origin[ok], steps[ok], device[ok], up[ok], down[ok]
                 )  # fmt: skip
-                host, broken = steps[:, 0], steps[:, 2]
-                up = self._push_up(up, steps[:, 1])[:, 0]
+                host, device, up, down, broken = self._with_host(steps, device, up, down)
         return Successors(origin, _packed(host, device, up, down), broken)
+
+    def _with_host(
+        self, steps: Ids, device: Ids, up: Ids, down: Ids
+    ) -> tuple[Ids, Ids, Ids, Ids, Ids]:
+        has_lowered = steps[:, 3] > 0
+        if has_lowered.any():
+            up, down, device = up.copy(), down.copy(), device.copy()
+            up[has_lowered] = self._line("lowering", up[has_lowered], True)
+            down[has_lowered] = self._line("lowering", down[has_lowered], False)
+            told = self._device_event("lowered_elsewhere")(device[has_lowered])
+            device[has_lowered] = told[:, 0]
+        return steps[:, 0], device, self._push_up(up, steps[:, 1])[:, 0], down, steps[:, 2]
 
     def _with_device(
         self, steps: Ids, host: Ids, up: Ids, down: Ids
@@ -244,7 +254,7 @@ class Product:
         host: Host = self.hosts.things[number]
         is_known = host.life == ALIVE and host.is_beating and host.seen is not None
         is_known = is_known and host.status_age < self.bound.silent
-        shown = self.host.shown(host)
+        shown = self.host.shown(host) if is_known else self.host.zero
         return (host.life == ALIVE, host.wordless, host.dark, is_known, *shown)
 
     def _device_facts(self, number: int) -> tuple[int, ...]:
@@ -256,7 +266,7 @@ class Product:
     def _host_event(self, event: str) -> Table:
         table = self._host_events.get(event)
         if table is None:
-            table = Table(3, lambda number: self._host_step(number, event, None))
+            table = Table(4, lambda number: self._host_step(number, event, None))
             self._host_events[event] = table
         return table
 
@@ -267,12 +277,12 @@ class Product:
         before: Host = self.hosts.things[number]
         step = self.host.step(before, event, *(() if frame is None else (frame,)))
         if step is None:
-            return NEVER, 0, 0
-        after, sent = step
+            return NEVER, 0, 0, 0
+        after, sent, has_lowered = step
         broken = self._break(self._of_host, after) or self._break(
             self._of_host_step, invariants.HostStep(before, event, frame, after, sent)
         )
-        return self.hosts.of(after), self.sendings.of(sent), broken
+        return self.hosts.of(after), self.sendings.of(sent), broken, int(has_lowered)
 
     def _device_event(self, event: str) -> Table:
         table = self._device_events.get(event)
@@ -320,8 +330,14 @@ class Product:
             return (NEVER, 0) if left is None else (lines.of(left), 0)
         if what == "older":
             return lines.of(link.older(line, self.bound.oldest)), 0
-        changed = link.of_earlier_epoch(line) if what == "epoch" else link.with_unseen_latch(line)
-        return lines.of(changed), 0
+        return lines.of(_CHANGES[what](line)), 0
+
+
+_CHANGES: dict[str, Callable[[link.Line], link.Line]] = {
+    "epoch": link.of_earlier_epoch,
+    "latch": link.with_unseen_latch,
+    "lowering": link.with_unheard_lowering,
+}
 
 
 class _HostColumns:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from estim.session.state import FROZEN_US, SILENT_ENERGISED_US
+from estim.session.state import FROZEN_US, OBEY_US, SILENT_ENERGISED_US
 from estim.session.states import HostState
 from firmware_protocol import limits
 from firmware_protocol.messages import DeviceState, FaultCode, WantedState
@@ -72,6 +72,11 @@ class Bound:
         return self.ticks(limits.lease_ms.maximum * 1000)
 
     @property
+    def obeyed(self) -> int:
+        """Return the age at which nothing that was lowered can still flow."""
+        return self.ticks(OBEY_US)
+
+    @property
     def dark(self) -> int:
         """Return how many ticks of a frozen display output may outlive."""
         return self.frozen + self.lease
@@ -95,10 +100,13 @@ class Load(NamedTuple):
 
 
 class Drive(NamedTuple):
+    """`is_newest`: it was sent since the host last lowered anything."""
+
     wanted: WantedState
     targets: tuple[int, ...]
     echo_age: int
     has_digests: bool
+    is_newest: bool = True
     epoch: int = 1
     is_late: bool = False
     kind: str = "drive"
@@ -148,11 +156,18 @@ class Report(NamedTuple):
 
 
 class Status(NamedTuple):
-    """A report, and `refused`: why a Drive that came with it was not obeyed ('' obeyed)."""
+    """A report, and what came with it.
+
+    Attributes:
+        is_latest: nothing has latched since.
+        follows: the newest Drive accepted was sent since the host last lowered anything.
+        refused: why a Drive was not obeyed; '' where it was.
+    """
 
     report: Report
     tick_age: int = 0
     is_latest: bool = True
+    follows: bool = False
     refused: str = ""
     epoch: int = 1
     is_late: bool = False
@@ -172,6 +187,8 @@ class Host(NamedTuple):
         away: ticks since the loop last turned.
         linking: 0 no line, 1 a Hello is out, 2 identified.
         loading: 0 nothing, 1 sent, 2 accepted and not yet reported.
+        floor: what was lowered lately, and the device is not known to have followed.
+        floor_age: ticks since.
         wish: what waits for the record: '', 'arm', 'start', 'resume', 'raise N', 'return'.
         goal: what waits for the device: '', 'arm', 'start', 'resume'.
         stops: a Stop is repeated until zero is confirmed.
@@ -191,6 +208,8 @@ class Host(NamedTuple):
     goal: str = ""
     targets: tuple[int, ...] = ()
     marker: tuple[int, ...] = ()
+    floor: tuple[int, ...] = ()
+    floor_age: int = 0
     seen: Report | None = None
     status_age: int = 0
     echo_age: int = 0
@@ -215,6 +234,7 @@ class Device(NamedTuple):
         good: channels whose contact is proven, as a mask.
         is_plateau: pulses are felt now; outside, the cycle is in a ramp or off.
         risen: channels that rose in this tick, or in this on-phase of a cycle, as a mask.
+        follows: the newest Drive accepted was sent since the host last lowered anything.
         unheard: ticks since any Drive reached it.
     """
 
@@ -230,4 +250,5 @@ class Device(NamedTuple):
     is_pressed: bool = False
     is_plateau: bool = True
     risen: int = 0
+    follows: bool = False
     unheard: int = 0
