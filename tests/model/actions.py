@@ -16,12 +16,18 @@ class Action(NamedTuple):
     Attributes:
         kind: 'host', 'device', 'line' or 'tick'.
         index, is_up: of a line: which frame, and whether it goes to the device.
+        is_misfortune: it counts against the bound's `misfortunes`; what people do on purpose, and
+            what sets a thing right again, does not.
     """
 
     kind: str
     name: str
     index: int = 0
     is_up: bool = False
+
+    @property
+    def is_misfortune(self) -> bool:
+        return self.name in MISFORTUNES or bool(self.index) or self.name.startswith("electrode")
 
 
 _HOST = {
@@ -50,6 +56,11 @@ _DEVICE = {
     "reboot": ("rebooted",),
     "cycle": ("plateau_begins", "plateau_ends"),
 }
+MISFORTUNES = frozenset({
+    "killed", "held", "suspended", "display_frozen", "interface_gone", "waited_long_enough",
+    "port_gone", "goal_missed", "record_too_slow", "record_failed", "defect", "rebooted", "pressed",
+    "lose", "repeat",
+})  # fmt: skip
 _LINE = {"always": "deliver", "loss": "lose", "duplication": "repeat"}
 CLASSES = frozenset({*_HOST, *_DEVICE, *_LINE}) - {"always"} | {"reordering"}
 

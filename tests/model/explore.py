@@ -34,7 +34,7 @@ class Exploration:
     step_count: int = 0
     seconds: float = 0.0
     broken: str = ""
-    path: list[tuple[str, int]] = field(default_factory=list)
+    path: list[tuple[int, int]] = field(default_factory=list)
     is_complete: bool = False
 
 
@@ -84,7 +84,7 @@ def _next_level(found: Exploration, level: Level, seen: Ids) -> Level:
                 found.broken = product.broken_names[int(after.broken[index])]
                 origin = start + int(after.origin[index])
                 found.path = _path_to(found, len(found.levels) - 1, origin)
-                found.path.append((str(number), int(after.states[index])))
+                found.path.append((number, int(after.states[index])))
                 return level
             fresh, first = np.unique(after.states, return_index=True)
             is_new = ~_is_in(seen, fresh)
@@ -103,11 +103,11 @@ def _is_in(known: Ids, asked: Ids) -> np.ndarray[tuple[int], np.dtype[np.bool_]]
     return known[places] == asked
 
 
-def _path_to(found: Exploration, depth: int, index: int) -> list[tuple[str, int]]:
-    path = []
+def _path_to(found: Exploration, depth: int, index: int) -> list[tuple[int, int]]:
+    path: list[tuple[int, int]] = []
     while depth:
         level = found.levels[depth]
-        path.append((str(level.actions[index]), int(level.states[index])))
+        path.append((int(level.actions[index]), int(level.states[index])))
         index = int(level.parents[index])
         depth -= 1
     return path[::-1]

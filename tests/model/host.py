@@ -469,6 +469,8 @@ class HostRules:
             self.see_disobedience(report)
         elif self.state is not _S.FAULT and report.state is DeviceState.RUNNING:
             self.latch_fault()
+        if self.life == ALIVE:
+            self.review_drive()
 
     def see_lead_off(self, report: words.Report, before: words.Report | None) -> None:
         fresh = report.latched & ~(before.latched if before is not None else 0)

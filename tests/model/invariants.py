@@ -164,6 +164,22 @@ def of_device_step(bound: Bound) -> tuple[Invariant, ...]:
             lambda s: not _is_running(s.after) and not _has_output(s.after),
         ),
         Invariant(
+            "I10 asked", "a Drive that nothing stands against is obeyed to the letter",
+            lambda s: isinstance(s.received, words.Drive)
+            and s.received.wanted is WantedState.RUNNING
+            and s.before.state is _D.RUNNING
+            and s.received.epoch == s.before.epoch
+            and not s.received.is_late
+            and s.received.echo_age < bound.lease
+            and s.received.has_digests
+            and s.before.is_loaded
+            and not any(
+                target > bound.top or (target and s.before.latched >> c & 1)
+                for c, target in enumerate(s.received.targets)
+            ),
+            lambda s: s.after.targets == s.received.targets,
+        ),
+        Invariant(
             "S1", "nothing rises in silence: outside a plateau, or twice in one on-phase",
             _rises,
             lambda s: s.before.is_plateau and not any(s.before.risen >> c & 1 for c in _rising(s)),

@@ -3,7 +3,8 @@
 Rules:
 1. A step of one part (host, device, line) is worked out once, by its readable rules, and looked up
    ever after; numpy does the looking-up.
-2. A state is one 63-bit integer: the numbers of its host, its device and its two lines.
+2. A state is one 63-bit integer: the numbers of its host, its device and its two lines, and how
+   much may still go wrong.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from tests.model.host import HostRules
 from tests.model.words import ALIVE, Bound, Device, Frame, Host
 
 Ids = npt.NDArray[np.int64]
-HOST_BITS, DEVICE_BITS, UP_BITS, DOWN_BITS = 20, 14, 16, 13
+LEFT_BITS, HOST_BITS, DEVICE_BITS, UP_BITS, DOWN_BITS = 2, 20, 13, 15, 13
+_LEFT_SHIFT = HOST_BITS + DEVICE_BITS + UP_BITS + DOWN_BITS
 _UNKNOWN = -2
 NEVER = -1
 
@@ -96,6 +98,7 @@ class State(NamedTuple):
     device: Device
     up: link.Line
     down: link.Line
+    misfortunes_left: int
 
 
 class Successors(NamedTuple):
@@ -123,9 +126,10 @@ class Product:
         self._of_host = invariants.of_host(bound)
         self._of_host_step = invariants.of_host_step(bound)
         self._of_both = invariants.of_both(bound)
-        for group in (
+        self.invariant_groups = (
             self._of_device, self._of_device_step, self._of_host, self._of_host_step, self._of_both
-        ):  # fmt: skip
+        )  # fmt: skip
+        for group in self.invariant_groups:
             for each in group:
                 self.cases[each.name] = 0
         self._host_events: dict[str, Table] = {}
@@ -142,20 +146,31 @@ class Product:
         """Return the state in which everything begins."""
         parts = (self.hosts.of(self.host.first()), self.devices.of(self.device.first()))
         lines = (self.ups.of(()), self.downs.of(()))
-        return int(_packed(*(np.array([part]) for part in (*parts, *lines)))[0])
+        alone = int(_packed(*(np.array([part]) for part in (*parts, *lines)))[0])
+        return alone | self.bound.misfortunes << _LEFT_SHIFT
 
     def spelt(self, state: int) -> State:
         """Return one state as what it means."""
         host, device, up, down = (int(part[0]) for part in unpacked(np.array([state])))
         things = (self.hosts, self.devices, self.ups, self.downs)
-        return State(*(t.things[n] for t, n in zip(things, (host, device, up, down), strict=True)))
+        parts = [t.things[n] for t, n in zip(things, (host, device, up, down), strict=True)]
+        return State(*parts, state >> _LEFT_SHIFT)
 
     # One action.
 
     def after(self, action: Action, states: Ids) -> Successors:
         """Return where an action leads from each state in which it can happen."""
+        left = states >> _LEFT_SHIFT
+        if action.is_misfortune:
+            origin = np.flatnonzero(left)
+            left = left - 1
+        else:
+            origin = np.arange(len(states))
+        after = self._after(action, states[origin], origin)
+        return after._replace(states=after.states | left[after.origin] << _LEFT_SHIFT)
+
+    def _after(self, action: Action, states: Ids, origin: Ids) -> Successors:
         host, device, up, down = unpacked(states)
-        origin = np.arange(len(states))
         broken = np.zeros(len(states), dtype=np.int64)
         zero = broken
         if action.kind == "host":
@@ -362,7 +377,7 @@ def _packed(host: Ids, device: Ids, up: Ids, down: Ids) -> Ids:
 def unpacked(states: Ids) -> tuple[Ids, Ids, Ids, Ids]:
     """Return the numbers of hosts, devices and lines of many states."""
     return (
-        states >> (DEVICE_BITS + UP_BITS + DOWN_BITS),
+        states >> (DEVICE_BITS + UP_BITS + DOWN_BITS) & (1 << HOST_BITS) - 1,
         states >> (UP_BITS + DOWN_BITS) & (1 << DEVICE_BITS) - 1,
         states >> DOWN_BITS & (1 << UP_BITS) - 1,
         states & (1 << DOWN_BITS) - 1,

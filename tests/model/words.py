@@ -31,6 +31,7 @@ class Bound:
         channels: of device and programme.
         top: highest amplitude that the patient's limit allows, in units of `UNIT_UA`.
         to_device, to_host: frames that can be on their way at once.
+        misfortunes: how many things may go wrong, in any order and at any time (`actions.py`).
         happenings: classes of events that may happen (`actions.py`).
     """
 
@@ -40,6 +41,7 @@ class Bound:
     top: int = 2
     to_device: int = 2
     to_host: int = 1
+    misfortunes: int = 1
     happenings: frozenset[str] = frozenset()
 
     def ticks(self, duration_us: int) -> int:
