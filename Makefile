@@ -10,6 +10,7 @@
 #   make soak     an hour on a busy machine (HOURS=1)    make faults   each fault TRIALS=200 times
 #   make monkey   random keys on the interface for MINUTES=1 (SEED=1), the simulator's trace as judge
 #   make agreement  kernel against samples over TRIALS=10000 random programmes
+#   make model  every state of host, line and device (BOUND=large, BOUND=everything)
 #   make coverage tests with branch coverage    make lock     pin again (UPGRADE=1: to the newest)
 #   make pictures every picture of README and docs, from the application itself
 #   make clean    remove what these made        PYTHON=...    another interpreter
@@ -28,7 +29,7 @@ RUN_STAMP := $(VENV)/.run-$(PYTHON_TAG)
 DEV_STAMP := $(VENV)/.dev-$(PYTHON_TAG)
 LABGRID_STAMP := $(LABGRID_VENV)/.labgrid-$(PYTHON_TAG)
 
-.PHONY: run test test-long test-firmware test-labgrid fuzz mutants check generate pictures bench soak faults monkey agreement coverage smoke lock clean
+.PHONY: run test test-long test-firmware test-labgrid fuzz mutants model check generate pictures bench soak faults monkey agreement coverage smoke lock clean
 
 run: $(RUN_STAMP)
 	@$(VENV_PYTHON) -m estim
@@ -93,6 +94,10 @@ monkey: $(DEV_STAMP)
 # One JSON object; fails if the kernel's figures and those of the rendered samples disagree.
 agreement: $(DEV_STAMP)
 	@$(VENV_PYTHON) -m tests.soak.agreement --trials $(or $(TRIALS),10000)
+
+# JSON lines, one a scene; a trace and a failure where an invariant breaks (docs/model.md).
+model: $(DEV_STAMP)
+	@$(VENV_PYTHON) -m tests.model $(or $(BOUND),ci)
 
 coverage: $(DEV_STAMP)
 	@$(VENV_PYTHON) -m pytest -n 3 --dist worksteal --cov --cov-report=term

@@ -34,7 +34,9 @@ def take_snapshot(core: SessionCore, record_events: int, inhibition: str, now_us
         profile_id=core.settings.profile_id,
         has_program=core.program is not None,
         prepared_digest=core.gate.digest,
-        channels=tuple(_channel(core, status, index, now_us) for index in range(len(core.targets_ua))),
+        channels=tuple(
+            _channel(core, status, index, now_us) for index in range(len(core.targets_ua))
+        ),
         status_age_ms=age_us // 1000 if status else -1,
         is_known=status is not None and age_us <= STATUS_FRESH_US,
         latch_count=core.latch_count,
@@ -76,9 +78,7 @@ def _device(core: SessionCore) -> DeviceSnapshot | None:
     )
 
 
-def _channel(
-    core: SessionCore, status: Status | None, index: int, now_us: int
-) -> ChannelSnapshot:
+def _channel(core: SessionCore, status: Status | None, index: int, now_us: int) -> ChannelSnapshot:
     target_ua = core.targets_ua[index]
     commanded_ua = core.commanded_ua(index, now_us)
     ceiling_ua, ceiling_reason = core.ceilings[index] if core.ceilings else (0, "")

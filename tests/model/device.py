@@ -354,4 +354,6 @@ class DeviceRules:
             self.state, self.setpoints, self.targets, self.latched, self.fault, self.is_loaded,
             is_pressed,
         )  # fmt: skip
-        self.sent.append(words.Status(report, follows=self.follows, refused=refused, epoch=self.epoch))
+        self.sent.append(
+            words.Status(report, follows=self.follows, refused=refused, epoch=self.epoch)
+        )

@@ -36,6 +36,17 @@ class Exploration:
     broken: str = ""
     path: list[tuple[int, int]] = field(default_factory=list)
     is_complete: bool = False
+    happened: set[str] = field(default_factory=set)
+
+    def reached(self) -> set[str]:
+        """Return what hosts, devices and output were seen, in words."""
+        hosts, devices = self.product.hosts.things, self.product.devices.things
+        words = {f"host {host.state.value}" for host in hosts}
+        words |= {f"host {host.life}" for host in hosts}
+        words |= {f"device {device.state.name}" for device in devices}
+        words |= {f"device fault {device.fault.name}" for device in devices}
+        words |= {f"output {max(device.setpoints)}" for device in devices}
+        return words
 
 
 def explore(
@@ -79,6 +90,8 @@ def _next_level(found: Exploration, level: Level, seen: Ids) -> Level:
         for number, action in enumerate(product.actions):
             after = product.after(action, chunk)
             found.step_count += len(after.states)
+            if len(after.states):
+                found.happened.add(action.name if action.kind != "line" else f"line {action.name}")
             if after.broken.any():
                 index = int(np.flatnonzero(after.broken)[0])
                 found.broken = product.broken_names[int(after.broken[index])]

@@ -115,7 +115,7 @@ class HostRules:
         self.bound = bound
         self.zero = (0,) * bound.channels
         self.sent: list[Frame] = []
-        self.has_lowered = False
+        self.has_lowered = self.is_told_rest = False
         self.ways: set[tuple[HostState, Trigger]] = set()
 
     def first(self) -> Host:
@@ -130,7 +130,7 @@ class HostRules:
         None stands for what cannot happen.
         """
         self.__dict__.update(zip(_FIELDS, host, strict=True))
-        self.sent, self.has_lowered = [], False
+        self.sent, self.has_lowered, self.is_told_rest = [], False, False
         name, _, argument = event.partition(" ")
         if argument:
             more = (int(argument), *more)
@@ -263,9 +263,7 @@ class HostRules:
     def shown(self, host: Host) -> tuple[int, ...]:
         """Return what a display shows: the larger of what was commanded and what was reported."""
         assert host.seen is not None
-        rows = zip(
-            host.targets, host.floor, host.seen.setpoints, host.seen.targets, strict=True
-        )
+        rows = zip(host.targets, host.floor, host.seen.setpoints, host.seen.targets, strict=True)
         return tuple(max(row) for row in rows)
 
     # The operator.
@@ -450,6 +448,7 @@ class HostRules:
         if frame.follows or report.state is not DeviceState.RUNNING:
             self.forget_floor()
         if report.state is not DeviceState.RUNNING:
+            self.is_told_rest = True
             self.awaits_pause = False
             if not any(report.setpoints):
                 self.stops = False
@@ -571,7 +570,7 @@ class HostRules:
 
     def note_lowering(self) -> None:
         """Remember what was commanded until the device is known to have followed."""
-        if any(self.targets):
+        if any(self.targets) and not self.is_told_rest:
             self.has_lowered = True
             self.floor = tuple(max(row) for row in zip(self.floor, self.targets, strict=True))
             self.floor_age = 0

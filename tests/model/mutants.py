@@ -34,10 +34,16 @@ class Mutant(NamedTuple):
     needs: str = ""
     why: str = ""
     top: int = 1
+    misfortunes: int = 1
 
     def bound(self) -> Bound:
         """Return the smallest bound in which it can show."""
-        return Bound(self.name, top=self.top, happenings=frozenset(self.needs.split()))
+        return Bound(
+            self.name,
+            top=self.top,
+            misfortunes=self.misfortunes,
+            happenings=frozenset(self.needs.split()),
+        )
 
 
 # Host.
@@ -362,11 +368,6 @@ class LeadOffUnlatched(DeviceRules):
         return refused
 
 
-class WrongChannelRearmed(DeviceRules):
-    def acknowledge(self, frame: words.Acknowledge) -> None:
-        super().acknowledge(frame._replace(channel_mask=3 if frame.channel_mask else 0))
-
-
 class PatientStopUnlatched(DeviceRules):
     def on_released(self) -> bool | None:
         if super().on_released() is False:
@@ -415,9 +416,7 @@ class AdoptsWhileRunning(DeviceRules):
 class AnyEpoch(DeviceRules):
     def is_let_through(self, frame: Frame) -> bool:
         return super().is_let_through(frame) or (
-            self.epoch > 0
-            and not isinstance(frame, words.Hello | words.Stop)
-            and not frame.is_late
+            self.epoch > 0 and not isinstance(frame, words.Hello | words.Stop) and not frame.is_late
         )
 
 
@@ -462,7 +461,7 @@ CAUGHT = (
     Mutant("row: pause stays in RUNNING", "I6", host=RowPausedRuns, needs="pause"),
     Mutant("row: acknowledgement arms", "I16", host=RowAcknowledgedArms,
            needs="acknowledge patient"),
-    Mutant("row: no fault in RUNNING", "I16", host=RowFaultRuns, needs="display"),
+    Mutant("row: no fault in RUNNING", "I11", host=RowFaultRuns, needs="display"),
     Mutant("no age check", "I6", device=NoAgeCheck, needs="loss"),
     Mutant("lease from the arrival", "I6", device=LeaseFromArrival, needs="loss"),
     Mutant("no lease", "I3 link", device=NoLease),
@@ -470,7 +469,7 @@ CAUGHT = (
     Mutant("fault not latched by the device", "I7 device", device=FaultForgotten, needs="patient"),
     Mutant("no cap, and a host that approves everything", "I1", host=KernelAsleep, device=NoCap),
     Mutant("armed at non-zero", "I12 device", device=ArmedWithTargets, needs="pause"),
-    Mutant("start keeps the level", "I5", device=StartKeepsLevel),
+    Mutant("start keeps the level", "I4", device=StartKeepsLevel),
     Mutant("relative commands", "I10 asked", device=Relative),
     Mutant("device ignores targets that fall", "I10 asked", device=IgnoresTargetsBelow,
            needs="lower"),
@@ -482,7 +481,7 @@ CAUGHT = (
     Mutant("no hold until contact is proven", "S2", device=NoHold, top=2),
     Mutant("lead-off does not zero its channel", "E1", device=LeadOffGoesOn, needs="electrode"),
     Mutant("lead-off clears itself", "E3", device=LeadOffForgets, needs="electrode"),
-    Mutant("another channel is re-armed", "E3", device=WrongChannelRearmed, needs="electrode"),
+    Mutant("a latched channel takes targets", "E1", device=LeadOffUnlatched, needs="electrode"),
     Mutant("patient stop not latched", "I7 device", device=PatientStopUnlatched, needs="patient"),
     Mutant("patient stop in RUNNING alone", "P1", device=PatientStopAtRest, needs="patient"),
     Mutant("acknowledged while the stop is pressed", "P1", device=CauseUnasked,
@@ -490,7 +489,8 @@ CAUGHT = (
     Mutant("acknowledge clears a newer fault", "I7 device", device=AnyLatch,
            needs="patient acknowledge defect"),
     Mutant("epoch adopted while energised", "I13", device=AdoptsWhileRunning, needs="kill"),
-    Mutant("frames of another epoch obeyed", "I14", device=AnyEpoch, needs="kill"),
+    Mutant("frames of another epoch obeyed", "I14", device=AnyEpoch, needs="kill reordering",
+           misfortunes=2),
     Mutant("no window for Drives", "I14", device=NoWindow, needs=_LOSSY),
     Mutant("a reset comes back running", "I2", device=RebootsHot, needs="reboot"),
 )  # fmt: skip
@@ -498,15 +498,12 @@ CAUGHT = (
 BACKED_UP = (
     Mutant("row: arming runs", "", host=RowArmedRuns,
            why="the Status that says ARMED says too that the device does not run: FAULT at once"),
-    Mutant("the kernel approves everything", "", host=KernelAsleep, needs="lower pause electrode",
-           why="the device refuses what is above its limit, latched or not from zero"),
+    Mutant("the kernel approves everything", "", host=KernelAsleep, misfortunes=0,
+           why="the device refuses what is above its limit, or not from zero"),
     Mutant("no cap in the device", "", device=NoCap,
            why="the kernel refuses first; tests of the gate hold the device's own cap"),
     Mutant("a start may bring its target", "", device=StartsAtTarget,
            why="the kernel refuses a target from ARMED"),
-    Mutant("a latched channel takes targets", "", device=LeadOffUnlatched, needs="electrode",
-           why="the kernel refuses a rise of a channel that it has seen latched, and the "
-           "lead-off drops what was asked before"),
     Mutant("Stop is sent once", "", host=StopOnce, needs="loss",
            why="each Drive that follows wants SAFE, and without them the lease ends output"),
     Mutant("a stall is not told", "", host=StallUntold, needs="hold",
