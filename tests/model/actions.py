@@ -15,19 +15,19 @@ class Action(NamedTuple):
 
     Attributes:
         kind: 'host', 'device', 'line' or 'tick'.
-        index, is_up: of a line: which frame, and whether it goes to the device.
+        place, is_up: of a line: which frame, and whether it goes to the device.
         is_misfortune: it counts against the bound's `misfortunes`; what people do on purpose, and
             what sets a thing right again, does not.
     """
 
     kind: str
     name: str
-    index: int = 0
+    place: int = 0
     is_up: bool = False
 
     @property
     def is_misfortune(self) -> bool:
-        return self.name in MISFORTUNES or bool(self.index) or self.name.startswith("electrode")
+        return self.name in MISFORTUNES or bool(self.place) or self.name.startswith("electrode")
 
 
 _HOST = {

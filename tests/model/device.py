@@ -3,7 +3,7 @@
 Rules:
 1. In which state a message is acted on is `allowed_in` of the declarations, and every figure comes
    from `firmware_protocol.limits`: not restated here.
-2. The names follow `estim.simulator`; tests/model/test_conformance.py plays both against each other.
+2. The names follow `estim.simulator`; `test_conformance.py` holds both against each other.
 3. A pulse that raises, finds contact or loses it may come at any time: it is an event of its own.
 """
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from tests.model.device import DeviceRules
 from tests.model.host import HostRules
@@ -110,10 +111,11 @@ def _next_level(found: Exploration, level: Level, seen: Ids) -> Level:
     return Level(states, parents[first].astype(np.int32), actions[first].astype(np.int16))
 
 
-def _is_in(known: Ids, asked: Ids) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _is_in(known: Ids, asked: Ids) -> npt.NDArray[np.bool_]:
     places = np.searchsorted(known, asked)
     places[places == len(known)] = 0
-    return known[places] == asked
+    found: npt.NDArray[np.bool_] = known[places] == asked
+    return found
 
 
 def _path_to(found: Exploration, depth: int, index: int) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""What must hold: I1 to I12, and what was added to them, each with the case in which it says anything.
+"""What must hold: I1 to I12 and more, each with the case in which it says anything.
 
 Rules:
 1. An invariant never reads a rule of host or device, so that no mutant can change it.

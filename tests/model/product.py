@@ -102,7 +102,7 @@ class State(NamedTuple):
 
 
 class Successors(NamedTuple):
-    """What one action leads to: which of the states asked about, where to, and broken invariants."""
+    """What one action leads to: from which of the states asked about, where, and what breaks."""
 
     origin: Ids
     states: Ids
@@ -152,9 +152,13 @@ class Product:
     def spelt(self, state: int) -> State:
         """Return one state as what it means."""
         host, device, up, down = (int(part[0]) for part in unpacked(np.array([state])))
-        things = (self.hosts, self.devices, self.ups, self.downs)
-        parts = [t.things[n] for t, n in zip(things, (host, device, up, down), strict=True)]
-        return State(*parts, state >> _LEFT_SHIFT)
+        return State(
+            self.hosts.things[host],
+            self.devices.things[device],
+            self.ups.things[up],
+            self.downs.things[down],
+            state >> _LEFT_SHIFT,
+        )
 
     # One action.
 
@@ -195,7 +199,7 @@ class Product:
             host, device, up, down, broken = self._with_host(ticked, device, up, down)
             broken = np.where(broken, broken, also)
         elif action.is_up:
-            rows = self._line_table(action.name, action.index, True)(up)
+            rows = self._line_table(action.name, action.place, True)(up)
             ok = rows[:, 0] >= 0
             origin, host, device, down, rows = origin[ok], host[ok], device[ok], down[ok], rows[ok]
             up, broken = rows[:, 0], zero[ok]
@@ -203,7 +207,7 @@ class Product:
                 steps = self._device_takes(device, rows[:, 1])
                 host, device, up, down, broken = self._with_device(steps, host, up, down)
         else:
-            rows = self._line_table(action.name, action.index, False)(down)
+            rows = self._line_table(action.name, action.place, False)(down)
             ok = rows[:, 0] >= 0
             origin, host, device, up, rows = origin[ok], host[ok], device[ok], up[ok], rows[ok]
             down, broken = rows[:, 0], zero[ok]

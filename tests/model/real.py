@@ -32,7 +32,7 @@ from firmware_protocol.messages import (
     WantedState,
 )
 from tests.model import words
-from tests.model.host import REACHED, bounds, programme
+from tests.model.host_steps import REACHED, bounds, programme
 from tests.model.words import ASLEEP, UNIT_UA, Bound, Host
 
 NOW_US = 10_000_000_000

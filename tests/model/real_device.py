@@ -28,7 +28,7 @@ from firmware_protocol.schema import SCHEMA_HASH
 from firmware_protocol.session_limits import limits_digest
 from tests.model import words
 from tests.model.device import ENERGISED
-from tests.model.host import bounds, programme
+from tests.model.host_steps import bounds, programme
 from tests.model.words import UNIT_UA, Bound, Device, Frame
 
 EPOCHS = {1: 0x1111, 2: 0x2222}

@@ -11,7 +11,20 @@ from tests.model.product import State
 from tests.model.words import ALIVE, Frame
 
 _KEYS = frozenset(
-    "connect prepare arm start resume raise lower pause stop acknowledge rearm close".split()
+    {
+        "connect",
+        "prepare",
+        "arm",
+        "start",
+        "resume",
+        "raise",
+        "lower",
+        "pause",
+        "stop",
+        "acknowledge",
+        "rearm",
+        "close",
+    }
 )
 _DEVICE = {
     "rises": "a pulse raises channel",
@@ -72,7 +85,7 @@ def _told(action: Action, before: State) -> str:
         line = before.up if action.is_up else before.down
         end = "device" if action.is_up else "host"
         verb = {"deliver": "gets", "repeat": "gets, and will again,", "lose": "never gets"}
-        return f"{end} {verb[action.name]} {told(line[action.index])}"
+        return f"{end} {verb[action.name]} {told(line[action.place])}"
     channel = f" {int(argument) + 1}" if argument else ""
     if action.kind == "device":
         return _DEVICE[name] + channel
