@@ -16,6 +16,7 @@
 #   make campaign   whole sessions under SEEDS=2000 scripts of faults, on one virtual clock, judged
 #   make campaign-single  one fault at every step of three sessions   make campaign-bugs  the campaign, checked
 #   make agreement  kernel against samples over TRIALS=10000 random programmes
+#   make model  every state of host, line and device (BOUND=large, BOUND=everything)
 #   make coverage tests with branch coverage    make lock     pin again (UPGRADE=1: to the newest)
 #   make pictures every picture of README and docs, from the application itself
 #   make clean    remove what these made        PYTHON=...    another interpreter
@@ -37,7 +38,7 @@ LABGRID_STAMP := $(LABGRID_VENV)/.labgrid-$(PYTHON_TAG)
 FUZZ_STAMP := $(VENV)/.fuzz-$(PYTHON_TAG)
 AUDIT_STAMP := $(AUDIT_VENV)/.audit-$(PYTHON_TAG)
 
-.PHONY: run test test-long test-firmware test-labgrid fuzz fuzz-python sbom audit contains mutants assurance check generate pictures bench soak faults monkey campaign campaign-single campaign-bugs agreement coverage smoke lock clean
+.PHONY: run test test-long test-firmware test-labgrid fuzz fuzz-python sbom audit contains mutants model assurance check generate pictures bench soak faults monkey campaign campaign-single campaign-bugs agreement coverage smoke lock clean
 
 run: $(RUN_STAMP)
 	@$(VENV_PYTHON) -m estim
@@ -136,6 +137,10 @@ campaign-bugs: $(DEV_STAMP)
 # One JSON object; fails if the kernel's figures and those of the rendered samples disagree.
 agreement: $(DEV_STAMP)
 	@$(VENV_PYTHON) -m tests.soak.agreement --trials $(or $(TRIALS),10000)
+
+# JSON lines, one a scene; a trace and a failure where an invariant breaks (docs/model.md).
+model: $(DEV_STAMP)
+	@$(VENV_PYTHON) -m tests.model $(or $(BOUND),ci)
 
 coverage: $(DEV_STAMP)
 	@$(VENV_PYTHON) -m pytest -n 3 --dist worksteal --cov --cov-report=term

@@ -218,6 +218,7 @@ def _on_self_tested(session: SessionState, told: driver.SelfTested, now_us: int)
 
 def _on_round_trip(session: SessionState, told: driver.RoundTrip, now_us: int) -> None:
     session.round_trip_us = told.duration_us
+    session.followed_us = max(session.followed_us, now_us - told.duration_us)
     if told.duration_us > SLOW_LINK_US:
         session.slow_link_until_us = now_us + SLOW_LINK_SHOWN_US
 
@@ -245,7 +246,9 @@ def _on_status(session: SessionState, told: driver.StatusSeen, now_us: int) -> N
     if before is None or status.tick_ms != before.tick_ms:
         session.status_us = now_us  # a clock that stands still is no sign of life
     session.has_status_since_drive = True
-    session.is_pause_seen = session.is_pause_seen or status.state is not DeviceState.RUNNING
+    if status.state is not DeviceState.RUNNING:
+        session.is_pause_seen = True
+        session.followed_us = now_us + 1  # whatever was commanded until now is over
     session.delivery.take(status, session.targets_ua, now_us)
     if any(row.flags for row in status.channels):
         _see_lead_off(session, status, before, now_us)

@@ -1,7 +1,8 @@
 """Show a session to an interface: everything in one frozen snapshot.
 
 Rules:
-1. Never understate: what is shown is the larger of what was commanded and what the device reports.
+1. Never understate: what is shown is the larger of what was commanded, and may still hold, and what
+   the device reports.
 2. A report older than 500 ms is not known.
 """
 
@@ -33,7 +34,9 @@ def take_snapshot(core: SessionCore, record_events: int, inhibition: str, now_us
         profile_id=core.settings.profile_id,
         has_program=core.program is not None,
         prepared_digest=core.gate.digest,
-        channels=tuple(_channel(core, status, index) for index in range(len(core.targets_ua))),
+        channels=tuple(
+            _channel(core, status, index, now_us) for index in range(len(core.targets_ua))
+        ),
         status_age_ms=age_us // 1000 if status else -1,
         is_known=status is not None and age_us <= STATUS_FRESH_US,
         latch_count=core.latch_count,
@@ -75,14 +78,15 @@ def _device(core: SessionCore) -> DeviceSnapshot | None:
     )
 
 
-def _channel(core: SessionCore, status: Status | None, index: int) -> ChannelSnapshot:
+def _channel(core: SessionCore, status: Status | None, index: int, now_us: int) -> ChannelSnapshot:
     target_ua = core.targets_ua[index]
+    commanded_ua = core.commanded_ua(index, now_us)
     ceiling_ua, ceiling_reason = core.ceilings[index] if core.ceilings else (0, "")
     pulse_count = core.delivery.pulse_counts[index]
     marker_ua = core.marker_ua[index]
     if status is None or index >= len(status.channels):
         return ChannelSnapshot(
-            target_ua, 0, -1, target_ua, ceiling_ua, ceiling_reason, 0,
+            target_ua, 0, -1, commanded_ua, ceiling_ua, ceiling_reason, 0,
             Contact.UNKNOWN.name.lower(), CyclePhase.IDLE.name.lower(),
             False, False, False, pulse_count, marker_ua,
         )  # fmt: skip
@@ -91,7 +95,7 @@ def _channel(core: SessionCore, status: Status | None, index: int) -> ChannelSna
         target_ua=target_ua,
         setpoint_ua=row.setpoint_ua,
         measured_ua=row.peak_ua if core.reports_current else -1,
-        shown_ua=max(target_ua, row.setpoint_ua, row.peak_ua, row.target_ua),
+        shown_ua=max(commanded_ua, row.setpoint_ua, row.peak_ua, row.target_ua),
         ceiling_ua=ceiling_ua,
         ceiling_reason=ceiling_reason,
         load_ohm=row.load_ohm,

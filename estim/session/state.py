@@ -138,6 +138,7 @@ class SessionState:
         self.reviewing_id = 0
         self.closing_until_us: int | None = None
         self.lowered: deque[tuple[int, list[int]]] = deque()
+        self.followed_us = 0
         self.overshoot_count = 0
         self.damage = Limiter(DAMAGE_PERIOD_US, 1)
         self.device_events = Limiter(DEVICE_EVENT_PERIOD_US, DEVICE_EVENTS_MAX)
@@ -293,6 +294,19 @@ class SessionState:
                 highest_ua = max(highest_ua, former_ua[index])
         return highest_ua
 
+    def commanded_ua(self, index: int, now_us: int) -> int:
+        """Return the most that was commanded and that the device may not have left yet.
+
+        What was lowered counts until a Drive sent later is answered, the device reports that it
+        does not run, or `OBEY_US` are over: its lease has ended by then.
+        """
+        highest_ua = self.targets_ua[index]
+        for until_us, former_ua in self.lowered:
+            is_open = until_us >= now_us and until_us - OBEY_US >= self.followed_us
+            if is_open and index < len(former_ua):
+                highest_ua = max(highest_ua, former_ua[index])
+        return highest_ua
+
     def key_rises_ua(self, now_us: int) -> tuple[int, ...]:
         while self.key_rises and now_us - self.key_rises[0][0] >= KEY_WINDOW_US:
             self.key_rises.popleft()
@@ -400,6 +414,7 @@ class SessionState:
         self.do(ev.StopOutput())
         self.fail_load(LimitRefused(reason), blame=blame)
         was_busy = self.goal is not None or self.state in (*ENERGISED, HostState.STOPPING)
+        self.note_lowering(now_us)
         self.go_to_zero(reason, blame)
         self.append("stop", {"reason": reason, "state": self.state.value})
         if was_busy and self.follow(Trigger.STOPPED):
@@ -441,6 +456,7 @@ class SessionState:
         """Latch a fault: output to zero, everything pending refused."""
         self.do(ev.StopOutput())
         self.fail_load(DeviceFault(text), blame=blame)
+        self.note_lowering(now_us)
         self.go_to_zero(text, blame)
         self.clear_program()
         self.fault = Fault(code, text, remedy, blame)

@@ -213,3 +213,31 @@ def test_a_re_arm_is_done_once_the_device_says_so(bench: Bench) -> None:
     assert not bench.is_done(lost)
     assert "rearmed" not in [kind for kind, _ in bench.submitted]
     assert bench.state is HostState.RUNNING
+
+
+@pytest.mark.parametrize("request_kind", [msg.Stop, msg.Pause, msg.Lower])
+def test_what_was_lowered_is_shown_until_the_device_has_followed(
+    bench: Bench, request_kind: type[msg.Request]
+) -> None:
+    """A rise that no Status has told yet, and down again at once: the current still flows.
+
+    The exploration of all states found it (tests/model, invariant I8).
+    """
+    bench.to(HostState.RUNNING)
+    bench.run(100 * MS)
+    bench.device.is_silent = True
+    asked = bench.ask(msg.SetTargets, (4000, 0))
+    bench.run(20 * MS)
+    assert bench.is_done(asked)
+    assert bench.device.setpoints == [4000, 0]
+    bench.device.is_deaf = True
+    bench.ask(request_kind, *(((0,), 4000) if request_kind is msg.Lower else ()))
+    bench.loop.publish(bench.clock.now_us())
+    shown = bench.snapshots[-1]
+    assert shown.is_known
+    assert shown.channels[0].target_ua == 0
+    assert shown.channels[0].shown_ua >= bench.device.setpoints[0]
+    bench.device.is_deaf = bench.device.is_silent = False
+    bench.run(200 * MS)
+    assert bench.device.setpoints == [0, 0]
+    assert bench.snapshots[-1].channels[0].shown_ua == 0
