@@ -13,6 +13,8 @@ from tests.campaign.faults import make_script
 from tests.campaign.script import on_other_core, parse, read
 from tests.firmware.core import NO_COMPILER, compiler
 
+pytestmark = pytest.mark.long  # builds the core
+
 SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*.txt"))
 
 
