@@ -112,7 +112,7 @@ def device_steps(bound: Bound, rules: DeviceRules, count: int) -> Counter[str]:
             continue
         modelled = real_device.comparable(real_device.modelled(*step), event)
         assert modelled == real_device.comparable(played.read(), event), (event, before, frame)
-        compared[event if frame is None else type(frame).__name__] += 1
+        compared[event.partition(" ")[0] if frame is None else type(frame).__name__] += 1
     return compared
 
 
