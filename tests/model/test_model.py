@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.model.__main__ import never, run_all, try_mutant
 from tests.model.actions import actions_for
 from tests.model.bounds import CI
 from tests.model.explore import explore
 from tests.model.mutants import BACKED_UP, CAUGHT, Mutant
+from tests.model.runs import never, run_all, try_mutant
 from tests.model.trace import HEADING, lines_of
 from tests.model.words import Bound
 
