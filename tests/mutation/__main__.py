@@ -30,6 +30,7 @@ import signal
 import sys
 import time
 import tomllib
+import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import _lru_cache_wrapper
@@ -152,17 +153,51 @@ def listed() -> dict[tuple[str, str, str, str], str]:
 
 
 def fates(mutants: list[Mutant], jobs: int) -> Iterator[tuple[Mutant, str]]:
-    """Try mutants; give each with 'alive' or 'killed'."""
-    whole = [mutant for mutant in mutants if not _differing(mutant)]
+    """Try mutants; give each with 'alive' or 'killed'.
+
+    This process itself never loads the tests: what is tried by exchanging is tried from a child.
+    One that lives there, in a function that was called while the tests were loaded, is tried again
+    by loading them anew.
+    """
+    if not mutants:
+        return
+    at_load = _preload([mutant.file for mutant in mutants])
+    anew = [mutant for mutant in mutants if not _differing(mutant)]
     parts = [mutant for mutant in mutants if _differing(mutant)]
-    if whole:
-        _preload([mutant.file for mutant in whole])
-        _assert_true_ones_live(whole, jobs, _try_loading)
-        yield from _forked(whole, jobs, _try_loading)
-    if parts:
-        trial = Trial([mutant.file for mutant in parts])
-        _assert_true_ones_live(parts, jobs, trial.fate)
-        yield from _forked(parts, jobs, trial.fate)
+    for mutant, fate in _exchanged(parts, jobs) if parts else ():
+        if fate == "alive" and any(_name(true) in at_load for true, _ in _differing(mutant)):
+            anew.append(mutant)
+        else:
+            yield mutant, fate
+    if anew:
+        _assert_true_ones_live(anew, jobs, _try_loading)
+        yield from _forked(anew, jobs, _try_loading)
+
+
+def _exchanged(mutants: list[Mutant], jobs: int) -> Iterator[tuple[Mutant, str]]:
+    """Load the tests in a child and try mutants there."""
+    receiving, sending = os.pipe()
+
+    def try_all() -> int:
+        with os.fdopen(sending, "w", buffering=1) as pipe:
+            trial = Trial([mutant.file for mutant in mutants])
+            _assert_true_ones_live(mutants, jobs, trial.fate)
+            numbers = {mutant: number for number, mutant in enumerate(mutants)}
+            for mutant, fate in _forked(mutants, jobs, trial.fate):
+                print(numbers[mutant], fate, file=pipe)
+        return 0
+
+    pid = _child(try_all, is_silent=False)
+    os.close(sending)
+    try:
+        with os.fdopen(receiving) as pipe:
+            for line in pipe:
+                number, fate = line.split()
+                yield mutants[int(number)], fate
+    except BaseException:
+        os.kill(pid, signal.SIGTERM)
+        raise
+    assert os.waitpid(pid, 0)[1] == 0, "the mutants could not all be tried"
 
 
 def _assert_true_ones_live(
@@ -197,7 +232,7 @@ def _reaped(running: dict[int, Mutant]) -> tuple[Mutant, str]:
     return running.pop(pid), FATES.get(status, "killed")
 
 
-def _child(action: Callable[[], int]) -> int:
+def _child(action: Callable[[], int], *, is_silent: bool = True) -> int:
     """Fork; the child ends with what the action returns, silent, and never returns here."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -208,10 +243,13 @@ def _child(action: Callable[[], int]) -> int:
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
+        if is_silent:
+            os.dup2(nowhere, 2)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         code = action()
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(code)
 
@@ -385,21 +423,29 @@ def _is_failing(test: Callable[[], None], true_s: float) -> bool:
 # Mutants of modules: the tests are loaded with them.
 
 
-def _preload(files: list[str]) -> None:
-    """Load what the tests load, but for our own modules."""
+def _preload(files: list[str]) -> set[tuple[str, int]]:
+    """Load what the tests load, but for our own modules; return what is called meanwhile."""
     receiving, sending = os.pipe()
     paths = sorted({path for file in files for path in FILES[file]})
+    mutated = {str(ROOT / file) for file in files}
+    called: set[tuple[str, int]] = set()
+
+    def note(frame: types.FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename in mutated:
+            called.add(_name(frame.f_code))
 
     def tell() -> int:
+        sys.setprofile(note)
         code = _pytest(paths, _Loaded())
-        with os.fdopen(sending, "w") as pipe:
-            json.dump(list(sys.modules), pipe)
+        sys.setprofile(None)
+        with os.fdopen(sending, "wb") as pipe:
+            pickle.dump((list(sys.modules), called), pipe)
         return code
 
     pid = _child(tell)
     os.close(sending)
-    with os.fdopen(receiving) as pipe:
-        names = json.load(pipe)
+    with os.fdopen(receiving, "rb") as pipe:
+        names, at_load = pickle.load(pipe)
     assert os.waitpid(pid, 0)[1] == 0, "the tests cannot be loaded"
     for name in names:
         if name.split(".")[0] not in ("estim", "firmware_protocol", "tests", "conftest"):
@@ -407,6 +453,8 @@ def _preload(files: list[str]) -> None:
                 importlib.import_module(name)
             except ImportError:
                 continue
+    found: set[tuple[str, int]] = at_load
+    return found
 
 
 def _try_loading(mutant: Mutant) -> int:
