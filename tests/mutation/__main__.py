@@ -25,6 +25,7 @@ import inspect
 import json
 import os
 import pickle
+import re
 import resource
 import signal
 import sys
@@ -46,7 +47,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LIST = Path(__file__).with_name("equivalent.toml")
 
 _SAFETY = ("tests/safety",)
-_GATE = ("tests/simulator/test_gate.py", "tests/simulator/test_interpreter.py", "tests/safety")
+_GATE = ("tests/simulator/test_gate_alone.py", "tests/simulator/test_gate.py", "tests/safety")
 _FORM = ("tests/protocol", "tests/safety")
 FILES: dict[str, tuple[str, ...]] = {
     "estim/safety/bounds.py": _SAFETY,
@@ -78,6 +79,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation")
     parser.add_argument("--file", action="append", help="default: all")
     parser.add_argument("--function", help="of these functions alone (how the name begins)")
+    parser.add_argument("--again", action="append", help="only what lived, by this result")
     parser.add_argument("--every", type=int, default=1, help="try every Nth mutant")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
@@ -87,10 +89,13 @@ def main() -> int:
     mutants = [mutant for file in files for mutant in all_of(file)]
     if arguments.function:
         mutants = [m for m in mutants if m.function.startswith(arguments.function)]
+    if arguments.again:
+        told_alive = {_unnumbered(line) for path in arguments.again for line in _problems(path)}
+        mutants = [m for m in mutants if _unnumbered(f"alive: {m}") in told_alive]
     equivalent = listed()
     known = {mutant.key for mutant in mutants}
     problems = []
-    if not arguments.function:
+    if not arguments.function and not arguments.again:
         problems = [f"listed, and no mutant: {key}" for key in set(equivalent) - known
                     if key[0] in files]  # fmt: skip
     counts = {"alive": 0, "killed": 0}
@@ -112,6 +117,17 @@ def main() -> int:
     }
     print(json.dumps(told))
     return int(bool(problems))
+
+
+def _problems(path: str) -> list[str]:
+    """Return what a result, the last line of a file, told."""
+    told: list[str] = json.loads(Path(path).read_text().splitlines()[-1])["problems"]
+    return told
+
+
+def _unnumbered(problem: str) -> str:
+    """Leave the number of the line away: it changes with what stands above."""
+    return re.sub(r":\d+: ", ": ", problem, count=1)
 
 
 def all_of(file: str) -> list[Mutant]:
