@@ -216,9 +216,7 @@ def _exchanged(mutants: list[Mutant], jobs: int) -> Iterator[tuple[Mutant, str]]
     assert os.waitpid(pid, 0)[1] == 0, "the mutants could not all be tried"
 
 
-def _assert_true_ones_live(
-    mutants: list[Mutant], jobs: int, fate: Callable[[Mutant], int]
-) -> None:
+def _assert_true_ones_live(mutants: list[Mutant], jobs: int, fate: Callable[[Mutant], int]) -> None:
     """Assert that what is not changed is not killed, in the very same way."""
     files = sorted({mutant.file for mutant in mutants})
     unchanged = [Mutant(file, "", 0, "", "", (ROOT / file).read_text()) for file in files]
@@ -286,9 +284,7 @@ def _codes(code: types.CodeType, path: Path_ = ()) -> Iterator[tuple[Path_, type
 def _own(code: types.CodeType) -> tuple[object, ...]:
     """Return what a code object does itself, without line numbers and what is within it."""
     consts = tuple(
-        (type(const), const)
-        for const in code.co_consts
-        if not isinstance(const, types.CodeType)
+        (type(const), const) for const in code.co_consts if not isinstance(const, types.CodeType)
     )
     return code.co_code, code.co_names, code.co_varnames, consts, code.co_exceptiontable
 
@@ -418,7 +414,9 @@ def _clear_caches() -> None:
     if not _CACHES:
         for name, module in list(sys.modules.items()):
             if name.split(".")[0] in ("estim", "firmware_protocol"):
-                _CACHES.extend(v for v in vars(module).values() if isinstance(v, _lru_cache_wrapper))
+                _CACHES.extend(
+                    v for v in vars(module).values() if isinstance(v, _lru_cache_wrapper)
+                )
     for cache in _CACHES:
         cache.cache_clear()
 

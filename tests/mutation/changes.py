@@ -167,9 +167,7 @@ class _Changes:
                     if default is not None:
                         yield from self._walk(default, inner, is_in_function=False)
             for statement in node.body:
-                yield from self._walk(
-                    statement, inner, is_in_function=isinstance(node, _FUNCTIONS)
-                )
+                yield from self._walk(statement, inner, is_in_function=isinstance(node, _FUNCTIONS))
             return
         for name, field in ast.iter_fields(node):
             if name in ("annotation", "returns"):

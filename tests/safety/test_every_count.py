@@ -15,17 +15,13 @@ from typing import Any
 import pytest
 
 import estim.safety
-from estim.safety import verdict
-from estim.safety.bounds import Bound, Bounds, Owner, intersect
-from estim.safety.checks import CHECKS, Ask
-from estim.safety.figures import figures, largest_charge_rise, pulses_in_second, shortest_ramp_up
+from estim.safety.bounds import Bound, Owner, intersect
+from estim.safety.checks import Ask
+from estim.safety.figures import figures, largest_charge_rise, shortest_ramp_up
 from estim.safety.kernel import DriveRequest, RiseKind, ceiling, review, review_load
 from estim.safety.verdict import Approved, Reason, Refused
 from firmware_protocol.messages import (
     DeviceState,
-    InputFlag,
-    PolicyFlag,
-    SetLimits,
     WantedState,
 )
 from firmware_protocol.program import ChannelProgram, Cycle, Keyframe, Phase, PulseProgram
@@ -74,9 +70,7 @@ def test_running_straight_from_safe_says_what_comes_first() -> None:
 
 def test_arming_with_an_electrode_off_says_so() -> None:
     known = facts(device_state=DeviceState.SAFE, lead_off_channels=frozenset({0}))
-    result = review(
-        DriveRequest(WantedState.ARMED, (0,), (0,)), program(), known, bounds(), NOW_US
-    )
+    result = review(DriveRequest(WantedState.ARMED, (0,), (0,)), program(), known, bounds(), NOW_US)
     assert told(result) == [("lead_off", "electrodes came off and are not acknowledged", 0)]
 
 
@@ -231,7 +225,9 @@ def test_what_is_below_a_lowest_value_is_told_as_that() -> None:
 
 
 @pytest.mark.parametrize(
-    "missing", [{"asked": None}, {"allowed": None}, {"owner": None}], ids=["asked", "allowed", "owner"]
+    "missing",
+    [{"asked": None}, {"allowed": None}, {"owner": None}],
+    ids=["asked", "allowed", "owner"],
 )
 def test_a_reason_without_figures_is_its_explanation(missing: dict[str, None]) -> None:
     whole = Reason("rms_ua", 2, 1, Owner.SITE, 0, "why")
@@ -239,7 +235,7 @@ def test_a_reason_without_figures_is_its_explanation(missing: dict[str, None]) -
 
 
 def test_who_else_makes_an_approval_is_told_so() -> None:
-    with pytest.raises(PermissionError, match="^only the safety kernel approves$"):
+    with pytest.raises(PermissionError, match=r"^only the safety kernel approves$"):
         Approved(None, WantedState.RUNNING, (1,), 1)
 
 

@@ -33,7 +33,7 @@ from firmware_protocol.messages import (
 )
 from firmware_protocol.pages import ROOT
 from firmware_protocol.program import ChannelProgram, Phase, PulseProgram
-from tests.session.bench import MS, Bench, S, prepared
+from tests.session.bench import MS, Bench, prepared
 
 DISCONNECTED, IDENTIFIED = HostState.DISCONNECTED, HostState.IDENTIFIED
 READY, ARMED, RUNNING = HostState.READY, HostState.ARMED, HostState.RUNNING
