@@ -109,6 +109,8 @@ WORST_SECONDS = [
     (bursts(3, 499_500, 1_000), 7),
     (bursts(3, 499_499, 1_000), 8),
     (bursts(3, 300_000, 1_000), 12),
+    # 3 x 333333 us and one more in which a pulse begins.
+    (bursts(3, 333_333, 1_000), 10),
     # Three on-phases of 400 ms may begin a burst of their own; never more than without bursts.
     (bursts(3, 500_000, 1_000, cycle=Cycle(0, 400, 0, 0)), 15),
     (bursts(3, 3_000, 1_000, cycle=Cycle(0, 400, 0, 0)), 1003),

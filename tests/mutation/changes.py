@@ -87,8 +87,8 @@ def mutants_of(file: str, source: str, members: Members) -> list[Mutant]:
     tree = ast.parse(source)
     raw = source.encode()
     starts = [0]
-    for line in raw.splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
+    for each in raw.splitlines(keepends=True):
+        starts.append(starts[-1] + len(each))
     true = ast.dump(tree)
     seen = {true}
     found = []

@@ -57,7 +57,7 @@ def test_the_bound_of_values_without_a_hole_is_the_highest() -> None:
 class Named:
     """A row with a value that not every number is."""
 
-    state: WantedState = enumeration(WantedState, "a state")
+    state: WantedState = enumeration(WantedState, "a state")  # noqa: RUF009  # a field
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,9 @@ class Text(Message):
 class TwoStates(Message):
     """Two enumerations."""
 
-    first: WantedState = enumeration(WantedState, "one")
+    first: WantedState = enumeration(WantedState, "one")  # noqa: RUF009  # a field
     count: int = scalar(U8, "", "between them")
-    second: WantedState = enumeration(WantedState, "another")
+    second: WantedState = enumeration(WantedState, "another")  # noqa: RUF009  # a field
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,15 @@ def test_charge_over_a_stretch(
 
 
 @pytest.mark.parametrize("sign", [1, -1])
+def test_time_at_28_ma_excuses_no_charge_beside_it(sign: int) -> None:
+    """2 x 440 us x 56 mA against 20 uC + 880 us x 28 mA, whatever 100 us at 28 mA lie between."""
+    phases = ((440, 1000), (100, 500), (440, 1000), (1000, -930))
+    shape = tuple(Phase(lasts_us, sign * permille) for lasts_us, permille in phases)
+    refused = gate_of(FINE, ChannelProgram(shape, 1, S_US)).review_target(0, 56_000)
+    assert refused == Refusal(RefusalReason.LIMIT, 5, 0, 49_280_000, 44_640_000)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize(("phases", "run_us"), RUNS)
 def test_a_run_is_held_to_1000_us_wherever_it_lies(
     phases: tuple[tuple[int, int], ...], run_us: int, sign: int
@@ -147,6 +156,32 @@ def test_limits_of_zero_allow_what_is_nothing_on_the_grid() -> None:
     assert gate.review_target(0, 100) == Refusal(RefusalReason.LIMIT, 8, 0, 20, 0)
     gate = gate_of(DeviceSettings(), PLAIN, average_ua=0)
     assert gate.review_target(0, 100) == Refusal(RefusalReason.LIMIT, 9, 0, 4, 0)
+
+
+def test_a_charge_of_nothing_is_allowed_where_nothing_is() -> None:
+    gate = gate_of(DeviceSettings(), PLAIN, phase_charge_pc=0)
+    assert gate.review_target(0, 50) is None
+    assert gate.review_target(0, 100) == Refusal(RefusalReason.LIMIT, 5, 0, 20_000, 0)
+
+
+def test_a_target_below_zero_is_none() -> None:
+    gate = gate_of(FINE, PLAIN)
+    assert gate.review_target(0, -1) == Refusal(RefusalReason.LIMIT, 1, 0, -1, 0)
+
+
+def test_the_shortest_period_of_all_keyframes_counts() -> None:
+    frames = (Keyframe(0, 1000, 1, 20_000), Keyframe(1, 1000, 1, 10_000))
+    played = replace(PLAIN, keyframes=frames, keyframe_cycle_ms=2)
+    refused = load(gate_of(replace(FINE, pulse_period_min_us=10_001)), played)
+    assert refused == Refusal(RefusalReason.CAPABILITY, 0, 0, 10_000, 10_001)
+
+
+def test_what_was_judged_before_is_forgotten_with_its_programme() -> None:
+    gate = gate_of(FINE, PLAIN)
+    assert gate.review_target(0, 10) is None
+    gate.unload()
+    with pytest.raises(IndexError):
+        gate.review_target(0, 10)
 
 
 # What is in force.
