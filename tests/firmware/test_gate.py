@@ -103,6 +103,8 @@ WORST_SECONDS = [
     # 9 ms, 20 us and the offset are a period, or 1 us less.
     (sharp(10_000, pulse_offset_us=980, cycle=Cycle(0, 90, 0, 9)), 100),
     (sharp(10_000, pulse_offset_us=979, cycle=Cycle(0, 90, 0, 9)), 111),
+    # 112 on-phases of 9 ms may begin in a second.
+    (sharp(10_000, cycle=Cycle(0, 9, 0, 0)), 212),
     # Bursts of 3, 1 ms apart: whole ones, and what begins in the rest of the second.
     (bursts(3, 500_000, 1_000), 6),
     (bursts(3, 499_999, 1_000), 7),

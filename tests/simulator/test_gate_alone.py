@@ -144,6 +144,18 @@ def test_settings_of_other_lengths_are_put_together() -> None:
     assert_needs(played, 100_000, limits.average_ua, 220)
 
 
+def test_restarts_are_judged_by_the_shortest_pulse() -> None:
+    """20 us of pulse + 9979 us of offset are less than 10 ms, though another pulse has 200 us.
+
+    100 + 1 + 34 pulses of up to 20 uC.
+    """
+    frames = (Keyframe(0, 1000, 1, 10_000), Keyframe(1, 1000, 10, 10_000))
+    played = ChannelProgram(SHARP, 10, 10_000, pulse_offset_us=9_979, cycle=Cycle(0, 30, 0, 0),
+                            keyframes=frames, keyframe_cycle_ms=2)  # fmt: skip
+    assert_needs(played, 100_000, limits.average_ua, 2_700)
+    assert_needs(replace(played, pulse_offset_us=9_980), 100_000, limits.average_ua, 2_020)
+
+
 def test_a_gap_carries_nothing() -> None:
     parted = (Phase(10, 1000), Phase(100, 0), Phase(10, -1000))
     assert_needs(ChannelProgram(parted, 1, 1_000), 100_000, limits.average_ua, 2_000)
@@ -390,11 +402,11 @@ def test_every_ability_that_is_needed_is_told_at_once() -> None:
     assert refused == Refusal(RefusalReason.CAPABILITY, 0, 0, int(needed), 0)
 
 
-def exactly(**changed: int) -> Capabilities:
+def exactly() -> Capabilities:
     """Return a device that can do just what `PLAIN` with one keyframe of its own needs."""
     return replace(
         FINE.capabilities(), phases_max=2, keyframes_max=1, phase_min_us=200, phase_max_us=200,
-        pulse_period_min_us=10_000, **changed,
+        pulse_period_min_us=10_000,
     )  # fmt: skip
 
 
@@ -410,7 +422,7 @@ def test_a_device_that_can_do_just_enough_takes_it() -> None:
 )  # fmt: skip
 def test_one_count_less_is_too_little(name: str, allowed: int, asked: int) -> None:
     played = replace(PLAIN, **MODULATED)  # type: ignore[arg-type]
-    refused = load(Gate(replace(exactly(), **{name: allowed})), played)
+    refused = load(Gate(replace(exactly(), **{name: allowed})), played)  # type: ignore[arg-type]
     assert refused == Refusal(RefusalReason.CAPABILITY, 0, 0, asked, allowed)
 
 
@@ -428,6 +440,31 @@ def test_a_whole_pulse_lasts_at_most_10_ms(gap_us: int, told: tuple[int, int] | 
     phases = (Phase(200, 1000), Phase(gap_us, 0), Phase(200, -1000))
     refused = load(gate_of(), ChannelProgram(phases, 1, 20_000))
     assert refused == (None if told is None else Refusal(RefusalReason.LIMIT, 4, 0, *told))
+
+
+@pytest.mark.parametrize(
+    ("gap_us", "unit_us", "told"),
+    [(1, 6, (3, 1_200, 1_000)), (9_500, 2, (4, 10_300, 10_000)), (9_500, 1, None)],
+)
+def test_every_keyframe_is_held_to_the_durations(
+    gap_us: int, unit_us: int, told: tuple[int, int, int] | None
+) -> None:
+    phases = (Phase(200, 1000), Phase(gap_us, 0), Phase(200, -1000))
+    frames = (Keyframe(0, 1000, 1, 20_000), Keyframe(1, 1000, unit_us, 20_000))
+    played = ChannelProgram(phases, 1, 20_000, keyframes=frames, keyframe_cycle_ms=2)
+    refused = load(gate_of(replace(FINE, phase_max_us=60_000)), played)
+    expected = None
+    if told is not None:
+        expected = Refusal(RefusalReason.LIMIT, told[0], 0, told[1], told[2])
+    assert refused == expected
+
+
+def test_a_switched_stage_without_gaps_is_refused_for_none() -> None:
+    """Its shortest phase, 1001 us, is beyond what any phase may last: that is what it is told."""
+    own = replace(SWITCHED, phase_min_us=1_001, phase_max_us=2_000, pulse_period_min_us=1)
+    phases = (Phase(1_001, 1000), Phase(1_001, -1000))
+    refused = load(gate_of(own), ChannelProgram(phases, 1, 20_000))
+    assert refused == Refusal(RefusalReason.LIMIT, 3, 0, 1_001, 1_000)
 
 
 # What is believed of a Drive.
