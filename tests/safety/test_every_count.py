@@ -255,7 +255,7 @@ def test_nothing_that_the_kernel_is_told_or_answers_can_be_changed() -> None:
     assert {"Bounds", "Ask", "Figures", "Facts", "DriveRequest", "Reason", "Approved",
             "ApprovedLoad", "Refused"} <= {kind.__name__ for kind in kinds}  # fmt: skip
     for kind in kinds:
-        made = object.__new__(kind)
+        made: object = object.__new__(kind)
         for field in dataclasses.fields(kind):
             with pytest.raises(dataclasses.FrozenInstanceError):
                 setattr(made, field.name, 1)
