@@ -218,8 +218,6 @@ def encode_body(message: Message, sequence: int, epoch: int) -> bytes:
         content = HEADER.pack(message.message_id, sequence, epoch) + encode_payload(message)
     except struct.error as error:
         raise MessageError(f"sequence or epoch does not fit: {error}") from None
-    if len(content) + CRC.size > BODY_MAX:
-        raise MessageError(f"{type(message).__name__}: body longer than {BODY_MAX} bytes")
     return content + CRC.pack(zlib.crc32(content))
 
 

@@ -167,8 +167,7 @@ def _message_vectors() -> Iterator[dict[str, Any]]:
             message = example(declared, case)
             sequence, epoch = _SEQUENCES[case], _EPOCHS[case]
             body = codec.encode_body(message, sequence, epoch)
-            if codec.decode_body(body) != (message, sequence, epoch):
-                raise AssertionError(f"{declared.__name__}, {case}: not the same after decoding")
+            assert codec.decode_body(body) == (message, sequence, epoch)
             yield {
                 "name": declared.__name__,
                 "case": case,
@@ -183,8 +182,7 @@ def _message_vectors() -> Iterator[dict[str, Any]]:
 def _program_vectors() -> Iterator[dict[str, Any]]:
     for name, program in EXAMPLE_PROGRAMS.items():
         canonical = program.canonical_bytes()
-        if from_canonical_bytes(canonical) != program:
-            raise AssertionError(f"{name}: not the same after decoding")
+        assert from_canonical_bytes(canonical) == program
         yield {
             "name": name,
             "payloads": [codec.encode_payload(message).hex() for message in program.messages()],

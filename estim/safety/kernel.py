@@ -255,9 +255,9 @@ def _output_reasons(
         if target_ua < 0:
             reasons.append(_interlock("targets", "a target is negative", index + 1))
             continue
-        rise_ua = target_ua - request.former_targets_ua[index]
-        if rise_ua <= 0 and target_ua == 0:
+        if target_ua == 0:
             continue
+        rise_ua = target_ua - request.former_targets_ua[index]
         if index in facts.lead_off_channels:
             reasons.append(_interlock("lead_off", "the electrode is off", index + 1))
         reasons += amplitude_reasons(program, bounds, index, target_ua)

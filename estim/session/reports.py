@@ -447,8 +447,7 @@ def tick_drive(session: SessionState, now_us: int) -> None:
         session.has_status_since_drive and waited_us >= DRIVE_AFTER_STATUS_US
     ):
         _lower_for_finish(session, now_us)
-        if session.state is not HostState.CLOSED:
-            session.review_drive(now_us)
+        session.review_drive(now_us)
 
 
 def _lower_for_finish(session: SessionState, now_us: int) -> None:

@@ -145,7 +145,7 @@ def _bounds_problem(bounds: Bounds) -> str:
             return f"bounds: {bound.limit} is below zero"
     if any(not 0 <= each.electrode_area_mm2 <= AREA_MAX_MM2 for each in bounds.channels):
         return f"bounds: an electrode has 0 to {AREA_MAX_MM2} mm2"
-    if bounds.policy & ~_EVERY_POLICY:
+    if int(bounds.policy) & ~int(_EVERY_POLICY):  # `~` of a flag knows declared bits alone
         return "bounds: an unknown policy"
     return ""
 

@@ -54,7 +54,6 @@ class Gate:
         self._is_switched = is_switched
         self._compiled = compiled_limits(capabilities.channel_count, capabilities.amplitude_max_ua)
         self.program: PulseProgram | None = None
-        self.program_digest = 0
         self.shapes: tuple[tuple[PulseShape, ...], ...] = ()
         self._reviewed: dict[tuple[int, int], Refusal | None] = {}
         self.reset()

@@ -85,61 +85,65 @@ def bursts(count: int, burst_period_us: int, *periods_us: int, **more: Any) -> C
     return sharp(*periods_us, pulses_per_burst=count, burst_period_us=burst_period_us, **more)
 
 
-@pytest.mark.parametrize(
-    ("played", "pulses"),
-    [
-        (sharp(1_000), 1000),
-        # Rounded up.
-        (sharp(333_333), 4),
-        (sharp(333_334), 3),
-        # 20 us of pulse + 980 us of offset are a period: the next on-phase cuts nothing short.
-        (sharp(1_000, pulse_offset_us=980, cycle=Cycle(0, 100, 0, 0)), 1000),
-        (sharp(1_000, pulse_offset_us=979, cycle=Cycle(0, 100, 0, 0)), 1010),
-        # Ramps and off time are of the cycle; 999 ms begin twice in a second.
-        (sharp(10_000, cycle=Cycle(3, 990, 2, 4)), 102),
-        (sharp(10_000, cycle=Cycle(3, 990, 2, 5)), 101),
-        (sharp(10_000, cycle=Cycle(3, 990, 2, 6)), 101),
-        # An off time of nearly a period, and of a whole one.
-        (sharp(10_000, cycle=Cycle(0, 90, 0, 9)), 111),
-        (sharp(10_000, cycle=Cycle(0, 90, 0, 10)), 100),
-        # 9 ms, 20 us and the offset are a period, or 1 us less.
-        (sharp(10_000, pulse_offset_us=980, cycle=Cycle(0, 90, 0, 9)), 100),
-        (sharp(10_000, pulse_offset_us=979, cycle=Cycle(0, 90, 0, 9)), 111),
-        # Bursts of 3, 1 ms apart: whole ones, and what begins in the rest of the second.
-        (bursts(3, 500_000, 1_000), 6),
-        (bursts(3, 499_999, 1_000), 7),
-        (bursts(3, 499_500, 1_000), 7),
-        (bursts(3, 499_499, 1_000), 8),
-        (bursts(3, 300_000, 1_000), 12),
-        # Three on-phases of 400 ms may begin a burst of their own; never more than without bursts.
-        (bursts(3, 500_000, 1_000, cycle=Cycle(0, 400, 0, 0)), 15),
-        (bursts(3, 3_000, 1_000, cycle=Cycle(0, 400, 0, 0)), 1003),
-        # Of several keyframes in bursts one pulse more. After a slow pulse of 1001 us the window of
-        # 1001001 us has 250 bursts and one of 3 in its last 1001 us: 753 - 1. After none 750,
-        # after two 753 - 2.
-        (bursts(3, 4_000, 500, 1_001), 752 + 1),
-        # The last burst is full from the start: 166 bursts and 3 are 501. After 2 slow ones 167 and
-        # 3, less 2: 502.
-        (bursts(3, 6_000, 500, 2_000), 502 + 1),
-        # After 3 of 990 us 200 bursts and 5, less 3; after 1 only 200 and 2, less 1.
-        (bursts(5, 5_000, 500, 990), 1002 + 1),
-        # Full from the start again: 86 bursts and 5 are 435. After 3 slow ones, at 1003000 us, 87
-        # and 5 in the last 2500 us, less 3; after 4 one less.
-        (bursts(5, 11_500, 500, 1_000), 437 + 1),
-        # The same with the slow one first.
-        (bursts(3, 6_000, 2_000, 500), 502 + 1),
-        # Single pulses: as many as bursts begin.
-        (bursts(1, 250_000, 500, 2_000), 4 + 1),
-        (bursts(1, 249_999, 500, 2_000), 5 + 1),
-        # Several keyframes: the most of one of them, a pulse more, and one for each restart.
-        (sharp(333_333, 333_333), 4 + 1),
-        (sharp(10_000, 20_000), 100 + 1),
-        (sharp(10_000, 20_000, cycle=Cycle(0, 30, 0, 0)), 100 + 1 + 34),
-        # The offset leaves no room at the short period, and still some at the long one.
-        (sharp(10_000, 20_000, pulse_offset_us=9_980, cycle=Cycle(0, 30, 0, 0)), 100 + 1 + 34),
-        (sharp(10_000, 20_000, pulse_offset_us=19_980, cycle=Cycle(0, 30, 0, 0)), 100 + 1),
-    ],
-)  # fmt: skip
+WORST_SECONDS = [
+    (sharp(1_000), 1000),
+    # Rounded up.
+    (sharp(333_333), 4),
+    (sharp(333_334), 3),
+    # 20 us of pulse + 980 us of offset are a period: the next on-phase cuts nothing short.
+    (sharp(1_000, pulse_offset_us=980, cycle=Cycle(0, 100, 0, 0)), 1000),
+    (sharp(1_000, pulse_offset_us=979, cycle=Cycle(0, 100, 0, 0)), 1010),
+    # Ramps and off time are of the cycle; 999 ms begin twice in a second.
+    (sharp(10_000, cycle=Cycle(3, 990, 2, 4)), 102),
+    (sharp(10_000, cycle=Cycle(3, 990, 2, 5)), 101),
+    (sharp(10_000, cycle=Cycle(3, 990, 2, 6)), 101),
+    # An off time of nearly a period, and of a whole one.
+    (sharp(10_000, cycle=Cycle(0, 90, 0, 9)), 111),
+    (sharp(10_000, cycle=Cycle(0, 90, 0, 10)), 100),
+    # 9 ms, 20 us and the offset are a period, or 1 us less.
+    (sharp(10_000, pulse_offset_us=980, cycle=Cycle(0, 90, 0, 9)), 100),
+    (sharp(10_000, pulse_offset_us=979, cycle=Cycle(0, 90, 0, 9)), 111),
+    # 112 on-phases of 9 ms may begin in a second.
+    (sharp(10_000, cycle=Cycle(0, 9, 0, 0)), 212),
+    # Bursts of 3, 1 ms apart: whole ones, and what begins in the rest of the second.
+    (bursts(3, 500_000, 1_000), 6),
+    (bursts(3, 499_999, 1_000), 7),
+    (bursts(3, 499_500, 1_000), 7),
+    (bursts(3, 499_499, 1_000), 8),
+    (bursts(3, 300_000, 1_000), 12),
+    # 3 x 333333 us and one more in which a pulse begins.
+    (bursts(3, 333_333, 1_000), 10),
+    # Three on-phases of 400 ms may begin a burst of their own; never more than without bursts.
+    (bursts(3, 500_000, 1_000, cycle=Cycle(0, 400, 0, 0)), 15),
+    (bursts(3, 3_000, 1_000, cycle=Cycle(0, 400, 0, 0)), 1003),
+    # Of several keyframes in bursts one pulse more. After a slow pulse of 1001 us the window of
+    # 1001001 us has 250 bursts and one of 3 in its last 1001 us: 753 - 1. After none 750,
+    # after two 753 - 2.
+    (bursts(3, 4_000, 500, 1_001), 752 + 1),
+    # The last burst is full from the start: 166 bursts and 3 are 501. After 2 slow ones 167 and
+    # 3, less 2: 502.
+    (bursts(3, 6_000, 500, 2_000), 502 + 1),
+    # After 3 of 990 us 200 bursts and 5, less 3; after 1 only 200 and 2, less 1.
+    (bursts(5, 5_000, 500, 990), 1002 + 1),
+    # Full from the start again: 86 bursts and 5 are 435. After 3 slow ones, at 1003000 us, 87
+    # and 5 in the last 2500 us, less 3; after 4 one less.
+    (bursts(5, 11_500, 500, 1_000), 437 + 1),
+    # The same with the slow one first.
+    (bursts(3, 6_000, 2_000, 500), 502 + 1),
+    # Single pulses: as many as bursts begin.
+    (bursts(1, 250_000, 500, 2_000), 4 + 1),
+    (bursts(1, 249_999, 500, 2_000), 5 + 1),
+    # Several keyframes: the most of one of them, a pulse more, and one for each restart.
+    (sharp(333_333, 333_333), 4 + 1),
+    (sharp(10_000, 20_000), 100 + 1),
+    (sharp(10_000, 20_000, cycle=Cycle(0, 30, 0, 0)), 100 + 1 + 34),
+    # The offset leaves no room at the short period, and still some at the long one.
+    (sharp(10_000, 20_000, pulse_offset_us=9_980, cycle=Cycle(0, 30, 0, 0)), 100 + 1 + 34),
+    (sharp(10_000, 20_000, pulse_offset_us=19_980, cycle=Cycle(0, 30, 0, 0)), 100 + 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("played", "pulses"), WORST_SECONDS)
 def test_pulses_in_the_worst_second(
     lockstep: Lockstep, played: ChannelProgram, pulses: int
 ) -> None:
@@ -298,16 +302,16 @@ def test_the_gate_judges_the_smallest_target_after_loading(lockstep: Lockstep) -
 HALVES = ((600, 500), (600, 500), (600, -1000))
 
 
+RUNS = [
+    (HALVES, 1_200),
+    (HALVES[-1:] + HALVES[:2], 1_200),
+    (((501, 500), (50, 0), (501, 500), (501, -1000)), 1_002),
+    (((501, 500), (50, 0), (50, 0), (501, 500), (501, -1000)), 1_002),
+]
+
+
 @pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize(
-    ("phases", "run_us"),
-    [
-        (HALVES, 1_200),
-        (HALVES[-1:] + HALVES[:2], 1_200),
-        (((501, 500), (50, 0), (501, 500), (501, -1000)), 1_002),
-        (((501, 500), (50, 0), (50, 0), (501, 500), (501, -1000)), 1_002),
-    ],
-)
+@pytest.mark.parametrize(("phases", "run_us"), RUNS)
 def test_a_run_is_held_to_1000_us_wherever_it_lies(
     lockstep: Lockstep, sign: int, phases: tuple[tuple[int, int], ...], run_us: int
 ) -> None:
@@ -328,19 +332,19 @@ def test_the_second_channel_is_judged_too(lockstep: Lockstep) -> None:
     assert (answer.limit, answer.channel, answer.asked) == (3, 1, 9)
 
 
-@pytest.mark.parametrize(
-    ("played", "told"),
-    [
-        (ChannelProgram((Phase(300, 500), Phase(150, -1000)), 1, 1_000), None),
-        (ChannelProgram((Phase(50, 1000), Phase(100, -500)), 1, 1_000), None),
-        (ChannelProgram((Phase(49, 1000), Phase(98, -500)), 1, 1_000), (49, 50)),
-        (ChannelProgram((Phase(302, 500), Phase(151, -1000)), 1, 1_000), (302, 300)),
-        # Also where it is not the first phase.
-        (ChannelProgram((Phase(98, 500), Phase(49, -1000)), 1, 1_000), (49, 50)),
-        (ChannelProgram((Phase(151, 1000), Phase(302, -500)), 1, 1_000), (302, 300)),
-        (ChannelProgram(PAIR, 1, 999), (999, 1_000)),
-    ],
-)  # fmt: skip
+TIMED = [
+    (ChannelProgram((Phase(300, 500), Phase(150, -1000)), 1, 1_000), None),
+    (ChannelProgram((Phase(50, 1000), Phase(100, -500)), 1, 1_000), None),
+    (ChannelProgram((Phase(49, 1000), Phase(98, -500)), 1, 1_000), (49, 50)),
+    (ChannelProgram((Phase(302, 500), Phase(151, -1000)), 1, 1_000), (302, 300)),
+    # Also where it is not the first phase.
+    (ChannelProgram((Phase(98, 500), Phase(49, -1000)), 1, 1_000), (49, 50)),
+    (ChannelProgram((Phase(151, 1000), Phase(302, -500)), 1, 1_000), (302, 300)),
+    (ChannelProgram(PAIR, 1, 999), (999, 1_000)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("played", "told"), TIMED)
 def test_what_a_device_cannot_time_is_told(
     lockstep: Lockstep, played: ChannelProgram, told: tuple[int, int] | None
 ) -> None:

@@ -198,54 +198,55 @@ def assert_told(
     assert told == (RefusalReason.CAPABILITY, 0, asked, allowed)
 
 
-@pytest.mark.parametrize(
-    ("channels", "asked", "allowed"),
-    [
-        (switched((100, 1000), (1, 0), (100, -1000)), None, None),
-        # One magnitude: asked is the smallest share.
-        (switched(*APART, (100, 999), (100, -999)), 999, 1000),
-        (switched((100, 1000), (200, -500)), 500, 1000),
-        (switched((200, 500), (100, -1000)), 500, 1000),
-        (switched((100, 1000), (100, -400), (100, -600)), 400, 1000),
-        # Gaps between two phases of one polarity.
-        (switched(*cut(1)), 1, 50),
-        (switched(*cut(49)), 49, 50),
-        (switched(*cut(50)), None, None),
-        (switched(*cut(25, 24)), 49, 50),
-        (switched(*cut(25, 25)), None, None),
-        (switched(*cut()), None, None),
-        # Of two such gaps the shorter, first or last; with six phases the memory is full.
-        (switched((50, 1000), (30, 0), (50, 1000), (60, 0), (50, 1000), (150, -1000)), 30, 50),
-        (switched((50, 1000), (60, 0), (50, 1000), (30, 0), (50, 1000), (150, -1000)), 30, 50),
-        (switched((50, 1000), (60, 0), (50, 1000), (50, 0), (50, 1000), (150, -1000)), None, None),
-        # A gap between two polarities is none of theirs: 49 us are not 98, and 20 us are no gap.
-        (switched((100, 1000), (49, 0), (100, -1000), (49, 0), (100, -1000), (100, 1000)), 49, 50),
-        (switched((100, 1000), (20, 0), (100, -1000), (100, -1000), (100, 1000)), None, None),
-        # Rests between two pulses: after 4901 and after 4900 us.
-        (switched((100, 1000), (4701, 0), (100, -1000), period_us=5000), 99, 100),
-        (switched((100, 1000), (4700, 0), (100, -1000), period_us=5000), None, None),
-        # Of every keyframe: 2000 us and a gap of 2901, or 200 and 4701, in 5000.
-        (in_turn((1, 5000), (9, 5000), (10, 5000), gap_us=2901), 99, 100),
-        (in_turn((1, 5000), (10, 5000), (9, 5000), gap_us=2901), 99, 100),
-        (in_turn((10, 5000), (9, 5000), (1, 5000), gap_us=2901), 99, 100),
-        (in_turn((1, 5000), (9, 5000), (10, 5000), gap_us=2900), None, None),
-        (in_turn((1, 10_000), (1, 10_000), (1, 5000), gap_us=4701), 99, 100),
-        # From one on-phase to the next: 0 ms off, and the pulse offset; 200 us of pulse before.
-        (after_silence(0), 0, 100),
-        (after_silence(99), 99, 100),
-        (after_silence(100), 300, 5000),
-        (after_silence(4799), 4999, 5000),
-        (after_silence(4800), None, None),
-        (after_silence(799, 4), 4999, 5000),
-        (after_silence(800, 4), None, None),
-        (after_silence(0, 5), None, None),
-        (after_silence(4_000_000_000, 4_000_000_000), None, None),
-        # After the shortest of 2000, 1000 and 200 us of pulse.
-        (in_turn(*UNITS, pulse_offset_us=4799, cycle=Cycle(0, 1000, 0, 0)), 4999, 5000),
-        (in_turn(*UNITS, pulse_offset_us=4800, cycle=Cycle(0, 1000, 0, 0)), None, None),
-        (in_turn(*UNITS[::-1], pulse_offset_us=4799, cycle=Cycle(0, 1000, 0, 0)), 4999, 5000),
-    ],
-)
+# (channels, asked and allowed of the refusal, or None where they are taken)
+PINS = [
+    (switched((100, 1000), (1, 0), (100, -1000)), None, None),
+    # One magnitude: asked is the smallest share.
+    (switched(*APART, (100, 999), (100, -999)), 999, 1000),
+    (switched((100, 1000), (200, -500)), 500, 1000),
+    (switched((200, 500), (100, -1000)), 500, 1000),
+    (switched((100, 1000), (100, -400), (100, -600)), 400, 1000),
+    # Gaps between two phases of one polarity.
+    (switched(*cut(1)), 1, 50),
+    (switched(*cut(49)), 49, 50),
+    (switched(*cut(50)), None, None),
+    (switched(*cut(25, 24)), 49, 50),
+    (switched(*cut(25, 25)), None, None),
+    (switched(*cut()), None, None),
+    # Of two such gaps the shorter, first or last; with six phases the memory is full.
+    (switched((50, 1000), (30, 0), (50, 1000), (60, 0), (50, 1000), (150, -1000)), 30, 50),
+    (switched((50, 1000), (60, 0), (50, 1000), (30, 0), (50, 1000), (150, -1000)), 30, 50),
+    (switched((50, 1000), (60, 0), (50, 1000), (50, 0), (50, 1000), (150, -1000)), None, None),
+    # A gap between two polarities is none of theirs: 49 us are not 98, and 20 us are no gap.
+    (switched((100, 1000), (49, 0), (100, -1000), (49, 0), (100, -1000), (100, 1000)), 49, 50),
+    (switched((100, 1000), (20, 0), (100, -1000), (100, -1000), (100, 1000)), None, None),
+    # Rests between two pulses: after 4901 and after 4900 us.
+    (switched((100, 1000), (4701, 0), (100, -1000), period_us=5000), 99, 100),
+    (switched((100, 1000), (4700, 0), (100, -1000), period_us=5000), None, None),
+    # Of every keyframe: 2000 us and a gap of 2901, or 200 and 4701, in 5000.
+    (in_turn((1, 5000), (9, 5000), (10, 5000), gap_us=2901), 99, 100),
+    (in_turn((1, 5000), (10, 5000), (9, 5000), gap_us=2901), 99, 100),
+    (in_turn((10, 5000), (9, 5000), (1, 5000), gap_us=2901), 99, 100),
+    (in_turn((1, 5000), (9, 5000), (10, 5000), gap_us=2900), None, None),
+    (in_turn((1, 10_000), (1, 10_000), (1, 5000), gap_us=4701), 99, 100),
+    # From one on-phase to the next: 0 ms off, and the pulse offset; 200 us of pulse before.
+    (after_silence(0), 0, 100),
+    (after_silence(99), 99, 100),
+    (after_silence(100), 300, 5000),
+    (after_silence(4799), 4999, 5000),
+    (after_silence(4800), None, None),
+    (after_silence(799, 4), 4999, 5000),
+    (after_silence(800, 4), None, None),
+    (after_silence(0, 5), None, None),
+    (after_silence(4_000_000_000, 4_000_000_000), None, None),
+    # After the shortest of 2000, 1000 and 200 us of pulse.
+    (in_turn(*UNITS, pulse_offset_us=4799, cycle=Cycle(0, 1000, 0, 0)), 4999, 5000),
+    (in_turn(*UNITS, pulse_offset_us=4800, cycle=Cycle(0, 1000, 0, 0)), None, None),
+    (in_turn(*UNITS[::-1], pulse_offset_us=4799, cycle=Cycle(0, 1000, 0, 0)), 4999, 5000),
+]
+
+
+@pytest.mark.parametrize(("channels", "asked", "allowed"), PINS)
 def test_a_switched_stage_refuses_what_its_pins_cannot_play(
     small: Lockstep, channels: tuple[ChannelProgram], asked: int | None, allowed: int | None
 ) -> None:

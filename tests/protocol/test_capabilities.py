@@ -161,3 +161,8 @@ def test_the_digest_tells_any_two_sets_of_limits_apart() -> None:
 def test_limits_that_cannot_be_sent_have_no_digest() -> None:
     with pytest.raises(MessageError):
         limits_digest(compiled_limits(5, 100_000))
+
+
+def test_a_device_of_just_as_many_channels_lacks_none() -> None:
+    able = dataclasses.replace(ABLE, channel_count=1)
+    assert shortfalls(PulseProgram((PLAIN,)), able) == ()

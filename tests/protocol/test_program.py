@@ -128,6 +128,15 @@ def test_keyframes_in_other_batches_are_the_same_programme_but_not_canonical() -
         from_canonical_bytes(b"".join(codec.encode_payload(message) for message in split))
 
 
+def test_an_empty_keyframe_message_does_not_keep_the_decoder_waiting() -> None:
+    """Two keyframes announced, a message of none: refused, where more might be waited for."""
+    begin, phases, _ = PulseProgram((MODULATED,)).messages()
+    empty = ProgramKeyframes(0, 0, ())
+    canonical = b"".join(codec.encode_payload(message) for message in (begin, phases, empty))
+    with pytest.raises(ProgramError, match="a keyframe message is empty"):
+        from_canonical_bytes(canonical)
+
+
 LOADED = PulseProgram((PLAIN, dataclasses.replace(MODULATED, pulse_offset_us=5_000)), True)
 BEGIN, PHASES_1, PHASES_2, KEYS_2 = LOADED.messages()
 

@@ -9,7 +9,7 @@ import pytest
 
 from estim.safety import verdict
 from estim.safety.bounds import Bound, Bounds, ChannelBounds, Owner, intersect
-from estim.safety.checks import CHECKS, OUTPUT_CHECKS, Ask
+from estim.safety.checks import CHECKS, OUTPUT_CHECKS, RISE_CHECKS, Ask
 from estim.safety.kernel import DriveRequest, RiseKind, ceiling, review, review_load
 from estim.safety.verdict import Approved, ApprovedLoad, Reason, Refused
 from estim.units import in_unit
@@ -583,4 +583,10 @@ def test_an_approval_can_be_neither_changed_nor_copied_with_changes() -> None:
 @pytest.mark.parametrize("limit", sorted(OUTPUT_CHECKS))
 def test_a_check_of_output_without_figures_raises(limit: str) -> None:
     with pytest.raises(ValueError, match="figures"):
+        CHECKS[limit](Ask(1), Bound(limit, 1, Owner.STANDARD))
+
+
+@pytest.mark.parametrize("limit", sorted(RISE_CHECKS))
+def test_a_check_of_rises_without_a_programme_raises(limit: str) -> None:
+    with pytest.raises(ValueError, match="programme"):
         CHECKS[limit](Ask(1), Bound(limit, 1, Owner.STANDARD))

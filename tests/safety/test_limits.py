@@ -10,6 +10,8 @@ from estim.safety import checks
 from estim.safety.bounds import compiled_channel_bounds, compiled_session_bounds
 from estim.safety.checks import CHECKS, DENSITY_CHECKS, OUTPUT_CHECKS, SESSION_CHECKS
 from firmware_protocol.limits import LIMITS, Enforcer, compiled_phase_charge_pc
+from firmware_protocol.messages import ChannelLimits, PolicyFlag
+from firmware_protocol.session_limits import compiled_limits
 
 # name: (unit, lowest, highest, who refuses)
 RESTATED = {
@@ -125,3 +127,12 @@ def test_the_kernel_can_be_read_in_one_sitting() -> None:
     """The design allows 1000 lines for all of it."""
     folder = Path(checks.__file__).parent
     assert sum(len(path.read_text("utf-8").splitlines()) for path in folder.glob("*.py")) <= 1000
+
+
+def test_the_compiled_limits_of_a_device_are_each_their_own() -> None:
+    """By number, since some are alike: two of 2000, and the step is no rise by key."""
+    held = compiled_limits(2, 60_000)
+    assert (held.setpoint_slew_ua_per_s, held.rise_per_cycle_ua) == (2_000, 2_000)
+    assert (held.step_ua, held.running_ms, held.policy) == (1_000, 10_800_000, PolicyFlag.NONE)
+    row = ChannelLimits(60_000, 48_000_000, 50_000, 10_000)
+    assert held.channels == (row, row)
