@@ -17,7 +17,7 @@ SEED = int(os.environ.get("ESTIM_SEED", "0")) or int.from_bytes(os.urandom(4), "
 QUICK = {"engine killed", "both stopped", "line silent", "SIGTERM", "disk full", "lead off"}
 
 
-@pytest.mark.hazard(6, 7, 8, 37)
+@pytest.mark.hazard(6, 7, 8, 14, 15, 34, 37)
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.long]) for name in ALL_CASES],

@@ -35,6 +35,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.hazard(38)
 def test_a_catalogue_cut_at_any_sector_is_made_anew(folder: Path) -> None:
     expected = list_records(folder, KEY)
     assert len(expected) == 3

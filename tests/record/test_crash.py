@@ -106,6 +106,7 @@ def test_a_crash_at_some_calls_loses_nothing_that_was_promised(life: str, place:
     assert judge_all(place, states[::9], judge) > 10
 
 
+@pytest.mark.hazard(38)
 @pytest.mark.long
 @every_life
 def test_killed_at_every_call_and_byte(life: str, place: Path) -> None:
@@ -115,6 +116,7 @@ def test_killed_at_every_call_and_byte(life: str, place: Path) -> None:
     assert judge_all(place, killed_states(disk, every_bytes), judge) > 100
 
 
+@pytest.mark.hazard(38)
 @pytest.mark.long
 @every_life
 def test_power_lost_at_every_call(life: str, place: Path) -> None:
@@ -149,6 +151,7 @@ def faulty_disks(place: Path, live: Live, fault: Fault) -> Iterator[Disk]:
             yield disk
 
 
+@pytest.mark.hazard(37)
 @pytest.mark.long
 @every_life
 @pytest.mark.parametrize("failure", FAILURES)
@@ -247,6 +250,7 @@ def crashes(disk: Disk) -> list[State]:
     return [state for state in found if state.is_in_order]
 
 
+@pytest.mark.hazard(38)
 @pytest.mark.long
 def test_recovery_itself_crashes_at_every_call_twice(place: Path) -> None:
     """From a share of the crashes of the session; of the third ones a share is judged."""
@@ -268,6 +272,7 @@ def test_what_device_and_interface_were_told_stands_in_the_record(place: Path) -
     judge_all(place, cut_states(disk), judge_engine)
 
 
+@pytest.mark.hazard(37)
 @pytest.mark.long
 @pytest.mark.parametrize("failure", ["EIO once", "half a write, then ENOSPC for good"])
 def test_an_engine_whose_disk_fails_at_any_call_tells_nobody_what_is_not_kept(

@@ -100,6 +100,7 @@ def test_any_line_moved_to_any_place_or_put_there_again(tmp_path: Path, lines: l
             assert not check(tmp_path, again).is_ok, (index, place)
 
 
+@pytest.mark.hazard(39)
 def test_any_line_of_another_record_put_in_or_put_over(
     tmp_path: Path, lines: list[bytes], other: list[bytes]
 ) -> None:
@@ -110,6 +111,7 @@ def test_any_line_of_another_record_put_in_or_put_over(
             assert not check(tmp_path, [*lines[:place], other[index], *kept]).is_ok, (index, place)
 
 
+@pytest.mark.hazard(39)
 def test_any_head_of_one_record_with_any_tail_of_another(
     tmp_path: Path, lines: list[bytes], other: list[bytes]
 ) -> None:

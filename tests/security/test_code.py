@@ -178,6 +178,7 @@ def test_the_core_has_no_switch_but_sizes_and_a_name() -> None:
     assert found - sizes == CONDITIONS
 
 
+@pytest.mark.hazard(41)
 def test_the_built_core_has_no_symbol_of_an_override(tmp_path: Path) -> None:
     if compiler() is None:
         pytest.skip(NO_COMPILER)

@@ -36,6 +36,7 @@ def asked_ua(bench: Bench) -> int:
     return max(bench.device.targets)
 
 
+@pytest.mark.hazard(22)
 def test_a_device_that_tells_less_than_it_gives_lowers_no_display(bench: Bench) -> None:
     """S5: what is shown is never below what was asked, whatever comes back."""
     bench.to(RUNNING).raise_to(5000, 0)
@@ -64,6 +65,7 @@ def test_a_device_with_another_programme_or_other_limits_ends_the_session(
     assert bench.device.of(Stop)
 
 
+@pytest.mark.hazard(13)
 def test_reports_of_another_epoch_never_count_as_fresh(bench: Bench) -> None:
     """Good ones but for their epoch keep nobody from noticing that the device fell silent."""
     bench.to(RUNNING).raise_to(5000, 0)

@@ -142,6 +142,7 @@ def test_a_link_from_or_into_the_library_is_no_other_profile(
     assert library.find(str(out)).sha256 == loader.load(SHIPPED).sha256
 
 
+@pytest.mark.hazard(19)
 def test_a_changed_byte_is_refused_or_changes_the_hash_and_loosens_no_limit() -> None:
     """Nobody signs a profile: a byte that is changed within the schema makes another profile, with
     another hash, which is prepared for a person within every limit of the project or refused."""

@@ -103,6 +103,7 @@ def test_every_command_is_tried() -> None:
     assert set(COMMANDS) == set(commands.choices or ())
 
 
+@pytest.mark.hazard(40)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_command_opens_a_socket_to_a_network(command: str, environment: dict[str, str]) -> None:
     for arguments in COMMANDS[command]:

@@ -65,6 +65,7 @@ def test_the_record_itself_shows_what_was_typed(
     assert CANARY in estim(*arguments, "--records", records).out
 
 
+@pytest.mark.hazard(40)
 @pytest.mark.parametrize("arguments", ELSEWHERE, ids=" ".join)
 def test_no_other_output_tells_it(
     estim: Shell, records: Path, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch

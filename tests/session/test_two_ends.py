@@ -215,6 +215,7 @@ def test_a_re_arm_is_done_once_the_device_says_so(bench: Bench) -> None:
     assert bench.state is HostState.RUNNING
 
 
+@pytest.mark.hazard(22)
 @pytest.mark.parametrize("request_kind", [msg.Stop, msg.Pause, msg.Lower])
 def test_what_was_lowered_is_shown_until_the_device_has_followed(
     bench: Bench, request_kind: type[msg.Request]
