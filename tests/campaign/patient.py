@@ -238,12 +238,15 @@ def _cycles(
     """From one on-phase to the next at most the cycle's rise, and each begins with its ramp."""
     former_max = now_max = began_us = 0
     last_us: int | None = None
+    former_began_us = on_phase_us = -S_US
     for pulse in own:
         ua = commanded_ua(pulse, lead)
         if last_us is None or pulse.tick_us - last_us > envelope.rest_us:
             former_max, now_max, began_us = now_max, 0, pulse.tick_us
+            former_began_us, on_phase_us = on_phase_us, pulse.onset_us - RAMP_US
             seen["S1 cycle"] += 1
-        hidden_ua = CONTACT_UA if lead.was_off(pulse.onset_us - RAMP_US, pulse.onset_us) else 0
+        was_off = lead.was_off(former_began_us, pulse.onset_us)
+        hidden_ua = CONTACT_UA if was_off else 0
         most_ua = former_max + envelope.rise_per_cycle_ua + hidden_ua
         unknown_ua = unknown(lead, pulse)
         if ua > most_ua + GRID_UA + unknown_ua:
