@@ -117,9 +117,7 @@ def test_no_edge_comes_but_of_a_pulse_however_the_line_meets_the_pulses(
     """The counter overflows every 4096 us: some shift puts it amid the end of a pulse."""
     host = AvrHost(machine)
     host.pass_us(later_us)
-    host.start(
-        PulseProgram((ChannelProgram(SIX_OF_50_US, unit_us=1, pulse_period_us=PERIOD_US),))
-    )
+    host.start(PulseProgram((ChannelProgram(SIX_OF_50_US, unit_us=1, pulse_period_us=PERIOD_US),)))
     host.keep_on_a_full_line(1500, 4000)
     played = pulses(machine.rows())
     assert len(played) > 1_400_000 // PERIOD_US
