@@ -218,7 +218,9 @@ def _slope(
             if lead.was_off(since_us, pulse.onset_us):
                 # Contact cannot be judged below 2 mA: so much may wait behind an open lead.
                 base += CONTACT_UA * S_US
-            judged_us = None
+            # Lowered to zero and raised again within one RUNNING, contact stays proven.
+            if former is None or lead.was_off(since_us, pulse.onset_us):
+                judged_us = None
             seen["S1 slope from zero"] += 1
         if judged_us is None and ua >= CONTACT_UA:
             judged_us = pulse.tick_us
