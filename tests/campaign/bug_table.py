@@ -321,7 +321,7 @@ BUGS: dict[str, tuple[Edit, ...]] = {
             "firmware_protocol/connection.py",
             "if self._newest_received is not None and not is_newer(sequence, "
             "self._newest_received):",
-            "if self._newest_received is None:",
+            "if sequence < 0:",
         ),
     ),
     "python: the lease is twice as long": (

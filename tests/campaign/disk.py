@@ -38,6 +38,7 @@ class Disk(FileOps):
         self.lied_about: set[int] = set()
         self._broken: set[int] = set()
         self.on_operation: Callable[[], None] = lambda: None
+        self.on_sync: Callable[[int], None] = lambda size: None
         self.on_failure: Callable[[], None] = lambda: None
 
     def disturb(self, verb: str, amount: int, now_us: int) -> None:
@@ -80,6 +81,7 @@ class Disk(FileOps):
             # What could not be written is forgotten: the next call says that all is well.
             self._broken.add(told.st_ino)
             raise OSError(errno.EIO, os.strerror(errno.EIO))
+        self.on_sync(told.st_size)
         if self.lies:
             self.lied_about.add(told.st_ino)
         elif told.st_ino not in self._broken:

@@ -68,6 +68,7 @@ class Host:
         self._disk_due_us: int | None = None
         self._port: _LinePort | None = None
         self._turned_us = -LEAST_TURN_US
+        disk.on_sync = lambda size: life.synced.append((clock.true_us, size))
         disk.on_failure = self._note_failure
         self.loop = EngineLoop(self, clock, file_ops=disk)
 

@@ -116,4 +116,6 @@ def _held_spells(log: Log) -> list[tuple[int, int]]:
     for asked in log.asked:
         if asked.kind in ("Disconnect", "CloseVisit") and asked.is_done is not False:
             spells.append((asked.at_us, asked.at_us + DRIVE_US + STOP_TO_WIRE_US))
+        elif asked.kind == "Connect" and asked.is_done is not False:
+            spells.append((asked.at_us - DRIVE_US, asked.at_us))  # it had no line then
     return spells

@@ -86,6 +86,8 @@ class HostLife:
     power_was_cut: bool = False
     is_lied_to: bool = False
     disk_failed_us: int | None = None
+    synced: list[tuple[int, int]] = field(default_factory=list)
+    """When the disk said that the record is kept, and up to which size."""
     epochs: list[int] = field(default_factory=list)
     stopped: list[tuple[int, int]] = field(default_factory=list)
 

@@ -218,7 +218,9 @@ def _slope(
             if lead.was_off(since_us, pulse.onset_us):
                 # Contact cannot be judged below 2 mA: so much may wait behind an open lead.
                 base += CONTACT_UA * S_US
-            judged_us = None
+            # Lowered to zero and raised again within one RUNNING, contact stays proven.
+            if former is None or lead.was_off(since_us, pulse.onset_us):
+                judged_us = None
             seen["S1 slope from zero"] += 1
         if judged_us is None and ua >= CONTACT_UA:
             judged_us = pulse.tick_us
@@ -238,12 +240,15 @@ def _cycles(
     """From one on-phase to the next at most the cycle's rise, and each begins with its ramp."""
     former_max = now_max = began_us = 0
     last_us: int | None = None
+    former_began_us = on_phase_us = -S_US
     for pulse in own:
         ua = commanded_ua(pulse, lead)
         if last_us is None or pulse.tick_us - last_us > envelope.rest_us:
             former_max, now_max, began_us = now_max, 0, pulse.tick_us
+            former_began_us, on_phase_us = on_phase_us, pulse.onset_us - RAMP_US
             seen["S1 cycle"] += 1
-        hidden_ua = CONTACT_UA if lead.was_off(pulse.onset_us - RAMP_US, pulse.onset_us) else 0
+        was_off = lead.was_off(former_began_us, pulse.onset_us)
+        hidden_ua = CONTACT_UA if was_off else 0
         most_ua = former_max + envelope.rise_per_cycle_ua + hidden_ua
         unknown_ua = unknown(lead, pulse)
         if ua > most_ua + GRID_UA + unknown_ua:

@@ -15,10 +15,13 @@ from typing import Any
 from estim.errors import RecordError
 from estim.record.recover import recover
 from estim.record.verify import verify
+from tests.campaign.frames import Cutter
 from tests.campaign.log import HostLife, Log
 from tests.campaign.patient import Fail
+from tests.campaign.verdict import FOR_EVER_US
 
 GENESIS = "0" * 64
+SIZE = "size of the file with this line"
 WALL = datetime(2030, 1, 1, tzinfo=UTC)
 KEPT_AS = {"Arm": "arm_asked", "Start": "start_asked", "Resume": "resume_asked"}
 """What must stand in the record before these are answered."""
@@ -62,7 +65,7 @@ def _chain(path: Path) -> tuple[list[dict[str, Any]], bytes, str]:
     """Follow the chain; return its events, a torn tail, and what is wrong with it."""
     *lines, tail = path.read_bytes().split(b"\n")
     events: list[dict[str, Any]] = []
-    before = GENESIS
+    before, size = GENESIS, 0
     for line in lines:
         try:
             event = json.loads(line)
@@ -71,7 +74,8 @@ def _chain(path: Path) -> tuple[list[dict[str, Any]], bytes, str]:
         if event["prev"] != before or event["seq"] != len(events):
             return events, tail, f"the chain breaks at line {len(events) + 1}"
         before = hashlib.sha256(line).hexdigest()
-        events.append(event)
+        size += len(line) + 1
+        events.append(event | {SIZE: size})
     return events, tail, ""
 
 
@@ -97,8 +101,20 @@ def _acknowledged(
 def _rises(
     log: Log, host: HostLife, events: list[dict[str, Any]], fail: Fail, seen: Counter[str]
 ) -> None:
-    """Nothing flows above the highest rise that the record holds."""
-    asked = [event["content"]["to_ua"] for event in events if event["kind"] == "rise_asked"]
+    """Nothing flows above the highest rise that the disk had said it keeps."""
+    kept: list[tuple[int, list[int]]] = []
+    for event in events:
+        if event["kind"] == "rise_asked":
+            at_us = next((at for at, size in host.synced if size >= event[SIZE]), FOR_EVER_US)
+            kept.append((at_us, event["content"]["to_ua"]))
+    cutter = Cutter()
+    for piece in log.written:
+        for frame in cutter.feed(piece.octets) if piece.host == host.number else ():
+            for index, ua in enumerate(frame.targets_ua):
+                seen["S6 asked after recorded"] += 1
+                if ua > max((to[index] for at, to in kept if at <= piece.at_us), default=0):
+                    fail("S6", piece.at_us, f"a Drive for {ua} uA before that was recorded")
+                    return
     until_us = host.until_us or log.ended_us
     others = [each.from_us for each in log.hosts if each.number < host.number]
     from_us = host.from_us + 350_000 if others else host.from_us
@@ -106,7 +122,9 @@ def _rises(
         if not from_us <= pulse.onset_us <= until_us:
             continue
         seen["S6 output recorded"] += 1
-        most_ua = max((to_ua[pulse.channel] for to_ua in asked), default=0)
+        most_ua = max(
+            (to_ua[pulse.channel] for at_us, to_ua in kept if at_us <= pulse.onset_us), default=0
+        )
         # A defect of the stage may give half as much again, never more: see faults.py.
         if pulse.peak_ua > most_ua * 3 // 2:
             fail("S6", pulse.onset_us, f"{pulse.peak_ua} uA flow, {most_ua} uA were recorded")
