@@ -161,13 +161,18 @@ def _enum_values(kind: type[IntEnum] | type[IntFlag]) -> list[IntEnum | IntFlag]
     return sorted(kind)
 
 
+def _require_same(decoded: object, encoded: object, name: str) -> None:
+    if decoded != encoded:
+        raise ValueError(f"{name}: not the same after decoding")
+
+
 def _message_vectors() -> Iterator[dict[str, Any]]:
     for declared in ordered_messages():
         for case in CASES if wire_fields(declared) else CASES[-1:]:
             message = example(declared, case)
             sequence, epoch = _SEQUENCES[case], _EPOCHS[case]
             body = codec.encode_body(message, sequence, epoch)
-            assert codec.decode_body(body) == (message, sequence, epoch)
+            _require_same(codec.decode_body(body), (message, sequence, epoch), declared.__name__)
             yield {
                 "name": declared.__name__,
                 "case": case,
@@ -182,7 +187,7 @@ def _message_vectors() -> Iterator[dict[str, Any]]:
 def _program_vectors() -> Iterator[dict[str, Any]]:
     for name, program in EXAMPLE_PROGRAMS.items():
         canonical = program.canonical_bytes()
-        assert from_canonical_bytes(canonical) == program
+        _require_same(from_canonical_bytes(canonical), program, name)
         yield {
             "name": name,
             "payloads": [codec.encode_payload(message).hex() for message in program.messages()],

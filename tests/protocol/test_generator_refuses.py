@@ -121,3 +121,9 @@ def test_a_vector_of_something_bad_is_not_made_from_something_good() -> None:
     frame = framing.encode_frame(codec.encode_body(Stop(), 1, 2))[:-1]
     with pytest.raises(AssertionError, match="taken for a good frame"):
         vectors._bad_frame("good", frame)
+
+
+def test_a_vector_that_decodes_to_something_else_is_refused() -> None:
+    vectors._require_same((1, 2), (1, 2), "Alike")
+    with pytest.raises(ValueError, match=r"^Other: not the same after decoding$"):
+        vectors._require_same((1, 2), (2, 1), "Other")
