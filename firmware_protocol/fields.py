@@ -118,36 +118,17 @@ def declared(kind: type[_T]) -> type[_T]:
 
 
 def _write_methods(kind: type) -> None:
-    """Give a class of `declared` the methods that `dataclass` would have, but for its own."""
+    """Give a class of `declared` the methods that `dataclass` writes for one of the same fields."""
     fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
-    defaults = {
-        f"default_{field.name}": field.default
-        for field in fields
-        if field.default is not dataclasses.MISSING
-    }
-    parameters = [
-        f"{field.name}=default_{field.name}" if f"default_{field.name}" in defaults else field.name
-        for field in fields
-    ]
-    ours = "".join(f"self.{field.name}, " for field in fields)
-    theirs = "".join(f"other.{field.name}, " for field in fields)
-    lines = [
-        f"def __init__({', '.join(['self', *parameters])}):",
-        *(f"    put(self, {field.name!r}, {field.name})" for field in fields),
-        "    return None",
-        "def __eq__(self, other):",
-        "    if other.__class__ is not self.__class__:",
-        "        return NotImplemented",
-        f"    return ({ours}) == ({theirs})",
-        "def __hash__(self):",
-        f"    return hash(({ours}))",
-    ]
-    made: dict[str, Any] = {"put": object.__setattr__, **defaults}
-    exec("\n".join(lines), made)
+    alike = dataclasses.make_dataclass(
+        kind.__name__,
+        [(field.name, field.type, dataclasses.field(default=field.default)) for field in fields],
+        frozen=True,
+        repr=False,
+    )
     for name in ("__eq__", "__hash__", "__init__"):  # the last one last: it ends the writing
         if name not in vars(kind):
-            made[name].__qualname__ = f"{kind.__qualname__}.{name}"
-            setattr(kind, name, made[name])
+            setattr(kind, name, getattr(alike, name))
 
 
 def wire_fields(declared: type) -> tuple[tuple[str, Wire], ...]:

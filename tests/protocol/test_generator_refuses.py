@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
 import pytest
 
 from firmware_protocol import c_header, codec, framing, vectors
-from firmware_protocol.fields import U8, enumeration, rows, scalar, text
+from firmware_protocol.fields import U8, Declared, declared, enumeration, rows, scalar, text
 from firmware_protocol.messages import (
     TO_DEVICE,
     DeviceState,
@@ -53,48 +52,48 @@ def test_the_bound_of_values_without_a_hole_is_the_highest() -> None:
     assert c_header._highest(PolicyFlag) == 3
 
 
-@dataclass(frozen=True)
-class Named:
+@declared
+class Named(Declared):
     """A row with a value that not every number is."""
 
-    state: WantedState = enumeration(WantedState, "a state")  # noqa: RUF009  # a field
+    state: WantedState = enumeration(WantedState, "a state")
 
 
-@dataclass(frozen=True)
-class Labelled:
+@declared
+class Labelled(Declared):
     """A row with a text."""
 
     name: str = text(4, "a name")
 
 
-@dataclass(frozen=True)
+@declared
 class NamedRows(Message):
     """Rows with an enumeration."""
 
     rows: tuple[Named, ...] = rows(Named, 4, "rows")
 
 
-@dataclass(frozen=True)
+@declared
 class LabelledRows(Message):
     """Rows with a text."""
 
     rows: tuple[Labelled, ...] = rows(Labelled, 4, "rows")
 
 
-@dataclass(frozen=True)
+@declared
 class Text(Message):
     """A text to the device."""
 
     name: str = text(4, "a name")
 
 
-@dataclass(frozen=True)
+@declared
 class TwoStates(Message):
     """Two enumerations."""
 
-    first: WantedState = enumeration(WantedState, "one")  # noqa: RUF009  # a field
+    first: WantedState = enumeration(WantedState, "one")
     count: int = scalar(U8, "", "between them")
-    second: WantedState = enumeration(WantedState, "another")  # noqa: RUF009  # a field
+    second: WantedState = enumeration(WantedState, "another")
 
 
 @pytest.mark.parametrize(
