@@ -448,10 +448,10 @@ re-arming does not clear them. They are 0 while no pulse was judged, and while t
 
 A fault that comes while another is latched takes its place, and `latch_count` grows again. The
 patient's stop acts in every state, at boot too; its cause is gone when it is released. SUPPLY is
-latched at every change of the supply to a value below 5 %; a device that boots there latches
-nothing, and does not arm. No fault, whichever is told, can be acknowledged while the stop is
-pressed, the supply is below 5 % or a check of 3.9 fails: for the fault told may stand before an
-older one. Other faults have no cause that stays.
+latched when the supply falls below 5 %, and again only once it was 5 % or more in between; a device
+that boots below latches nothing, and does not arm. No fault, whichever is told, can be acknowledged
+while the stop is pressed, the supply is below 5 % or a check of 3.9 fails: for the fault told may
+stand before an older one. Other faults have no cause that stays.
 
 RUNNING_TIME is latched when RUNNING has lasted `running_ms` + 1 ms; where the lease ends at the
 same moment it is LEASE_EXPIRED. Of OVERCURRENT every pulse counts that was commanded, also one too

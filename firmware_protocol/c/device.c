@@ -376,9 +376,11 @@ void est_device_set_patient_stop(struct est_device *device, bool is_pressed, est
 
 void est_device_set_battery(struct est_device *device, uint8_t percent, est_us now_us)
 {
+    const bool was_good = device->battery_percent >= BATTERY_EMPTY_PERCENT;
+
     est_device_advance(device, now_us);
     device->battery_percent = percent;
-    if (percent < BATTERY_EMPTY_PERCENT) {
+    if (was_good && (percent < BATTERY_EMPTY_PERCENT)) {
         est_state_latch_fault(device, EST_FAULT_CODE_SUPPLY);
     }
 }
