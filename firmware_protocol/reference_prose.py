@@ -168,10 +168,11 @@ CONVERSATION = """\
    device fewer), from an index on: those whose (index - first index) modulo 65536 is below 32768,
    the oldest first. Events are otherwise sent once, as they happen, in the epoch of that moment;
    none before the first epoch.
-9. **SelfTest -> SelfTestReport**, in SAFE only. Checks: 1 memory (limits and programme are still
-   what was accepted), 2 output stage, 4 inputs. One that fails latches SELF_TEST; while one fails
-   no fault is cleared. A device looks at its memory by itself when it arms, and may with any Drive:
-   changed limits or programmes latch SELF_TEST and are `Refused(FAULT_LATCHED)`.
+9. **SelfTest -> SelfTestReport**, in SAFE only. Checks: 1 memory (limits and programme, and
+   figures kept that were worked out from them, are still what was accepted), 2 output stage, 4
+   inputs. One that fails latches SELF_TEST; while one fails no fault is cleared. A device looks at
+   its memory by itself when it arms, and may with any Drive: what changed there latches SELF_TEST
+   and is `Refused(FAULT_LATCHED)`.
 
 **Events** carry in `detail`: STATE_CHANGED the new state, FAULT_LATCHED and FAULT_CLEARED the fault
 code, LEAD_OFF and CONTACT_GOOD the load in ohms, PATIENT_STOP 1 when it is pressed and 0 when it is
