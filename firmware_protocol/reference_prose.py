@@ -157,7 +157,7 @@ CONVERSATION = """\
    sends it three times, ahead of everything, and repeats until a Status shows zero.
 7. **AcknowledgeFault.** Its `latch_count` must be that of the Status that the operator saw, else
    `Refused(NOT_THE_LATEST)`: nobody clears what they have not seen. Without channels it clears the
-   latched fault: FAULT becomes SAFE if the cause is gone, else `Refused(CAUSE_PRESENT)`; in any
+   latched fault: FAULT becomes SAFE if its causes are gone, else `Refused(CAUSE_PRESENT)`; in any
    other state there is none, and it is `Refused(STATE)`. With a channel mask it clears the lead-off
    latches of those channels, in every state, and a FAULT stays; a bit of a channel whose lead-off
    is not latched does nothing and is not refused; a bit of a channel that the device does not have
@@ -168,10 +168,11 @@ CONVERSATION = """\
    device fewer), from an index on: those whose (index - first index) modulo 65536 is below 32768,
    the oldest first. Events are otherwise sent once, as they happen, in the epoch of that moment;
    none before the first epoch.
-9. **SelfTest -> SelfTestReport**, in SAFE only. Checks: 1 memory (limits and programme are still
-   what was accepted), 2 output stage, 4 inputs. One that fails latches SELF_TEST, whose cause is
-   gone when none fails any more. A device looks at its memory by itself when it arms, and may with
-   any Drive: changed limits or programmes latch SELF_TEST and are `Refused(FAULT_LATCHED)`.
+9. **SelfTest -> SelfTestReport**, in SAFE only. Checks: 1 memory (limits and programme, and
+   figures kept that were worked out from them, are still what was accepted), 2 output stage, 4
+   inputs. One that fails latches SELF_TEST; while one fails no fault is cleared. A device looks at
+   its memory by itself when it arms, and may with any Drive: what changed there latches SELF_TEST
+   and is `Refused(FAULT_LATCHED)`.
 
 **Events** carry in `detail`: STATE_CHANGED the new state, FAULT_LATCHED and FAULT_CLEARED the fault
 code, LEAD_OFF and CONTACT_GOOD the load in ohms, PATIENT_STOP 1 when it is pressed and 0 when it is
@@ -448,10 +449,10 @@ re-arming does not clear them. They are 0 while no pulse was judged, and while t
 
 A fault that comes while another is latched takes its place, and `latch_count` grows again. The
 patient's stop acts in every state, at boot too; its cause is gone when it is released. SUPPLY is
-latched at every change of the supply to a value below 5 %; a device that boots there latches
-nothing, and does not arm. No fault can be acknowledged while the stop is pressed or the supply
-below 5 %, nor SELF_TEST or OUTPUT_STAGE while a check fails; the cause of every other fault is gone
-at once.
+latched when the supply falls below 5 %, and again only once it was 5 % or more in between; a device
+that boots below latches nothing, and does not arm. No fault, whichever is told, can be acknowledged
+while the stop is pressed, the supply is below 5 % or a check of 3.9 fails: for the fault told may
+stand before an older one. Other faults have no cause that stays.
 
 RUNNING_TIME is latched when RUNNING has lasted `running_ms` + 1 ms; where the lease ends at the
 same moment it is LEASE_EXPIRED. Of OVERCURRENT every pulse counts that was commanded, also one too

@@ -160,8 +160,9 @@ class StateMachine:
 
     def set_battery(self, percent: int) -> None:
         """Set the charge of the supply."""
+        was_good = self.battery_percent >= BATTERY_EMPTY_PERCENT
         self.battery_percent = percent
-        if percent < BATTERY_EMPTY_PERCENT and not self.is_hung:
+        if was_good and percent < BATTERY_EMPTY_PERCENT and not self.is_hung:
             self.latch_fault(FaultCode.SUPPLY)
 
     def note_damaged(self) -> None:

@@ -93,15 +93,11 @@ static uint16_t failed_checks(struct est_device *device)
     return failed;
 }
 
-static bool is_cause_gone(struct est_device *device)
+/* Of whatever was latched: the newest fault is told, and may stand before others. */
+static bool are_causes_gone(struct est_device *device)
 {
-    bool is_gone = (!device->is_stop_pressed) && (device->battery_percent >= BATTERY_EMPTY_PERCENT);
-
-    if ((device->fault == EST_FAULT_CODE_SELF_TEST) ||
-        (device->fault == EST_FAULT_CODE_OUTPUT_STAGE)) {
-        is_gone = is_gone && (failed_checks(device) == 0U);
-    }
-    return is_gone;
+    return (!device->is_stop_pressed) && (device->battery_percent >= BATTERY_EMPTY_PERCENT) &&
+           (failed_checks(device) == 0U);
 }
 
 static bool acknowledge_fault(struct est_device *device, struct est_refusal *refusal)
@@ -111,7 +107,7 @@ static bool acknowledge_fault(struct est_device *device, struct est_refusal *ref
     if (device->state != EST_DEVICE_STATE_FAULT) {
         return est_refuse(refusal, EST_REFUSAL_REASON_STATE);
     }
-    if (!is_cause_gone(device)) {
+    if (!are_causes_gone(device)) {
         return est_refuse(refusal, EST_REFUSAL_REASON_CAUSE_PRESENT);
     }
     device->fault = EST_FAULT_CODE_NONE;
@@ -380,9 +376,11 @@ void est_device_set_patient_stop(struct est_device *device, bool is_pressed, est
 
 void est_device_set_battery(struct est_device *device, uint8_t percent, est_us now_us)
 {
+    const bool was_good = device->battery_percent >= BATTERY_EMPTY_PERCENT;
+
     est_device_advance(device, now_us);
     device->battery_percent = percent;
-    if (percent < BATTERY_EMPTY_PERCENT) {
+    if (was_good && (percent < BATTERY_EMPTY_PERCENT)) {
         est_state_latch_fault(device, EST_FAULT_CODE_SUPPLY);
     }
 }

@@ -130,7 +130,6 @@ void est_load_figures(struct est_channel_figures *figures,
     figures->grid_ua = est_grid_ua(channel, step_ua);
     figures->pulses = pulses_in_second(channel, &found);
     figures->restarts = fresh_starts(channel, found.unit_min_us, found.period_max_us);
-    figures->reviewed_ua = 0U;
 }
 
 /* What one pulse carries. */

@@ -32,9 +32,8 @@ struct est_extremes est_find_extremes(const struct est_channel_program *channel)
 /* What of the judgement of a target does not depend on it; made when a programme is accepted. */
 struct est_channel_figures {
     uint32_t grid_ua;
-    uint32_t pulses;      /* in the worst second of one setting; of the shortest period in bursts */
-    uint32_t restarts;    /* on-phases that may cut in, by the longest period */
-    uint32_t reviewed_ua; /* the target that was found good last; 0 always is */
+    uint32_t pulses;   /* in the worst second of one setting; of the shortest period in bursts */
+    uint32_t restarts; /* on-phases that may cut in, by the longest period */
 };
 
 void est_load_figures(struct est_channel_figures *figures,

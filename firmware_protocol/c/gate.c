@@ -99,6 +99,11 @@ static uint32_t session_digest(const struct est_gate *gate)
     return digest;
 }
 
+static uint32_t figures_digest(const struct est_gate *gate)
+{
+    return est_crc32(0U, (const uint8_t *)gate->figures, (uint16_t)sizeof gate->figures);
+}
+
 static void put_in_force(struct est_gate *gate, const struct est_session *session)
 {
     uint8_t index;
@@ -106,7 +111,7 @@ static void put_in_force(struct est_gate *gate, const struct est_session *sessio
     gate->session = *session;
     gate->limits_digest = session_digest(gate);
     for (index = 0U; index < EST_CHANNELS; index++) {
-        gate->figures[index].reviewed_ua = 0U;
+        gate->reviewed_ua[index] = 0U;
     }
 }
 
@@ -403,7 +408,9 @@ bool est_gate_take_program(struct est_gate *gate, uint32_t digest, struct est_re
         for (index = 0U; index < program->channel_count; index++) {
             est_load_figures(&gate->figures[index], &program->channels[index],
                              gate->settings->amplitude_step_ua);
+            gate->reviewed_ua[index] = 0U;
         }
+        gate->figures_digest = figures_digest(gate);
     } else if (program->loading != EST_LOADING_NOTHING) {
         est_program_unload(program);
     } else {
@@ -528,12 +535,12 @@ bool est_gate_review_target(struct est_gate *gate, uint8_t channel, uint32_t tar
                             struct est_refusal *refusal)
 {
     /* A host repeats its target 20 times a second. */
-    if (target_ua != gate->figures[channel].reviewed_ua) {
+    if (target_ua != gate->reviewed_ua[channel]) {
         if ((!est_gate_review_amplitude(gate, channel, target_ua, refusal)) ||
             (!review_derived(gate, channel, target_ua, refusal))) {
             return false;
         }
-        gate->figures[channel].reviewed_ua = target_ua;
+        gate->reviewed_ua[channel] = target_ua;
     }
     return true;
 }
@@ -542,5 +549,6 @@ bool est_gate_is_sound(const struct est_gate *gate)
 {
     return (session_digest(gate) == gate->limits_digest) &&
            ((!gate->program.is_loaded) ||
-            (est_program_digest(&gate->program) == gate->program.digest));
+            ((est_program_digest(&gate->program) == gate->program.digest) &&
+             (figures_digest(gate) == gate->figures_digest)));
 }

@@ -51,6 +51,8 @@ struct est_gate {
     struct est_session session;
     struct est_program program;
     struct est_channel_figures figures[EST_CHANNELS];
+    uint32_t figures_digest;
+    uint32_t reviewed_ua[EST_CHANNELS]; /* the target that was found good last; 0 always is */
 };
 
 /* Begin with the compiled limits and no programme. */
@@ -78,7 +80,8 @@ bool est_gate_review_amplitude(const struct est_gate *gate, uint8_t channel, uin
 bool est_gate_review_target(struct est_gate *gate, uint8_t channel, uint32_t target_ua,
                             struct est_refusal *refusal);
 
-/* Tell whether limits and programme in memory still are those that were accepted. */
+/* Tell whether limits and programme in memory still are those that were accepted, and with them the
+ * figures made of the programme. What `reviewed_ua` says is put right by the next repeated Drive. */
 bool est_gate_is_sound(const struct est_gate *gate);
 
 #endif

@@ -118,6 +118,9 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             """where both directions carry the same, either without its weak phases carries nothing:
             it is above no limit""",
         ): ("if (net_pc >= 0) {",),
+        ("gate.c", "figures_digest", "it is compared with itself alone, from any start"): (
+            "return est_crc32(1U, (const uint8_t *)gate->figures, (uint16_t)sizeof gate->figures);",
+        ),
         (
             "gate.c",
             "review_second",
@@ -136,7 +139,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "gate.c",
             "est_gate_review_target",
             "a target is judged again, with the same verdict, each time that a host repeats it",
-        ): ("; /* without gate->figures[channel].reviewed_ua = target_ua; */",),
+        ): ("; /* without gate->reviewed_ua[channel] = target_ua; */",),
         ("switched.c", "smallest_share", _TIE): (
             "smallest = (share <= smallest) ? share : smallest;",
         ),

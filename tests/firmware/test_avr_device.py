@@ -186,6 +186,26 @@ def test_a_leak_is_found_by_the_self_test(machine: Machine) -> None:
     assert host.ask(SelfTest(), SelfTestReport).failed == 2
 
 
+@pytest.mark.hazard(29)
+def test_a_leak_behind_the_patients_stop_is_not_cleared_with_it(machine: Machine) -> None:
+    host = AvrHost(machine)
+    host.greet()
+    machine.tell("leak 600")
+    assert host.ask(SelfTest(), SelfTestReport).failed == 2
+    for level in (1, 0):
+        machine.tell(f"stop {level}")
+        host.pass_us(100_000)
+    host.pass_us(300_000)
+    assert host.status.fault is FaultCode.PATIENT_STOP
+    host.send(AcknowledgeFault(host.status.latch_count, 0))
+    host.pass_us(50_000)
+    assert host.of(Refused)[-1].reason is RefusalReason.CAUSE_PRESENT
+    machine.tell("leak 0")
+    host.send(AcknowledgeFault(host.status.latch_count, 0))
+    host.pass_us(50_000)
+    assert host.status.state is DeviceState.SAFE
+
+
 def test_flash_ram_stack_and_the_longest_pass_leave_room(avr: Avr, machine: Machine) -> None:
     told = subprocess.run(["avr-size", avr.image], capture_output=True, text=True, check=True)
     text, data, bss = (int(word) for word in told.stdout.splitlines()[1].split()[:3])

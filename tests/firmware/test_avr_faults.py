@@ -40,6 +40,7 @@ SIX_OF_50_US = tuple(Phase(50, 1000 if at % 2 == 0 else -1000) for at in range(6
 TCCR1B = 0x81
 TIMSK0 = 0x6E
 WATCHDOG_MS = 40
+GRID_UA = 100
 
 
 def levels(machine: Machine) -> dict[str, int]:
@@ -148,6 +149,19 @@ def test_limits_that_change_in_memory_end_running_with_the_next_drive(machine: M
     host.send(AcknowledgeFault(host.status.latch_count, 0))
     host.pass_us(50_000)
     assert host.status.state is DeviceState.SAFE
+
+
+@pytest.mark.hazard(28)
+def test_figures_that_change_in_memory_end_running_with_the_next_drive(machine: Machine) -> None:
+    """The 50 pulses that a second holds become 1: RMS and average would be judged by that."""
+    host = AvrHost(machine)
+    host.start(one_channel(20_000, (Phase(214, 1000), Phase(214, -1000))))
+    host.keep(1000, 3000)
+    places = find_all(machine.ram(), struct.pack("<III", GRID_UA, 50, 0))
+    assert len(places) == 1
+    machine.tell(f"poke {places[0] + 4:x} 01")
+    host.keep(100, 3000)
+    assert (host.status.state, host.status.fault) == (DeviceState.FAULT, FaultCode.SELF_TEST)
 
 
 @pytest.mark.hazard(28)

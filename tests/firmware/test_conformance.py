@@ -30,7 +30,8 @@ AVR_CANNOT = {
     "TARGET-11", "TARGET-12", "TARGET-13",  # shares other than 1000 permille
     # The emulator lacks it.
     "EPOCH-01",  # a reset without a fault
-    "FAULT-09", "FAULT-10",  # a stage that delivers too much within a pulse; a supply
+    "FAULT-09",  # a stage that delivers too much within a pulse
+    "FAULT-10", "FAULT-12", "FAULT-13",  # a supply
 }  # fmt: skip
 
 

@@ -198,7 +198,7 @@ def test_what_comes_after_a_broken_part_mends_nothing(lockstep: Lockstep) -> Non
 
 
 @pytest.mark.hazard(28)
-@pytest.mark.parametrize("where", ["limits", "program"])
+@pytest.mark.parametrize("where", ["limits", "program", "grid", "pulses", "restarts"])
 @pytest.mark.parametrize("how", ["arm", "self-test"])
 def test_one_flipped_bit_of_limits_or_programme_is_found_before_output(
     lockstep: Lockstep, where: str, how: str

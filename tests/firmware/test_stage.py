@@ -167,6 +167,37 @@ def test_a_defect_that_the_stage_finds_ends_output_at_once(lockstep: Lockstep) -
     assert host.status.state is DeviceState.SAFE
 
 
+@pytest.mark.hazard(29)
+@pytest.mark.parametrize("before", ["defect", "self-test"])
+@pytest.mark.parametrize("after", ["stop", "supply"])
+def test_a_defect_behind_a_later_fault_is_not_cleared_with_it(
+    lockstep: Lockstep, before: str, after: str
+) -> None:
+    """The later fault is the one told; its cause gone, the check that fails holds all the same."""
+    host = CoreHost(lockstep)
+    host.prepare(one_channel())
+    host.happen("self-test 2")
+    if before == "defect":
+        host.happen("defect")
+    else:
+        host.send(SelfTest())
+    for happening in {
+        "stop": ("patient-stop press", "patient-stop release"),
+        "supply": ("battery 4", "battery 100"),
+    }[after]:
+        host.happen(happening)
+    host.send(Stop())
+    later = FaultCode.PATIENT_STOP if after == "stop" else FaultCode.SUPPLY
+    assert (host.status.fault, host.status.latch_count) == (later, 2)
+    (refused,) = [m for m in host.send(AcknowledgeFault(2, 0)) if isinstance(m, Refused)]
+    assert refused.reason is RefusalReason.CAUSE_PRESENT
+    host.drive(WantedState.ARMED)
+    assert (host.status.state, host.status.fault) == (DeviceState.FAULT, later)
+    host.happen("self-test 0")
+    host.send(AcknowledgeFault(2, 0))
+    assert host.status.state is DeviceState.SAFE
+
+
 def test_the_patients_stop_held_at_boot_latches_at_once(lockstep: Lockstep) -> None:
     host = CoreHost(lockstep)
     lockstep.boot(ONE, is_stop_pressed=True)

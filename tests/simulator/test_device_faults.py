@@ -420,6 +420,31 @@ def test_a_low_battery_does_not_arm_and_an_empty_one_stops() -> None:
     assert host.state() is DeviceState.SAFE
 
 
+@pytest.mark.hazard(27)
+def test_an_empty_battery_is_latched_once_however_often_it_is_told() -> None:
+    """Again only once it was good in between; what is told meanwhile is shown, and still holds."""
+    host = Host()
+    host.hello()
+
+    def told(*percents: int) -> int:
+        for percent in percents:
+            host.device.set_battery(percent, host.now_us)
+        host.pass_time(250 * MS)
+        latched = events(host, EventCode.FAULT_LATCHED)
+        assert [event.detail for event in latched] == [FaultCode.SUPPLY] * len(latched)
+        assert len(latched) == host.status.latch_count
+        return len(latched)
+
+    assert told(4, 3, 3, 3, 3) == 1
+    assert (host.status.state, host.status.battery_percent) == (DeviceState.FAULT, 3)
+    assert reason(host.send(AcknowledgeFault(1, 0))) is RefusalReason.CAUSE_PRESENT
+    assert told(5, 4, 0) == 2
+    assert told(5) == 2
+    host.send(AcknowledgeFault(2, 0))
+    assert host.state() is DeviceState.SAFE
+    assert told(4) == 3
+
+
 @pytest.mark.hazard(16)
 def test_a_reboot_forgets_everything_but_the_world() -> None:
     host = Host()

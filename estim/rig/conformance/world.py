@@ -29,6 +29,7 @@ UNDONE_BY = {
     "patient-stop press": "patient-stop release",
     "gain 1 2500": "gain 1 1000",
     "battery 4": "battery 100",
+    "battery 3": "battery 100",
 }
 """What the kit lets happen, and what takes it back."""
 

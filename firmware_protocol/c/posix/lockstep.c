@@ -8,7 +8,7 @@
  *   peek              report all channels to nobody: it begins their next peaks
  *   decode HEX        judge a frame given without its closing zero
  *   judge HEX         judge a body
- *   spoil WHERE       flip one bit of memory: limits, program
+ *   spoil WHERE       flip one bit of memory: limits, program, grid, pulses, restarts
  *   target CHANNEL UA   ask the gate alone about a target, whatever the state
  *   encode HEX        make the frame of a body
  *
@@ -165,8 +165,14 @@ static void spoil(struct est_gate *gate, const char *where)
 {
     if (strcmp(where, "limits") == 0) {
         gate->session.channels[0].amplitude_ua ^= 1U;
-    } else {
+    } else if (strcmp(where, "program") == 0) {
         gate->program.channels[0].unit_us ^= 1U;
+    } else if (strcmp(where, "grid") == 0) {
+        gate->figures[0].grid_ua ^= 1U;
+    } else if (strcmp(where, "pulses") == 0) {
+        gate->figures[0].pulses ^= 1U;
+    } else {
+        gate->figures[0].restarts ^= 1U;
     }
 }
 

@@ -956,6 +956,32 @@ def counts_noise_in_a_tumbling_window(patch: Patch) -> None:
     patch(StateMachine, "note_damaged", tumbling)
 
 
+@fault("FAULT-12", "Refused(CAUSE_PRESENT)")
+def looks_for_the_cause_of_the_fault_told_alone(patch: Patch) -> None:
+    acknowledge = StateMachine.acknowledge_fault
+
+    def narrow(self: StateMachine) -> Refusal | None:
+        charge = self.battery_percent
+        if self.fault is not FaultCode.SUPPLY:
+            self.battery_percent = 100
+        refusal = acknowledge(self)
+        self.battery_percent = charge
+        return refusal
+
+    patch(StateMachine, "acknowledge_fault", narrow)
+
+
+@fault("FAULT-13", "latch_count one more")
+def latches_each_report_of_an_empty_supply(patch: Patch) -> None:
+    tell = StateMachine.set_battery
+
+    def each(self: StateMachine, percent: int) -> None:
+        self.battery_percent = 100
+        tell(self, percent)
+
+    patch(StateMachine, "set_battery", each)
+
+
 @fault("STATUS-09", "250 ms from an answer to the next Status in SAFE")
 def answers_leave_the_timer(patch: Patch) -> None:
     def answer(self: Reports, now_us: int, state: DeviceState) -> None:

@@ -186,6 +186,35 @@ def sliding_noise(bench: Bench) -> None:
     expect(fault.detail == FaultCode.LINE_NOISE, "LINE_NOISE", f"fault {fault.detail}")
 
 
+@requirement("FAULT-12", "7", "a cause that stays holds, though a later fault is the one told")
+def older_cause(bench: Bench) -> None:
+    bench.need(CapabilityFlag.HAS_PATIENT_STOP)
+    bench.begin()
+    _emptied(bench)
+    try:
+        _pressed(bench)
+        _let_go(bench)
+        _expect_cause_present(bench)
+    finally:
+        bench.play("battery 100")
+    _expect_cleared(bench)
+
+
+@requirement("FAULT-13", "7", "a supply that is too low is latched once, however often it is told")
+def supply_once(bench: Bench) -> None:
+    bench.begin()
+    before = bench.probe().latch_count
+    _emptied(bench)
+    try:
+        bench.play("battery 3")
+        bench.line.listen(HOST_MS)
+        more = (bench.probe_in_fault().latch_count - before) & 0xFFFF
+        expect(more == 1, "latch_count one more", more)
+    finally:
+        bench.play("battery 100")
+    _expect_cleared(bench)
+
+
 @requirement("PSTOP-01", "9", "HAS_PATIENT_STOP and PATIENT_STOP_PRESENT agree")
 def presence(bench: Bench) -> None:
     bench.begin()
@@ -255,6 +284,14 @@ def _noise_in(bench: Bench, state: DeviceState) -> None:
     after = bench.probe_in_fault()
     counted = (after.damaged_count - before.damaged_count) & 0xFFFF
     expect(counted == NOISE_MOST, f"{NOISE_MOST} damaged frames counted", counted)
+
+
+def _emptied(bench: Bench) -> None:
+    """Empty the supply in SAFE; return once its fault is told."""
+    mark = bench.line.mark()
+    bench.play("battery 4")
+    event = bench.wait_event(mark, EventCode.FAULT_LATCHED, bench.world.patience_ms)
+    expect(event.detail == FaultCode.SUPPLY, "SUPPLY", f"fault {event.detail}")
 
 
 def _press_in(bench: Bench, state: DeviceState) -> None:
