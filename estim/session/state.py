@@ -413,13 +413,15 @@ class SessionState:
         """Send Stop whatever the state; clear everything that could bring output back."""
         self.do(ev.StopOutput())
         self.fail_load(LimitRefused(reason), blame=blame)
-        was_busy = self.goal is not None or self.state in (*ENERGISED, HostState.STOPPING)
+        was_stopping = self.state is HostState.STOPPING
+        was_busy = self.goal is not None or was_stopping or self.state in ENERGISED
         self.note_lowering(now_us)
         self.go_to_zero(reason, blame)
         self.append("stop", {"reason": reason, "state": self.state.value})
         if was_busy and self.follow(Trigger.STOPPED):
             self.end_reason = reason
-            self.stopping_until_us = now_us + ZERO_US
+            if not was_stopping:  # however often it is pressed, the alarm is due after the first
+                self.stopping_until_us = now_us + ZERO_US
         # At rest too: an Arm that waited behind this Stop must find nothing to arm.
         self.clear_program()
 

@@ -392,6 +392,24 @@ def test_an_unconfirmed_stop_is_an_alarm_after_a_second(bench: Bench) -> None:
     assert len(bench.device.of(Stop)) > 25  # every 30 ms, until a Status shows zero
 
 
+@pytest.mark.hazard(31)
+def test_stop_again_is_sent_again_and_does_not_put_the_alarm_off(bench: Bench) -> None:
+    """Pressed every 900 ms; the alarm is due 1 s after the first."""
+    bench.to(RUNNING).raise_to(3000, 0)
+    bench.device.ignores = (Drive, Stop)
+    asked = [bench.ask(msg.Stop)]
+    bench.run(900 * MS)
+    before = len(bench.device.of(Stop))
+    asked.append(bench.ask(msg.Stop))
+    assert len(bench.device.of(Stop)) == before + 1
+    bench.run(90 * MS)
+    assert bench.state is STOPPING
+    bench.run(20 * MS)
+    assert bench.state is FAULT
+    assert bench.core.fault.code == "stop_unconfirmed"
+    assert all("not confirmed" in bench.why(each) for each in asked)
+
+
 def test_finish_ramps_to_zero_in_two_seconds(bench: Bench) -> None:
     bench.to(RUNNING).raise_to(8000, 4000)
     asked = bench.ask(msg.Finish)
