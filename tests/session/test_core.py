@@ -9,7 +9,9 @@ from typing import Any, cast
 
 import pytest
 
+from estim.drivers import base
 from estim.errors import DeviceFault
+from estim.safety import kernel
 from estim.safety.bounds import Bound, Owner
 from estim.session import events as ev
 from estim.session import messages as msg
@@ -25,6 +27,7 @@ from firmware_protocol.messages import (
     Stop,
     WantedState,
 )
+from firmware_protocol.session_limits import limits_digest
 from tests.session.bench import MS, Bench, HandDevice, S, prepared
 
 DISCONNECTED, IDENTIFIED = HostState.DISCONNECTED, HostState.IDENTIFIED
@@ -581,6 +584,23 @@ def test_a_programme_that_the_device_does_not_report_is_not_taken(bench: Bench) 
     assert bench.state is IDENTIFIED
 
 
+@pytest.mark.hazard(16)
+@pytest.mark.parametrize("field", ["program_digest", "limits_digest"])
+def test_what_the_kernel_did_not_approve_is_never_prepared(bench: Bench, field: str) -> None:
+    """Whatever driver and device agree upon: 40 mA held where 10 mA was approved."""
+    bench.to(IDENTIFIED)
+    asked = bench.ask(msg.Prepare, *bench.prepare_request())
+    device, made = bench.device, prepared()
+    approved = kernel.device_limits(made.program, made.bounds, device.capabilities)
+    told = base.Loaded(made.program.digest, limits_digest(approved))
+    device.lie = lambda status: dataclasses.replace(status, **cast(Any, {field: 1}))
+    bench.loop.post(told._replace(**cast(Any, {field: 1})))
+    assert "not what was approved" in bench.why(asked)
+    bench.run(1 * S)
+    assert bench.state is IDENTIFIED
+    assert not bench.settle(bench.ask(msg.Arm))
+
+
 def test_a_device_that_makes_no_sense_is_not_connected(bench: Bench) -> None:
     sound = bench.device.capabilities
     for wrong in ({"channel_count": 0}, {"channel_count": 5}, {"amplitude_step_ua": 0}):
@@ -678,8 +698,6 @@ def test_a_slow_link_is_shown_and_stops_nothing(bench: Bench) -> None:
 
 def test_an_event_for_nobody_changes_nothing(bench: Bench) -> None:
     """Late answers of a driver, a record and a kernel whose question is no longer open."""
-    from estim.drivers import base
-
     bench.to(READY)
     before = (bench.state, bench.core.program, len(bench.submitted))
     bench.loop.post(ev.LoadReviewed(None))
