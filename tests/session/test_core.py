@@ -382,6 +382,23 @@ def test_a_device_that_does_not_arm(bench: Bench) -> None:
 
 
 @pytest.mark.hazard(31)
+def test_a_device_that_armed_too_late_must_show_zero_or_is_an_alarm(bench: Bench) -> None:
+    """Told to arm, it said nothing of it in time: nobody knows where it stands."""
+    bench.to(READY)
+    bench.device.ignores = (Drive, Stop)
+    asked = bench.ask(msg.Arm)
+    bench.run(1510 * MS)
+    outcome = bench.outcome(asked)
+    assert outcome is not None
+    assert outcome.exit_code == DeviceFault.exit_code
+    assert bench.state is STOPPING
+    bench.device.state = DeviceState.ARMED
+    bench.run(1010 * MS)
+    assert bench.state is FAULT
+    assert bench.core.fault.code == "stop_unconfirmed"
+
+
+@pytest.mark.hazard(31)
 def test_an_unconfirmed_stop_is_an_alarm_after_a_second(bench: Bench) -> None:
     bench.to(RUNNING).raise_to(3000, 0)
     bench.device.ignores = (Drive, Stop)
