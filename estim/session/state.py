@@ -361,6 +361,7 @@ class SessionState:
         if problem:
             self.refuse(request_id, LimitRefused(problem))
             return
+        self.return_ua = wished_ua if kind is RiseKind.RETURN else []
         content: dict[str, object] = {
             "from_ua": self.targets_ua[:],
             "to_ua": wished_ua,
@@ -383,9 +384,11 @@ class SessionState:
         self.review_drive(now_us, wished_ua, kind, request_id)
 
     def go_to_zero(self, why: str, blame: Blame) -> None:
+        is_return_asked = self.has_wish and any(self.return_ua)
         self.drop_wishes(why, blame)
-        if self.state is HostState.RUNNING:
-            # Zero too: a return must not reach what was lowered before the pause.
+        if self.state is HostState.RUNNING and not is_return_asked:
+            # Zero too: a return must not reach what was lowered before the pause. One that was
+            # asked and has not begun may be asked again.
             self.marker_ua = list(self.targets_ua)
         self.targets_ua = [0] * len(self.targets_ua)
         self.finish_from = None

@@ -285,6 +285,42 @@ def test_pause_goes_to_zero_and_resume_returns_at_most_to_the_marker(bench: Benc
     assert max(row[0] for row in rows) == 6000
 
 
+def test_a_pause_before_a_return_is_recorded_keeps_the_level_to_return_to(bench: Bench) -> None:
+    bench.to(RUNNING).raise_to(6000, 2000)
+    assert bench.settle(bench.ask(msg.Pause))
+    asked = bench.ask(msg.Resume)
+    bench.until(lambda: bench.core.goal is not None)
+    bench.holds_durable = True
+    bench.until(lambda: bench.state is RUNNING)
+    assert bench.settle(bench.ask(msg.Pause))
+    assert "paused meanwhile" in bench.why(asked)
+    assert bench.device.targets == [0, 0]
+    bench.holds_durable = False
+    bench.run(600 * MS)
+    assert bench.settle(bench.ask(msg.Resume))
+    bench.run(100 * MS)
+    assert bench.device.targets == [6000, 2000]
+
+
+@pytest.mark.hazard(5)
+@pytest.mark.parametrize("kind", [msg.Raise, msg.Lower])
+def test_a_level_is_not_returned_to_once_something_else_was_asked(bench: Bench, kind: type) -> None:
+    """The return was not recorded in time; then a key was pressed, and that paused as well."""
+    bench.to(RUNNING).raise_to(6000, 2000)
+    assert bench.settle(bench.ask(msg.Pause))
+    bench.ask(msg.Resume)
+    bench.until(lambda: bench.core.goal is not None)
+    bench.holds_durable = True
+    bench.until(lambda: bench.state is RUNNING)
+    if kind is msg.Raise:
+        bench.run(300 * MS)
+    bench.ask(kind, *_ARGUMENTS[kind])
+    assert bench.settle(bench.ask(msg.Pause))
+    bench.holds_durable = False
+    assert not bench.settle(bench.ask(msg.Resume))
+    assert bench.device.targets == [0, 0]
+
+
 def test_a_start_after_a_pause_stays_at_zero(bench: Bench) -> None:
     """Only a resume returns; a start begins anew."""
     bench.to(RUNNING).raise_to(6000, 2000)
