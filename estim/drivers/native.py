@@ -92,7 +92,7 @@ class NativeStimulator(Stimulator):
         self._events: list[DriverEvent] = []
         self._urgent: list[bytes] = []
         self._ordered: list[bytes] = []
-        self._drive_frame: bytes | None = None
+        self._drive: tuple[Drive, int] | None = None
         self._exchange: _Exchange | None = None
         self._identity: Identity | None = None
         self._loading: ApprovedLoad | None = None
@@ -155,14 +155,11 @@ class NativeStimulator(Stimulator):
             limits_digest=self._limits_digest,
             targets=tuple(TargetRow(target_ua) for target_ua in approved.targets_ua),
         )
-        self._drive_frame = self._connection.send(message)
-        self._drive_times_us[self._connection.last_sequence] = now_us
-        if len(self._drive_times_us) > _DRIVES_REMEMBERED:
-            del self._drive_times_us[next(iter(self._drive_times_us))]
+        self._drive = message, now_us
 
     def stop(self, now_us: int) -> None:
         self._stop_count = 0
-        self._drive_frame = None
+        self._drive = None
         if self._loading is not None:
             self._loading = None
             self._exchange = None
@@ -178,12 +175,23 @@ class NativeStimulator(Stimulator):
 
     @property
     def has_output(self) -> bool:
-        return bool(self._urgent or self._ordered or self._drive_frame)
+        return bool(self._urgent or self._ordered or self._drive)
 
     def take_output(self) -> Output:
-        output = Output(self._urgent, self._ordered, self._drive_frame)
-        self._urgent, self._ordered, self._drive_frame = [], [], None
+        output = Output(self._urgent, self._ordered, self._take_drive())
+        self._urgent, self._ordered = [], []
         return output
+
+    def _take_drive(self) -> bytes | None:
+        """Number the Drive that waits now: it goes after all that is ordered."""
+        if self._drive is None:
+            return None
+        (message, now_us), self._drive = self._drive, None
+        frame = self._connection.send(message)
+        self._drive_times_us[self._connection.last_sequence] = now_us
+        if len(self._drive_times_us) > _DRIVES_REMEMBERED:
+            del self._drive_times_us[next(iter(self._drive_times_us))]
+        return frame
 
     def _send(self, message: Message) -> None:
         self._ordered.append(self._connection.send(message))

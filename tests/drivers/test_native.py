@@ -417,6 +417,21 @@ def test_only_the_newest_drive_waits() -> None:
     assert drive.targets[0].target_ua == 3000
 
 
+@pytest.mark.hazard(9)
+def test_what_is_ordered_after_a_drive_does_not_make_it_old() -> None:
+    """A device drops a frame whose number is not newer than the last."""
+    line = Line().loaded()
+    line.driver.drive(approved((1000, 0), line.now_us), line.now_us)
+    line.driver.acknowledge(1, 0b10, line.now_us)
+    line.pass_on()
+    assert len(line.device.of(AcknowledgeFault)) == 1
+    assert len(line.device.of(Drive)) == 1
+    assert line.device.connection.dropped_count == 0
+    line.now_us += 10 * MS
+    line.status()
+    assert line.of(base.RoundTrip)[-1] == base.RoundTrip(0)
+
+
 def test_drives_that_are_never_answered_are_forgotten() -> None:
     line = Line().loaded()
     line.device.is_deaf = True
