@@ -5,6 +5,7 @@ Rules:
 2. Set-up exchanges (identify, limits, programme) are repeated as a whole, in SAFE alone; output is
    never repeated blindly.
 3. Stop is sent three times at least, then until a Status shows zero.
+4. A load goes on with answers to its own requests alone, never with one to a load before it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from estim.drivers.base import (
 from estim.errors import DeviceFault, EstimError, LimitRefused, PortLost, ReplyTimeout
 from estim.safety.verdict import Approved, ApprovedLoad
 from estim.units import in_unit
-from firmware_protocol.connection import Connection, Damaged, Dropped, Received, Role
+from firmware_protocol.connection import Connection, Damaged, Dropped, Received, Role, is_newer
 from firmware_protocol.limits import BY_WIRE_ID
 from firmware_protocol.messages import (
     NO_CHANNEL,
@@ -78,6 +79,8 @@ class _Exchange:
     attempts_left: int
     due_us: int = 0
     began_us: int = 0
+    before: int = 0
+    """Sequence of the message before its first one."""
 
 
 class NativeStimulator(Stimulator):
@@ -89,7 +92,7 @@ class NativeStimulator(Stimulator):
         self._events: list[DriverEvent] = []
         self._urgent: list[bytes] = []
         self._ordered: list[bytes] = []
-        self._drive_frame: bytes | None = None
+        self._drive: tuple[Drive, int] | None = None
         self._exchange: _Exchange | None = None
         self._identity: Identity | None = None
         self._loading: ApprovedLoad | None = None
@@ -152,14 +155,11 @@ class NativeStimulator(Stimulator):
             limits_digest=self._limits_digest,
             targets=tuple(TargetRow(target_ua) for target_ua in approved.targets_ua),
         )
-        self._drive_frame = self._connection.send(message)
-        self._drive_times_us[self._connection.last_sequence] = now_us
-        if len(self._drive_times_us) > _DRIVES_REMEMBERED:
-            del self._drive_times_us[next(iter(self._drive_times_us))]
+        self._drive = message, now_us
 
     def stop(self, now_us: int) -> None:
         self._stop_count = 0
-        self._drive_frame = None
+        self._drive = None
         if self._loading is not None:
             self._loading = None
             self._exchange = None
@@ -175,12 +175,23 @@ class NativeStimulator(Stimulator):
 
     @property
     def has_output(self) -> bool:
-        return bool(self._urgent or self._ordered or self._drive_frame)
+        return bool(self._urgent or self._ordered or self._drive)
 
     def take_output(self) -> Output:
-        output = Output(self._urgent, self._ordered, self._drive_frame)
-        self._urgent, self._ordered, self._drive_frame = [], [], None
+        output = Output(self._urgent, self._ordered, self._take_drive())
+        self._urgent, self._ordered = [], []
         return output
+
+    def _take_drive(self) -> bytes | None:
+        """Number the Drive that waits now: it goes after all that is ordered."""
+        if self._drive is None:
+            return None
+        (message, now_us), self._drive = self._drive, None
+        frame = self._connection.send(message)
+        self._drive_times_us[self._connection.last_sequence] = now_us
+        if len(self._drive_times_us) > _DRIVES_REMEMBERED:
+            del self._drive_times_us[next(iter(self._drive_times_us))]
+        return frame
 
     def _send(self, message: Message) -> None:
         self._ordered.append(self._connection.send(message))
@@ -195,6 +206,7 @@ class NativeStimulator(Stimulator):
     def _begin(self, exchange: _Exchange, now_us: int) -> None:
         self._exchange = exchange
         exchange.began_us = now_us
+        exchange.before = self._connection.last_sequence
         self._attempt(exchange, now_us)
 
     def _attempt(self, exchange: _Exchange, now_us: int) -> None:
@@ -206,7 +218,10 @@ class NativeStimulator(Stimulator):
         error = ReplyTimeout(f"{self._address}: the device did not answer ({what})")
 
         def failed() -> DriverEvent:
-            return LoadFailed(error) if self._loading else ConnectFailed(error)
+            if self._loading is None:
+                return ConnectFailed(error)
+            self._loading = None
+            return LoadFailed(error)
 
         return _Exchange(send, failed, EXCHANGE_US, EXCHANGE_ATTEMPTS)
 
@@ -298,10 +313,10 @@ class NativeStimulator(Stimulator):
             self._events.append(RoundTrip(now_us - exchange.began_us))
 
     def _take_limits(self, message: LimitsAccepted, now_us: int) -> None:
-        loading, exchange = self._loading, self._exchange
+        loading = self._loading
         if loading is None or message.limits_digest != limits_digest(loading.limits):
             return
-        if exchange is not None and exchange.send == self._send_limits:  # not a late second answer
+        if self._is_answered(self._send_limits, message.in_reply_to):
             self._limits_digest = message.limits_digest
             self._begin(self._setup(self._send_program, "programme"), now_us)
 
@@ -309,10 +324,18 @@ class NativeStimulator(Stimulator):
         loading = self._loading
         if loading is None or message.program_digest != loading.program.digest:
             return
-        self._exchange = None
-        self._loading = None
-        self._program_digest = message.program_digest
-        self._events.append(Loaded(self._program_digest, self._limits_digest))
+        if self._is_answered(self._send_program, message.in_reply_to):
+            self._exchange = None
+            self._loading = None
+            self._program_digest = message.program_digest
+            self._events.append(Loaded(self._program_digest, self._limits_digest))
+
+    def _is_answered(self, send: Callable[[], None], in_reply_to: int) -> bool:
+        """Tell whether an answer is one to the exchange that waits; rule 4."""
+        exchange = self._exchange
+        if exchange is None or exchange.send != send:
+            return False
+        return is_newer(in_reply_to, exchange.before)
 
     def _take_refusal(self, refusal: Refused) -> None:
         explanation = explain(refusal)
@@ -322,8 +345,8 @@ class NativeStimulator(Stimulator):
                 self._events.append(SelfTested(refusal=f"the device refused: {explanation}"))
             return
         is_damage = refusal.reason in (RefusalReason.PROGRAM_DIGEST, RefusalReason.PROGRAM)
-        if self._loading is None:
-            is_drive = refusal.message == Drive.message_id
+        is_drive = refusal.message == Drive.message_id
+        if self._loading is None or is_drive:
             is_lead_off = refusal.reason is RefusalReason.LEAD_OFF_LATCHED
             self._events.append(DriveRefused(explanation, is_drive, is_lead_off))
         elif not is_damage or (self._exchange is not None and self._exchange.attempts_left == 0):

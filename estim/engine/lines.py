@@ -2,7 +2,8 @@
 
 Rules:
 1. Nothing here queues output for the device: Stop goes first, and the newest Drive replaces one
-   that waits.
+   that waits. All else is written in the order it came, as the device drops what is numbered lower
+   than what it took last.
 2. The interface may stop reading without holding the engine up: the newest snapshot replaces one
    that waits, and words beyond a bound are dropped, oldest first. Frames that come while others
    wait are counted and dropped, and never take the place of a word.
@@ -53,6 +54,7 @@ class ThreadedPort:
         self._urgent: list[bytes] = []
         self._ordered: list[bytes] = []
         self._drive: bytes | None = None
+        self._later: list[bytes] = []  # what was ordered after the Drive that waits
         self._is_open = True
         self._reader = threading.Thread(target=self._read, name="port-reader", daemon=True)
         self._writer = threading.Thread(target=self._write, name="port-writer", daemon=True)
@@ -65,7 +67,10 @@ class ThreadedPort:
             if output.urgent:
                 self._urgent += output.urgent
                 self._drive = None
-            self._ordered += output.ordered
+            self._later += output.ordered
+            if self._drive is None or output.drive is not None:
+                self._ordered += self._later
+                self._later = []
             if output.drive is not None:
                 self._drive = output.drive
             self._condition.notify()
@@ -114,12 +119,13 @@ class ThreadedPort:
         with self._condition:
             while not (self._urgent or self._ordered or self._drive) and self._is_open:
                 self._condition.wait()
-            sending = b"".join(self._urgent) + b"".join(self._ordered)
             drive, self._drive = self._drive, None
-            self._urgent, self._ordered = [], []
-        if not sending and drive is None:
+            waiting = [*self._urgent, *self._ordered, drive or b"", *self._later]
+            self._urgent, self._ordered, self._later = [], [], []
+        sending = b"".join(waiting)
+        if not sending:
             return False
-        self._transport.write(sending + (drive or b""))
+        self._transport.write(sending)
         if drive is not None:
             self._listener.drive_written(self._clock.now_us())
         return True

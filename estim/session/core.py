@@ -67,7 +67,7 @@ def _on_tick(session: SessionState, event: ev.Ticked, now_us: int) -> None:
         slow = session.slow_link_words
         failure, blame = pending.failure + slow, Blame.RIG if slow else Blame.DEVICE
         session.refuse(pending.request_id, DeviceFault(failure), blame=blame)
-        session.goal = None
+        pending.request_id = 0  # answered; that there was a goal is for `begin_stop` to see
         session.begin_stop(failure, now_us, blame)
     if session.acknowledge and now_us >= session.acknowledge.deadline_us:
         session.refuse(session.acknowledge.request_id, DeviceFault(session.acknowledge.failure))

@@ -34,6 +34,7 @@ from firmware_protocol.messages import (
     FaultCode,
     Status,
 )
+from firmware_protocol.session_limits import limits_digest
 
 MEASURED_MARGIN_UA = 1000
 OVERSHOOTS_MAX = 2
@@ -105,11 +106,18 @@ def _on_connect_failed(session: SessionState, told: driver.ConnectFailed, now_us
 
 
 def _on_loaded(session: SessionState, told: driver.Loaded, now_us: int) -> None:
-    if session.preparing is not None:
-        session.program_digest = told.program_digest
-        session.limits_digest = told.limits_digest
-        session.load_remarks = told.remarks
-        session.loaded_until_us = now_us + GOAL_US
+    if session.preparing is None or session.capabilities is None:
+        return
+    _, program, bounds, _ = session.preparing
+    approved = kernel.device_limits(program, bounds, session.capabilities)
+    # Not what the driver believes it has sent: what the device enforces must be the kernel's.
+    if (told.program_digest, told.limits_digest) != (program.digest, limits_digest(approved)):
+        session.fail_load(DeviceFault("the device holds a load that is not what was approved"))
+        return
+    session.program_digest = told.program_digest
+    session.limits_digest = told.limits_digest
+    session.load_remarks = told.remarks
+    session.loaded_until_us = now_us + GOAL_US
 
 
 def _see_loaded(session: SessionState, status: Status, now_us: int) -> None:

@@ -361,6 +361,7 @@ class SessionState:
         if problem:
             self.refuse(request_id, LimitRefused(problem))
             return
+        self.return_ua = wished_ua if kind is RiseKind.RETURN else []
         content: dict[str, object] = {
             "from_ua": self.targets_ua[:],
             "to_ua": wished_ua,
@@ -383,9 +384,11 @@ class SessionState:
         self.review_drive(now_us, wished_ua, kind, request_id)
 
     def go_to_zero(self, why: str, blame: Blame) -> None:
+        is_return_asked = self.has_wish and any(self.return_ua)
         self.drop_wishes(why, blame)
-        if self.state is HostState.RUNNING:
-            # Zero too: a return must not reach what was lowered before the pause.
+        if self.state is HostState.RUNNING and not is_return_asked:
+            # Zero too: a return must not reach what was lowered before the pause. One that was
+            # asked and has not begun may be asked again.
             self.marker_ua = list(self.targets_ua)
         self.targets_ua = [0] * len(self.targets_ua)
         self.finish_from = None
@@ -413,13 +416,15 @@ class SessionState:
         """Send Stop whatever the state; clear everything that could bring output back."""
         self.do(ev.StopOutput())
         self.fail_load(LimitRefused(reason), blame=blame)
-        was_busy = self.goal is not None or self.state in (*ENERGISED, HostState.STOPPING)
+        was_stopping = self.state is HostState.STOPPING
+        was_busy = self.goal is not None or was_stopping or self.state in ENERGISED
         self.note_lowering(now_us)
         self.go_to_zero(reason, blame)
         self.append("stop", {"reason": reason, "state": self.state.value})
         if was_busy and self.follow(Trigger.STOPPED):
             self.end_reason = reason
-            self.stopping_until_us = now_us + ZERO_US
+            if not was_stopping:  # however often it is pressed, the alarm is due after the first
+                self.stopping_until_us = now_us + ZERO_US
         # At rest too: an Arm that waited behind this Stop must find nothing to arm.
         self.clear_program()
 

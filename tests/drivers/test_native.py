@@ -304,6 +304,75 @@ def test_an_expired_approval_to_load_is_not_sent() -> None:
     assert line.device.of(SetLimits)
 
 
+def test_a_late_answer_to_a_load_that_was_replaced_does_not_end_the_next() -> None:
+    """The same programme with lower limits, whose SetLimits is lost: the device holds 40 mA yet."""
+    line = Line().connected()
+    line.device.ignores = (CommitProgram,)
+    line.driver.load(approved_load(line.device, line.now_us), line.now_us)
+    line.run(20 * MS)
+    former_digest, commit_sequence = line.device.limits_digest, line.driver._connection.last_sequence
+    lower = prepared(patient_ceiling_ua=10_000)
+    verdict = kernel.review_load(
+        lower.program, lower.bounds, line.device.capabilities, line.now_us
+    )
+    assert isinstance(verdict, ApprovedLoad)
+    assert verdict.program.digest == MADE.program.digest
+    line.to_device = lambda frame: b""
+    line.driver.load(verdict, line.now_us)
+    line.pass_on()
+    line.device.say(ProgramAccepted(commit_sequence, MADE.program.digest))
+    line.pass_on()
+    assert not line.of(base.Loaded)
+    assert line.device.limits_digest == former_digest
+    line.to_device, line.device.ignores = lambda frame: frame, ()
+    line.run(1000 * MS)
+    (told,) = line.of(base.Loaded)
+    assert isinstance(told, base.Loaded)
+    assert told.limits_digest == line.device.limits_digest == limits_digest(verdict.limits)
+
+
+@pytest.mark.parametrize("kind", [LimitsAccepted, ProgramAccepted])
+def test_an_answer_counts_only_where_it_is_one_to_this_load(kind: type) -> None:
+    """The same programme and limits again: only `in_reply_to` tells the answers apart."""
+    line = Line().connected()
+    asked = SetLimits if kind is LimitsAccepted else CommitProgram
+    line.device.ignores = (asked,)
+    load = approved_load(line.device, line.now_us)
+    line.driver.load(load, line.now_us)
+    line.pass_on()
+    line.pass_on()
+    digests = {LimitsAccepted: limits_digest(load.limits), ProgramAccepted: load.program.digest}
+    former = line.driver._connection.last_sequence
+    line.driver.load(load, line.now_us)
+    line.pass_on()
+    line.pass_on()
+    before = len(line.device.of(CommitProgram))
+    line.device.say(kind(former, digests[kind]))
+    line.pass_on()
+    line.pass_on()
+    assert not line.of(base.Loaded)
+    assert len(line.device.of(CommitProgram)) == before
+    line.device.say(kind(line.driver._connection.last_sequence, digests[kind]))
+    line.device.ignores = ()
+    line.run(100 * MS)
+    assert len(line.of(base.Loaded)) == 1
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_drive_refused_during_a_load_or_after_its_time_out_is_no_failed_load(ends: bool) -> None:
+    line = Line().connected()
+    line.device.ignores = (SetLimits,)
+    line.driver.load(approved_load(line.device, line.now_us), line.now_us)
+    line.run(1500 * MS if ends else 100 * MS)
+    assert len(line.of(base.LoadFailed)) == ends
+    line.device.say(Refused(0, Drive.message_id, RefusalReason.NOT_FROM_ZERO, 0, 255, 0, 0))
+    line.pass_on()
+    assert len(line.of(base.LoadFailed)) == ends
+    (told,) = line.of(base.DriveRefused)
+    assert isinstance(told, base.DriveRefused)
+    assert told.is_drive
+
+
 # Drives.
 
 
@@ -346,6 +415,21 @@ def test_only_the_newest_drive_waits() -> None:
     line.pass_on()
     (drive,) = line.device.of(Drive)
     assert drive.targets[0].target_ua == 3000
+
+
+@pytest.mark.hazard(9)
+def test_what_is_ordered_after_a_drive_does_not_make_it_old() -> None:
+    """A device drops a frame whose number is not newer than the last."""
+    line = Line().loaded()
+    line.driver.drive(approved((1000, 0), line.now_us), line.now_us)
+    line.driver.acknowledge(1, 0b10, line.now_us)
+    line.pass_on()
+    assert len(line.device.of(AcknowledgeFault)) == 1
+    assert len(line.device.of(Drive)) == 1
+    assert line.device.connection.dropped_count == 0
+    line.now_us += 10 * MS
+    line.status()
+    assert line.of(base.RoundTrip)[-1] == base.RoundTrip(0)
 
 
 def test_drives_that_are_never_answered_are_forgotten() -> None:

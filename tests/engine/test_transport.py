@@ -238,6 +238,38 @@ def test_the_newest_drive_replaces_one_that_waits(line: Line) -> None:
     port.join(1.0)
 
 
+@pytest.mark.hazard(9, 31)
+@pytest.mark.parametrize(
+    ("last", "written"),
+    [
+        (Output([], [], None), b"drive 2;ack 3;ack 4;"),
+        (Output([], [b"ack 5;"], b"drive 6;"), b"ack 3;ack 4;ack 5;drive 6;"),
+        (Output([b"stop;"], [], None), b"stop;ack 3;ack 4;"),
+    ],
+)
+def test_what_waits_is_written_as_it_was_numbered(
+    line: Line, last: Output, written: bytes
+) -> None:
+    """A device drops what is older than the last that it took; a Stop has no place in that."""
+    port = ThreadedPort(open_port(line.address), Listener(), SystemClock())
+    port.send(Output([], [bytes(100_000)], None))
+    time.sleep(0.05)
+    for output in (
+        Output([], [], b"drive 1;"),
+        Output([], [], b"drive 2;"),
+        Output([], [b"ack 3;"], None),
+        Output([], [b"ack 4;"], None),
+        last,
+    ):
+        port.send(output)
+    received = b""
+    while len(received) < 100_000 + len(written):
+        received += os.read(line.master, 65_536)
+    assert received.lstrip(b"\0") == written
+    port.close()
+    port.join(1.0)
+
+
 def test_what_was_handed_over_before_the_close_is_still_written(line: Line) -> None:
     port = ThreadedPort(open_port(line.address), Listener(), SystemClock())
     port.send(Output([b"stop"], [], None))

@@ -285,7 +285,6 @@ class HostRules(HostSteps):
     def on_goal_missed(self) -> bool | None:
         if self.life != ALIVE or not self.goal:
             return False
-        self.goal = ""
         self.begin_stop()
         return None
 

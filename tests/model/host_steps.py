@@ -217,8 +217,9 @@ class HostSteps:
         self.floor, self.floor_age = self.zero, 0
 
     def go_to_zero(self) -> None:
+        is_return_asked = self.wish == "return"
         self.drop_wishes()
-        if self.state is _S.RUNNING:
+        if self.state is _S.RUNNING and not is_return_asked:
             self.marker = self.targets
         self.targets = self.zero
 

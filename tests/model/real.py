@@ -275,6 +275,7 @@ class RealHost:
             return requests._goal_for(core, REACHED[kind], 1, "")(NOW_US)
         wished = _ua(host.marker)
         rise = RiseKind.RETURN
+        core.return_ua = wished if kind == "return" else []
         if kind == "raise":
             wished, rise = _ua(host.targets), RiseKind.TARGET
             wished[int(argument)] += UNIT_UA

@@ -9,7 +9,9 @@ from typing import Any, cast
 
 import pytest
 
+from estim.drivers import base
 from estim.errors import DeviceFault
+from estim.safety import kernel
 from estim.safety.bounds import Bound, Owner
 from estim.session import events as ev
 from estim.session import messages as msg
@@ -25,6 +27,7 @@ from firmware_protocol.messages import (
     Stop,
     WantedState,
 )
+from firmware_protocol.session_limits import limits_digest
 from tests.session.bench import MS, Bench, HandDevice, S, prepared
 
 DISCONNECTED, IDENTIFIED = HostState.DISCONNECTED, HostState.IDENTIFIED
@@ -282,6 +285,42 @@ def test_pause_goes_to_zero_and_resume_returns_at_most_to_the_marker(bench: Benc
     assert max(row[0] for row in rows) == 6000
 
 
+def test_a_pause_before_a_return_is_recorded_keeps_the_level_to_return_to(bench: Bench) -> None:
+    bench.to(RUNNING).raise_to(6000, 2000)
+    assert bench.settle(bench.ask(msg.Pause))
+    asked = bench.ask(msg.Resume)
+    bench.until(lambda: bench.core.goal is not None)
+    bench.holds_durable = True
+    bench.until(lambda: bench.state is RUNNING)
+    assert bench.settle(bench.ask(msg.Pause))
+    assert "paused meanwhile" in bench.why(asked)
+    assert bench.device.targets == [0, 0]
+    bench.holds_durable = False
+    bench.run(600 * MS)
+    assert bench.settle(bench.ask(msg.Resume))
+    bench.run(100 * MS)
+    assert bench.device.targets == [6000, 2000]
+
+
+@pytest.mark.hazard(5)
+@pytest.mark.parametrize("kind", [msg.Raise, msg.Lower])
+def test_a_level_is_not_returned_to_once_something_else_was_asked(bench: Bench, kind: type) -> None:
+    """The return was not recorded in time; then a key was pressed, and that paused as well."""
+    bench.to(RUNNING).raise_to(6000, 2000)
+    assert bench.settle(bench.ask(msg.Pause))
+    bench.ask(msg.Resume)
+    bench.until(lambda: bench.core.goal is not None)
+    bench.holds_durable = True
+    bench.until(lambda: bench.state is RUNNING)
+    if kind is msg.Raise:
+        bench.run(300 * MS)
+    bench.ask(kind, *_ARGUMENTS[kind])
+    assert bench.settle(bench.ask(msg.Pause))
+    bench.holds_durable = False
+    assert not bench.settle(bench.ask(msg.Resume))
+    assert bench.device.targets == [0, 0]
+
+
 def test_a_start_after_a_pause_stays_at_zero(bench: Bench) -> None:
     """Only a resume returns; a start begins anew."""
     bench.to(RUNNING).raise_to(6000, 2000)
@@ -379,6 +418,23 @@ def test_a_device_that_does_not_arm(bench: Bench) -> None:
 
 
 @pytest.mark.hazard(31)
+def test_a_device_that_armed_too_late_must_show_zero_or_is_an_alarm(bench: Bench) -> None:
+    """Told to arm, it said nothing of it in time: nobody knows where it stands."""
+    bench.to(READY)
+    bench.device.ignores = (Drive, Stop)
+    asked = bench.ask(msg.Arm)
+    bench.run(1510 * MS)
+    outcome = bench.outcome(asked)
+    assert outcome is not None
+    assert outcome.exit_code == DeviceFault.exit_code
+    assert bench.state is STOPPING
+    bench.device.state = DeviceState.ARMED
+    bench.run(1010 * MS)
+    assert bench.state is FAULT
+    assert bench.core.fault.code == "stop_unconfirmed"
+
+
+@pytest.mark.hazard(31)
 def test_an_unconfirmed_stop_is_an_alarm_after_a_second(bench: Bench) -> None:
     bench.to(RUNNING).raise_to(3000, 0)
     bench.device.ignores = (Drive, Stop)
@@ -390,6 +446,24 @@ def test_an_unconfirmed_stop_is_an_alarm_after_a_second(bench: Bench) -> None:
     assert "not confirmed" in bench.why(asked)
     assert bench.core.fault.code == "stop_unconfirmed"
     assert len(bench.device.of(Stop)) > 25  # every 30 ms, until a Status shows zero
+
+
+@pytest.mark.hazard(31)
+def test_stop_again_is_sent_again_and_does_not_put_the_alarm_off(bench: Bench) -> None:
+    """Pressed every 900 ms; the alarm is due 1 s after the first."""
+    bench.to(RUNNING).raise_to(3000, 0)
+    bench.device.ignores = (Drive, Stop)
+    asked = [bench.ask(msg.Stop)]
+    bench.run(900 * MS)
+    before = len(bench.device.of(Stop))
+    asked.append(bench.ask(msg.Stop))
+    assert len(bench.device.of(Stop)) == before + 1
+    bench.run(90 * MS)
+    assert bench.state is STOPPING
+    bench.run(20 * MS)
+    assert bench.state is FAULT
+    assert bench.core.fault.code == "stop_unconfirmed"
+    assert all("not confirmed" in bench.why(each) for each in asked)
 
 
 def test_finish_ramps_to_zero_in_two_seconds(bench: Bench) -> None:
@@ -563,6 +637,23 @@ def test_a_programme_that_the_device_does_not_report_is_not_taken(bench: Bench) 
     assert bench.state is IDENTIFIED
 
 
+@pytest.mark.hazard(16)
+@pytest.mark.parametrize("field", ["program_digest", "limits_digest"])
+def test_what_the_kernel_did_not_approve_is_never_prepared(bench: Bench, field: str) -> None:
+    """Whatever driver and device agree upon: 40 mA held where 10 mA was approved."""
+    bench.to(IDENTIFIED)
+    asked = bench.ask(msg.Prepare, *bench.prepare_request())
+    device, made = bench.device, prepared()
+    approved = kernel.device_limits(made.program, made.bounds, device.capabilities)
+    told = base.Loaded(made.program.digest, limits_digest(approved))
+    device.lie = lambda status: dataclasses.replace(status, **cast(Any, {field: 1}))
+    bench.loop.post(told._replace(**cast(Any, {field: 1})))
+    assert "not what was approved" in bench.why(asked)
+    bench.run(1 * S)
+    assert bench.state is IDENTIFIED
+    assert not bench.settle(bench.ask(msg.Arm))
+
+
 def test_a_device_that_makes_no_sense_is_not_connected(bench: Bench) -> None:
     sound = bench.device.capabilities
     for wrong in ({"channel_count": 0}, {"channel_count": 5}, {"amplitude_step_ua": 0}):
@@ -660,8 +751,6 @@ def test_a_slow_link_is_shown_and_stops_nothing(bench: Bench) -> None:
 
 def test_an_event_for_nobody_changes_nothing(bench: Bench) -> None:
     """Late answers of a driver, a record and a kernel whose question is no longer open."""
-    from estim.drivers import base
-
     bench.to(READY)
     before = (bench.state, bench.core.program, len(bench.submitted))
     bench.loop.post(ev.LoadReviewed(None))
