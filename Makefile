@@ -50,7 +50,7 @@ test: $(DEV_STAMP)
 
 # Whole visits, the technician's bench, records and the browser's page, all through the interface.
 test-long: $(DEV_STAMP)
-	@$(VENV_PYTHON) -m pytest -n 2 --dist worksteal -m long
+	@$(VENV_PYTHON) -m pytest -n 3 --dist worksteal -m long --durations=60
 
 # In under 3 minutes; what it needs from Debian it installs where it may.
 test-firmware: $(DEV_STAMP)

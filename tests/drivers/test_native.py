@@ -310,11 +310,10 @@ def test_a_late_answer_to_a_load_that_was_replaced_does_not_end_the_next() -> No
     line.device.ignores = (CommitProgram,)
     line.driver.load(approved_load(line.device, line.now_us), line.now_us)
     line.run(20 * MS)
-    former_digest, commit_sequence = line.device.limits_digest, line.driver._connection.last_sequence
+    former_digest = line.device.limits_digest
+    commit_sequence = line.driver._connection.last_sequence
     lower = prepared(patient_ceiling_ua=10_000)
-    verdict = kernel.review_load(
-        lower.program, lower.bounds, line.device.capabilities, line.now_us
-    )
+    verdict = kernel.review_load(lower.program, lower.bounds, line.device.capabilities, line.now_us)
     assert isinstance(verdict, ApprovedLoad)
     assert verdict.program.digest == MADE.program.digest
     line.to_device = lambda frame: b""
@@ -332,7 +331,9 @@ def test_a_late_answer_to_a_load_that_was_replaced_does_not_end_the_next() -> No
 
 
 @pytest.mark.parametrize("kind", [LimitsAccepted, ProgramAccepted])
-def test_an_answer_counts_only_where_it_is_one_to_this_load(kind: type) -> None:
+def test_an_answer_counts_only_where_it_is_one_to_this_load(
+    kind: type[LimitsAccepted] | type[ProgramAccepted],
+) -> None:
     """The same programme and limits again: only `in_reply_to` tells the answers apart."""
     line = Line().connected()
     asked = SetLimits if kind is LimitsAccepted else CommitProgram
@@ -341,18 +342,18 @@ def test_an_answer_counts_only_where_it_is_one_to_this_load(kind: type) -> None:
     line.driver.load(load, line.now_us)
     line.pass_on()
     line.pass_on()
-    digests = {LimitsAccepted: limits_digest(load.limits), ProgramAccepted: load.program.digest}
+    digest = load.program.digest if kind is ProgramAccepted else limits_digest(load.limits)
     former = line.driver._connection.last_sequence
     line.driver.load(load, line.now_us)
     line.pass_on()
     line.pass_on()
     before = len(line.device.of(CommitProgram))
-    line.device.say(kind(former, digests[kind]))
+    line.device.say(kind(former, digest))
     line.pass_on()
     line.pass_on()
     assert not line.of(base.Loaded)
     assert len(line.device.of(CommitProgram)) == before
-    line.device.say(kind(line.driver._connection.last_sequence, digests[kind]))
+    line.device.say(kind(line.driver._connection.last_sequence, digest))
     line.device.ignores = ()
     line.run(100 * MS)
     assert len(line.of(base.Loaded)) == 1
