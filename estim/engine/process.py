@@ -3,8 +3,8 @@
 Started as `python -m estim.engine FD`, FD being its end of a socket pair.
 
 Rules:
-1. It ends when its interface asks, or is gone; without an interface it lives `ORPHAN_S` at most,
-   even where the disk does not answer.
+1. It ends when its interface asks, or is gone; without an interface it turns for `ORPHAN_S` at
+   most, even where the disk does not answer, and lets go of record, line and replies within 2 s.
 2. It opens a port only once the one before has been let go.
 """
 

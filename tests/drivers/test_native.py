@@ -310,11 +310,12 @@ def test_a_late_answer_to_a_load_that_was_replaced_does_not_end_the_next() -> No
     line.device.ignores = (CommitProgram,)
     line.driver.load(approved_load(line.device, line.now_us), line.now_us)
     line.run(20 * MS)
-    former_digest, commit_sequence = line.device.limits_digest, line.driver._connection.last_sequence
-    lower = prepared(patient_ceiling_ua=10_000)
-    verdict = kernel.review_load(
-        lower.program, lower.bounds, line.device.capabilities, line.now_us
+    former_digest, commit_sequence = (
+        line.device.limits_digest,
+        line.driver._connection.last_sequence,
     )
+    lower = prepared(patient_ceiling_ua=10_000)
+    verdict = kernel.review_load(lower.program, lower.bounds, line.device.capabilities, line.now_us)
     assert isinstance(verdict, ApprovedLoad)
     assert verdict.program.digest == MADE.program.digest
     line.to_device = lambda frame: b""

@@ -247,9 +247,7 @@ def test_the_newest_drive_replaces_one_that_waits(line: Line) -> None:
         (Output([b"stop;"], [], None), b"stop;ack 3;ack 4;"),
     ],
 )
-def test_what_waits_is_written_as_it_was_numbered(
-    line: Line, last: Output, written: bytes
-) -> None:
+def test_what_waits_is_written_as_it_was_numbered(line: Line, last: Output, written: bytes) -> None:
     """A device drops what is older than the last that it took; a Stop has no place in that."""
     port = ThreadedPort(open_port(line.address), Listener(), SystemClock())
     port.send(Output([], [bytes(100_000)], None))
