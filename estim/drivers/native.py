@@ -183,7 +183,7 @@ class NativeStimulator(Stimulator):
         return output
 
     def _take_drive(self) -> bytes | None:
-        """Take the Drive that waits, numbered only now: it goes after all that is ordered."""
+        """Return the frame of the Drive that waits, numbered after all that is ordered."""
         if self._drive is None:
             return None
         (message, now_us), self._drive = self._drive, None

@@ -3,8 +3,9 @@
 Started as `python -m estim.engine FD`, FD being its end of a socket pair.
 
 Rules:
-1. It ends when its interface asks, or is gone; without an interface it lives `ORPHAN_S` at most,
-   even where the disk does not answer.
+1. It ends when its interface asks, or is gone; without an interface it turns for `ORPHAN_S` at
+   most, even where the disk does not answer, and lets go of record, line and replies within
+   `LET_GO_S`. What holds the loop itself, a record that is being opened, holds no orphan longer.
 2. It opens a port only once the one before has been let go.
 """
 
@@ -35,6 +36,9 @@ from estim.session.states import ENERGISED
 
 WAIT_MAX_S = 0.1
 ORPHAN_S = 5.0
+LET_GO_S = 2.0
+HELD = 1
+"""Exit code of an orphan whose loop was held."""
 PORT_END_S = 0.5
 JOBS_PER_TURN = 64
 """Then deadlines are served, whatever still waits."""
@@ -166,6 +170,9 @@ class EngineProcess:
 
     def _take_end(self) -> None:
         self._end_by_us = self._clock.now_us() + int(ORPHAN_S * 1e6)
+        last = threading.Timer(ORPHAN_S + LET_GO_S, os._exit, (HELD,))
+        last.daemon = True
+        last.start()
         self._post(lambda: self._loop.post(ev.InterfaceGone()), True)
 
     def _is_overdue(self) -> bool:

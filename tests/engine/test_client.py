@@ -19,6 +19,7 @@ from queue import Empty, SimpleQueue
 import pytest
 
 from estim.engine.client import EngineClient
+from estim.engine.process import HELD
 from estim.errors import DeviceFault
 from estim.session import messages as msg
 from estim.session.messages import Notice, Reply, Snapshot
@@ -231,31 +232,41 @@ def test_an_engine_told_to_end_does_so_though_its_record_cannot_be_sealed(
     assert interface.ends.get(timeout=3.0) == "the engine has ended"
 
 
-def test_the_engine_ends_though_its_disk_never_answers(tmp_path: Path) -> None:
-    """Rule 1 of the process: an orphan does not live on because its record cannot be sealed."""
-    code = (
+@pytest.mark.parametrize(("answers", "code"), [(2, 0), (1, HELD)], ids=["later", "as it opens"])
+def test_the_engine_ends_though_its_disk_never_answers(
+    tmp_path: Path, answers: int, code: int
+) -> None:
+    """Rule 1 of the process: an orphan does not live on because its record cannot be sealed.
+
+    The key of the station and the record are synced as a record is opened, once each.
+    """
+    program = (
         "import sys, time\n"
+        "from pathlib import Path\n"
         "from estim.engine import process\n"
         "from estim.record.files import FileOps\n"
         "process.ORPHAN_S = 0.5\n"
         "count = [0]\n"
         "def slow(self, descriptor):\n"
         "    count[0] += 1\n"
-        "    if count[0] > 1: time.sleep(60)\n"
+        "    Path(sys.argv[2]).write_text(str(count[0]))\n"
+        "    if count[0] > int(sys.argv[3]): time.sleep(60)\n"
         "FileOps.sync_file = slow\n"
         "sys.exit(process.main(int(sys.argv[1])))\n"
     )
     ours, theirs = socket.socketpair()
+    told = tmp_path / "syncs"
     with ours, theirs:
         engine = subprocess.Popen(
-            [sys.executable, "-P", "-c", code, str(theirs.fileno())],
+            [sys.executable, "-P", "-c", program, str(theirs.fileno()), str(told), str(answers)],
             pass_fds=[theirs.fileno()],
             env=dict(os.environ, PYTHONPATH=str(CHECKOUT)),
         )
         theirs.close()
         folders = str(tmp_path / "records"), str(tmp_path / "key")
         ours.sendall(msg.to_line(msg.OpenRecord(1, *folders, "s1", HEADER)))
-        wait_for(lambda: list(tmp_path.glob("records/*.jsonl")), 5.0, "record")
+        wait_for(lambda: told.exists() and int(told.read_text() or 0) > 1, 5.0, "record")
         time.sleep(0.3)
         ours.close()
-        assert engine.wait(5.0) == 0
+        assert engine.wait(5.0) == code
+        assert int(told.read_text()) == answers + 1
