@@ -34,7 +34,7 @@ def enter(
         RecordError: nothing can be written.
     """
     now = SystemClock().wall()
-    name = f"{now:%Y%m%d-%H%M%S}-{os.getpid()}"
+    name = f"{now:%Y%m%d-%H%M%S-%f}-{os.getpid()}"
     stamp = now.isoformat(timespec="milliseconds")
     run = Row(
         name, 1, socket.gethostname(), url, "", "", "", "", task,

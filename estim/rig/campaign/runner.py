@@ -57,7 +57,7 @@ class Campaign:
         self._on_row = on_row
         self._lock = threading.Lock()
         self._clock = SystemClock()
-        self._name = f"{self._clock.wall():%Y%m%d-%H%M%S}-{os.getpid()}"
+        self._name = f"{self._clock.wall():%Y%m%d-%H%M%S-%f}-{os.getpid()}"
         self._failures: list[RecordError | OSError] = []
 
     def run(self) -> None:

@@ -265,7 +265,15 @@ def ignores_the_schema(patch: Patch) -> None:
 
 @fault("ID-05", "no programme")
 def keeps_the_programme_over_an_epoch(patch: Patch) -> None:
-    patch(Gate, "reset", lambda self: self._put_in_force(self._compiled))
+    reset = Gate.reset
+
+    def keep(self: Gate) -> None:
+        if self.program is None:
+            reset(self)
+        else:
+            self._put_in_force(self._compiled)
+
+    patch(Gate, "reset", keep)
 
 
 @fault("EPOCH-01", "silence until a Hello")
