@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 
 from estim.clock import SystemClock
@@ -58,6 +59,7 @@ class EngineProcess:
         self._port: ThreadedPort | None = None
         self._room = threading.BoundedSemaphore(RECEIVED_MAX)
         self._end_by_us: int | None = None
+        self._is_orphan = threading.Event()
         threading.Thread(
             target=read_requests,
             args=(connection, self._take_request, self._take_mistake, self._take_end),
@@ -69,6 +71,7 @@ class EngineProcess:
         """Turn until the visit ends."""
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        threading.Thread(target=self._outlast, name="orphan-end", daemon=True).start()
         gc.collect()
         gc.freeze()
         try:
@@ -170,10 +173,14 @@ class EngineProcess:
 
     def _take_end(self) -> None:
         self._end_by_us = self._clock.now_us() + int(ORPHAN_S * 1e6)
-        last = threading.Timer(ORPHAN_S + LET_GO_S, os._exit, (HELD,))
-        last.daemon = True
-        last.start()
+        self._is_orphan.set()
         self._post(lambda: self._loop.post(ev.InterfaceGone()), True)
+
+    def _outlast(self) -> None:
+        """End the process of an orphan that has not ended by itself, whatever holds its loop."""
+        self._is_orphan.wait()
+        time.sleep(ORPHAN_S + LET_GO_S)
+        os._exit(HELD)
 
     def _is_overdue(self) -> bool:
         return self._end_by_us is not None and self._clock.now_us() > self._end_by_us

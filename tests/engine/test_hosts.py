@@ -34,6 +34,8 @@ from tests.engine.scene import (
     wait_for,
 )
 
+pytestmark = pytest.mark.long  # whole processes in real time
+
 NO_DEVICE = 3
 FAULT = 5
 INTERRUPTED = 130
@@ -124,7 +126,6 @@ def test_the_built_in_simulator_ends_by_itself(scene: Scene, which: str) -> None
     assert -60_000 < scene.last_current_us() - struck_us <= ZERO_AFTER_DEATH_US
 
 
-@pytest.mark.long
 def test_an_engine_that_stands_still_for_good_is_given_up(scene: Scene) -> None:
     scene.start_simulator()
     host = scene.start_host()

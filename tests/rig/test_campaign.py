@@ -37,6 +37,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.mark.long
 def test_a_job_on_two_devices_and_one_that_is_not_there(estim: Shell, tmp_path: Path) -> None:
     job = write_job(tmp_path / "job")
     answer = estim(

@@ -13,6 +13,7 @@ from tests.cli.commands import Shell
 BENCH = ("--bench", "500", "--nobody-connected", "--clock", "virtual")
 
 
+@pytest.mark.long
 def test_the_sheet_holds_the_quantities_at_every_load(estim: Shell, tmp_path: Path) -> None:
     """80 Hz, 2 x 200 us, 20 mA: 4 uC a phase, RMS 20 x sqrt(0.032), average 20 x 0.032.
 

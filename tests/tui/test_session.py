@@ -28,6 +28,8 @@ from estim.tui.screens.session import SessionScreen
 from estim.tui.widgets.events import EventList
 from tests.tui.harness import LARGE, WatchedApp, drive, open_demo, start, until
 
+pytestmark = pytest.mark.long  # whole processes in real time
+
 
 def _channels_ua(app: WatchedApp) -> list[int]:
     assert app.controller is not None

@@ -16,6 +16,8 @@ from estim.tui.terminal import BeatReportingFile
 from estim.tui.words import BEAT_SIGNS, safe
 from tests.tui.terminal import CHECKOUT, PROGRAM, Terminal
 
+pytestmark = pytest.mark.long  # whole processes in real time
+
 
 @pytest.mark.hazard(8)
 def test_a_beat_is_reported_only_once_it_was_flushed() -> None:
@@ -132,7 +134,6 @@ def test_a_terminal_that_is_gone_ends_the_session_and_the_process(
 
 
 @pytest.mark.hazard(34)
-@pytest.mark.long
 def test_without_a_terminal_there_is_no_interface(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path), ""],

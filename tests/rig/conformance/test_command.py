@@ -121,6 +121,7 @@ def test_another_kind_of_load_ends_the_run_at_once_with_a_report(tmp_path: Path)
     assert ElementTree.parse(path).getroot().get("skipped") == "1"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("noise", "seen"),
     [
