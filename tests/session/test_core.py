@@ -493,6 +493,29 @@ def test_the_duration_counts_from_when_all_targets_were_reached(bench: Bench) ->
     assert bench.core.delivery.rise_us // 1000 <= 60
 
 
+def test_a_pause_in_the_ramp_down_ends_it_and_the_duration_goes_on(bench: Bench) -> None:
+    bench.to(RUNNING, prepared(duration_s=3)).raise_to(4000, 0)
+    bench.run(1 * S)
+    bench.ask(msg.Finish)
+    bench.run(500 * MS)
+    assert bench.settle(bench.ask(msg.Pause))
+    assert bench.core.finish_from is None
+    assert bench.settle(bench.ask(msg.Resume))
+    before_us = bench.core.delivery.plateau_us
+    assert 900 <= before_us // 1000 <= 1060
+    ramped_us = bench.core.delivery.ramp_down_us
+    bench.run(1 * S)
+    assert bench.core.finish_from is None
+    # Less the rise back to 4 mA.
+    assert 500 <= (bench.core.delivery.plateau_us - before_us) // 1000 <= 1000
+    bench.run(1500 * MS)
+    assert bench.core.finish_from is not None
+    bench.run(2200 * MS)
+    assert bench.is_off()
+    assert 3000 <= bench.core.delivery.plateau_us // 1000 <= 3060
+    assert 400 <= ramped_us // 1000 <= 560
+
+
 def test_time_and_pulses_add_up_over_a_pause(bench: Bench) -> None:
     bench.to(RUNNING).raise_to(4000, 0)
     bench.run(1 * S)
