@@ -520,8 +520,6 @@ class SessionState:
 
     def end_visit(self, reason: str, now_us: int) -> None:
         self.orphaned_us = None
-        if self.state in (HostState.STOPPING, *ENERGISED):
-            self.follow(Trigger.FAULT)
         self.append_delivered()
         total_us = self.former_delivered_us + self.delivery.delivered_us
         end = self.end_reason or reason  # what ended output tells more than who closed the visit
