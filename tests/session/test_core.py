@@ -499,13 +499,13 @@ def test_a_pause_in_the_ramp_down_ends_it_and_the_duration_goes_on(bench: Bench)
     bench.ask(msg.Finish)
     bench.run(500 * MS)
     assert bench.settle(bench.ask(msg.Pause))
-    assert bench.core.finish_from is None
+    assert not bench.core.finish_from
     assert bench.settle(bench.ask(msg.Resume))
     before_us = bench.core.delivery.plateau_us
     assert 900 <= before_us // 1000 <= 1060
     ramped_us = bench.core.delivery.ramp_down_us
     bench.run(1 * S)
-    assert bench.core.finish_from is None
+    assert not bench.core.finish_from
     # Less the rise back to 4 mA.
     assert 500 <= (bench.core.delivery.plateau_us - before_us) // 1000 <= 1000
     bench.run(1500 * MS)
